@@ -1,0 +1,112 @@
+"""This project's own checks. Registered when the app is ready; the runner is in `golive.readiness`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core import checks as system_checks
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from golive import history, state
+from golive.domain.changes import ENGAGE
+from golive.domain.checklist import Severity
+from golive.domain.decision import decide
+from golive.domain.effects import BACKEND_COMPLETE, judge_backend
+from golive.readiness import Finding, register
+
+# A check must end in a second; `manage.py golive history --verify` recomputes the whole chain.
+EVENTS_VERIFIED = 2_000
+CLOCK_TOLERANCE_SECONDS = 2.0
+
+DATABASE, MIGRATIONS_APPLIED, SINGLETON_ROWS = "database", "migrations_applied", "singleton_rows"
+
+
+@register(DATABASE, severity=Severity.BLOCKER, message="The database answers", is_in_checklist=False)
+def check_database() -> Finding:
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute("SELECT 1")
+        cursor.fetchone()
+    return Finding(True, "The database answers.")
+
+
+@register(SINGLETON_ROWS, severity=Severity.BLOCKER, message="Both rows can be read", is_in_checklist=False)
+def check_singleton_rows() -> Finding:
+    state.read_both()
+    return Finding(True, "Row 1 of system_metadata and of go_live_state can be read.")
+
+
+@register(BACKEND_COMPLETE, severity=Severity.BLOCKER, message="The backend is complete")
+def check_backend_complete() -> Finding:
+    result = judge_backend(state.read_system())
+    return Finding(result.ok, result.detail)
+
+
+@register(MIGRATIONS_APPLIED, severity=Severity.BLOCKER, message="All migrations are applied")
+def check_migrations_applied() -> Finding:
+    executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+    pending = [f"{step.app_label}.{step.name}" for step, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]
+    if not pending:
+        return Finding(True, "All migrations are applied.")
+    return Finding(False, f"Not applied: {', '.join(pending)}. Run `manage.py migrate`.")
+
+
+@register("environment", severity=Severity.BLOCKER, message="The environment is fit for production", needs_database=False)
+def check_environment() -> Finding:
+    if getattr(settings, "APP_ENV", "production") != "production":
+        return Finding(True, f"APP_ENV is {settings.APP_ENV}; the settings of production are not asked for.")
+    found = system_checks.run_checks(tags=[system_checks.Tags.security], include_deployment_checks=True)
+    faults = [message.id or message.msg for message in found if message.level >= system_checks.WARNING]
+    if "*" in settings.ALLOWED_HOSTS:
+        faults.append("ALLOWED_HOSTS allows every host")
+    if connections[DEFAULT_DB_ALIAS].vendor != "postgresql":
+        faults.append("the database is not PostgreSQL")
+    if faults:
+        return Finding(False, f"Put right: {', '.join(faults)}. `manage.py check --deploy` explains each.")
+    return Finding(True, "The deployment checks find nothing.")
+
+
+@register("events_intact", severity=Severity.BLOCKER, message="The record of changes agrees with the rows")
+def check_events_intact() -> Finding:
+    found = history.verify(newest=EVENTS_VERIFIED)
+    if found.is_sound:
+        return Finding(True, "Chain, event_head and rows agree.")
+    told = " ".join(problem.detail for problem in found.problems[:3])
+    more = f" And {len(found.problems) - 3} more." if len(found.problems) > 3 else ""
+    return Finding(False, f"{told}{more} Look into it, then record it with `manage.py golive reconcile --reason ...`.")
+
+
+@register("kill_switch_reach", severity=Severity.WARN, message="Somebody besides superusers can stop execution")
+def check_kill_switch_reach() -> Finding:
+    people = get_user_model()._default_manager.filter(is_active=True, is_staff=True, is_superuser=False)
+    if any(person.has_perm(ENGAGE.permission) for person in people[:200]):
+        return Finding(True, "At least one operator can engage the kill switch.")
+    return Finding(False, "Put the people on duty into the group Operators.")
+
+
+@register("release_known", severity=Severity.WARN, message="The served release is known", needs_database=False)
+def check_release_known() -> Finding:
+    if getattr(settings, "RELEASE", None):
+        return Finding(True, "The served release is known.")
+    return Finding(False, "RENDER_GIT_COMMIT is not set, so answers cannot say which release gave them.")
+
+
+@register("clocks_agree", severity=Severity.WARN, message="The clocks of service and database agree")
+def check_clocks_agree() -> Finding:
+    connection = connections[DEFAULT_DB_ALIAS]
+    if connection.vendor != "postgresql":
+        return Finding(True, "The database has no clock of its own.")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (theirs,) = cursor.fetchone()
+    if abs((theirs - datetime.now(UTC)).total_seconds()) <= CLOCK_TOLERANCE_SECONDS:
+        return Finding(True, f"They differ by less than {CLOCK_TOLERANCE_SECONDS:g} s.")
+    return Finding(False, f"They differ by more than {CLOCK_TOLERANCE_SECONDS:g} s; times in the record mislead.")
+
+
+@register("execution", severity=Severity.INFO, message="What the controls say now", is_in_checklist=False)
+def check_execution() -> Finding:
+    decision = decide(state.read_go_live())
+    return Finding(True, decision.message)

@@ -1,0 +1,306 @@
+"""Every write of the singletons: the row and its event in one transaction, acknowledged only after the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
+
+from golive import history, readiness, state
+from golive.deadline import WRITE_SECONDS, database_deadline
+from golive.domain import chain
+from golive.domain.changes import Actor, Change, Channel, check_can_apply
+from golive.domain.checklist import CheckResult
+from golive.domain.effects import Step, check_revision, judge_backend, plan_steps, row_of
+from golive.domain.errors import (
+    ChecklistFailedError,
+    FieldError,
+    InvalidRequestError,
+    NotAppliedError,
+    OutcomeUnknownError,
+    UnavailableError,
+)
+from golive.domain.reasons import REASON_LIMIT, find_fault
+from golive.domain.requests import ChangeRequest, read_request
+from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, GoLiveRow, Rows, SystemRow, record_of
+from golive.models import SINGLETON_ID, Event, GoLiveState, SystemMetadata
+
+# Kept by the server for the transaction of a change, in milliseconds. A wait for a lock ends before our own deadline,
+# with a plain answer; a writer that is frozen while it holds the lock is cut off before others give up waiting.
+_SETTINGS = {
+    "lock_timeout": "3000",
+    "statement_timeout": "4000",
+    "idle_in_transaction_session_timeout": "2000",
+    "synchronous_commit": "on",
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a request came from, as far as it is known."""
+
+    request_id: str | None = None
+    remote_addr: str | None = None
+
+
+@dataclass(frozen=True)
+class Acknowledgement:
+    """A change that is committed. `changed` False: it was so already, and the request is recorded all the same.
+
+    The rows are as the change left them; `system` is None where the change does not concern it.
+    """
+
+    change: Change
+    changed: bool
+    go_live: GoLiveRow | None
+    system: SystemRow | None
+    sequence: int
+    notes_on_request: tuple[str, ...] = ()
+
+
+def apply_change(
+    change: Change,
+    *,
+    actor: Actor,
+    reason: object,
+    channel: Channel,
+    fields: Mapping[str, object] | None = None,
+    origin: Origin = Origin(),
+    using: str = DEFAULT_DB_ALIAS,
+) -> Acknowledgement:
+    """Make one change of the table in `golive.domain.changes`; `fields` are the other fields of the request, as they came.
+
+    Raises a RefusedError if a rule says no (permission, content, checklist, revision); StateUnknownError if the row is
+    missing; NotAppliedError if it was certainly not made; OutcomeUnknownError if the connection was lost at COMMIT.
+    Must not be called inside a transaction: an acknowledgement before the commit would be a lie (RuntimeError).
+    """
+    check_can_apply(change, actor.permissions)
+    request = read_request(change, {**(fields or {}), "reason": reason})
+    check_can_apply(change, actor.permissions, override=request.override)
+    failed = _check_checklist(request) if change.is_guarded else ()
+
+    def write() -> Acknowledgement:
+        with_system = change.subject == SYSTEM_METADATA or change.is_guarded
+        ledger = _Ledger(actor, channel, origin, request, rows=state.lock_rows(with_system=with_system, using=using), using=using)
+        check_revision(change, ledger.rows, request, changed_by=_last_actor(change, request, using))
+        still_failed = _check_backend_again(ledger.rows, request, failed) if change.is_guarded else failed
+        steps = plan_steps(change, ledger.rows, request, actor=actor.name, now=ledger.now)
+        ledger.record_drift()
+        for step in steps:
+            ledger.record(step, failed=still_failed, override=bool(still_failed))
+        ledger.close()
+        return Acknowledgement(
+            change, steps[0].changed, ledger.rows.go_live, ledger.rows.system, ledger.sequence, request.notes_on_request
+        )
+
+    return _commit(write, using)
+
+
+def reconcile(
+    *, actor: Actor, reason: str, channel: Channel, origin: Origin = Origin(), using: str = DEFAULT_DB_ALIAS
+) -> tuple[str, ...]:
+    """Record what was changed behind the controls, so that chain, `event_head` and rows agree again.
+
+    Returns what was recorded, in words; nothing is written where all agree. A row that was altered gets a new revision,
+    for those who hold the old one. A break in the chain stays visible; the event names it as seen. Raises as
+    `apply_change`, InvalidRequestError for a bad reason.
+    """
+    fault = find_fault(reason, limit=REASON_LIMIT, required=True)
+    if fault:
+        raise InvalidRequestError([FieldError("reason", fault)])
+    request = ChangeRequest(reason=reason.strip())
+    try:
+        # The chain before the locks, since it may be long; the rows and the head again under them.
+        problems = [problem for problem in history.verify(using=using).problems if problem.code not in ("row", "head")]
+    except Error as error:
+        raise NotAppliedError("The record cannot be read, so nothing was reconciled.") from error
+
+    def write() -> tuple[str, ...]:
+        ledger = _Ledger(actor, channel, origin, request, rows=state.lock_rows(with_system=True, using=using), using=using)
+        found = [*problems, *(p for p in history.verify(newest=1, using=using).problems if p.code in ("row", "head"))]
+        ledger.reconcile(found)
+        return tuple(problem.detail for problem in found)
+
+    return _commit(write, using)
+
+
+def _check_checklist(request: ChangeRequest) -> tuple[CheckResult, ...]:
+    """Run the checklist, before any lock is taken. Returns what fails and is overridden."""
+    checklist = readiness.run_checklist()
+    if not checklist.ok and not request.override:
+        raise ChecklistFailedError(checklist.failed)
+    return checklist.failed
+
+
+def _check_backend_again(
+    rows: Rows, request: ChangeRequest, failed: tuple[CheckResult, ...]
+) -> tuple[CheckResult, ...]:
+    """Under the locks, ask what the rows alone can tell: the backend may have been reopened since the checklist ran."""
+    now = judge_backend(rows.system)
+    others = tuple(result for result in failed if result.id != now.id)
+    if now.ok:
+        return others
+    if not request.override:
+        raise ChecklistFailedError([now])
+    return (now, *others)
+
+
+def _last_actor(change: Change, request: ChangeRequest, using: str) -> str | None:
+    if request.expected_revision is None:
+        return None
+    events = Event.objects.using(using).filter(subject=change.subject, changed=True).order_by("-sequence")
+    return events.values_list("actor", flat=True).first()
+
+
+class _Ledger:
+    """Writes events and rows of one transaction; the rows are locked by the caller, which makes the chain one line."""
+
+    def __init__(
+        self, actor: Actor, channel: Channel, origin: Origin, request: ChangeRequest, *, rows: Rows, using: str
+    ) -> None:
+        go_live = row_of(rows, GO_LIVE_STATE)
+        assert isinstance(go_live, GoLiveRow)  # noqa: S101 - for the type checker
+        self.rows = rows
+        self.now = datetime.now(UTC)
+        self._locked = rows
+        self._using = using
+        newest = history.newest_event(using=using)
+        self.sequence = newest.sequence if newest else 0
+        self._newest_hash = newest.hash if newest else None
+        # From what the row says, not from what the table holds: if the two disagree, the break must stay visible.
+        self._head = go_live.event_head
+        self._common = {
+            "at": self.now,
+            "actor": actor.name,
+            "user_id": actor.user_id,
+            "on_behalf_of": request.on_behalf_of,
+            "channel": str(channel),
+            "request_id": origin.request_id,
+            "remote_addr": origin.remote_addr,
+            "hash_version": chain.HASH_VERSION,
+        }
+        self._reason = request.reason
+
+    def record(self, step: Step, *, failed: Sequence[CheckResult] = (), override: bool = False) -> None:
+        """Append the event of a step and take its row as the current one."""
+        self._append(
+            step.subject,
+            step.action,
+            reason=step.reason,
+            changed=step.changed,
+            override=override,
+            before=record_of(step.before),
+            after=record_of(step.after),
+            failed_checks=[{"id": result.id, "detail": result.detail} for result in failed] or None,
+        )
+        self._take(step.after)
+
+    def record_drift(self) -> None:
+        """Record a row that is not as the newest event left it, before anything builds on it."""
+        for subject, row, recorded in self._compare():
+            if recorded is not None and recorded != record_of(row):
+                reason = "Found changed behind the controls."
+                self._append(subject, chain.DRIFT, reason=reason, changed=True, before=recorded, after=record_of(row))
+
+    def reconcile(self, problems: Sequence[chain.Problem]) -> None:
+        """Record the rows as they are and the problems as seen; the chain goes on from the newest event there is."""
+        self._head = self._newest_hash
+        noted = [{"id": problem.key, "detail": problem.detail} for problem in problems] or None
+        altered = {problem.place for problem in problems if problem.code == "row"}
+        if problems and not altered:
+            altered = {GO_LIVE_STATE}
+        for subject, row, recorded in self._compare():
+            if subject not in altered:
+                continue
+            after = row
+            if recorded is not None and recorded != record_of(row):
+                after = replace(row, revision=max(row.revision, recorded["revision"] + 1))
+            self._append(
+                subject,
+                chain.RECONCILE,
+                reason=self._reason,
+                changed=recorded != record_of(after),
+                before=recorded,
+                after=record_of(after),
+                failed_checks=noted,
+            )
+            self._take(after)
+        if altered:
+            self.close()
+
+    def close(self) -> None:
+        """Write the rows that differ from what was locked, and the new head."""
+        go_live = self.rows.go_live
+        assert go_live is not None  # noqa: S101 - for the type checker; the constructor has seen to it
+        self._take(replace(go_live, event_head=self._head))
+        for model, before, after in (
+            (SystemMetadata, self._locked.system, self.rows.system),
+            (GoLiveState, self._locked.go_live, self.rows.go_live),
+        ):
+            if before is None or after is None or before == after:
+                continue
+            # The revision again, for a database without row locks: it must be the row that was read.
+            rows = model._default_manager.using(self._using).filter(pk=SINGLETON_ID, revision=before.revision)
+            if rows.update(**asdict(after)) != 1:
+                raise NotAppliedError("Another change came first; nothing was done. Try again.")
+
+    def _take(self, row: GoLiveRow | SystemRow) -> None:
+        self.rows = replace(self.rows, **{"go_live" if isinstance(row, GoLiveRow) else "system": row})
+
+    def _compare(self) -> list[tuple[str, Any, dict[str, Any] | None]]:
+        found: list[tuple[str, Any, dict[str, Any] | None]] = []
+        for subject, row in ((SYSTEM_METADATA, self._locked.system), (GO_LIVE_STATE, self._locked.go_live)):
+            if row is not None:
+                newest = history.newest_event(subject=subject, using=self._using)
+                found.append((subject, row, newest.after if newest else None))
+        return found
+
+    def _append(self, subject: str, action: str, **columns: Any) -> None:
+        self.sequence += 1
+        event = Event(
+            **{"override": False, "failed_checks": None, **self._common, **columns},
+            sequence=self.sequence,
+            subject=subject,
+            action=action,
+            previous_hash=self._head,
+        )
+        event.hash = self._head = chain.hash_event(history.event_values(event))
+        event.save(using=self._using, force_insert=True)
+
+
+def _commit(write: Callable[[], T], using: str) -> T:
+    """Run a write in its own transaction and tell a failure before COMMIT from one at COMMIT."""
+    is_committing = False
+    try:
+        with database_deadline(WRITE_SECONDS), transaction.atomic(using=using, durable=True):
+            if connections[using].vendor == "postgresql":
+                _set_for_transaction(using)
+            result = write()
+            is_committing = True
+    except Error as error:
+        raise _explain(error, is_committing=is_committing, using=using) from error
+    return result
+
+
+def _set_for_transaction(using: str) -> None:
+    calls = ", ".join("set_config(%s, %s, true)" for _ in _SETTINGS)
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"SELECT {calls}", [text for pair in _SETTINGS.items() for text in pair])  # noqa: S608 - constants
+
+
+def _explain(error: Error, *, is_committing: bool, using: str) -> UnavailableError:
+    state_code = getattr(error.__cause__, "sqlstate", None)
+    if is_committing and connections[using].vendor == "postgresql":
+        # An answer of the server to COMMIT is an answer: rolled back. No answer, or a farewell, is none.
+        if state_code is None or state_code.startswith(("08", "57P")) or state_code == "40003":
+            return OutcomeUnknownError(
+                "The connection was lost while the change was being committed. Look at the state, or repeat the request."
+            )
+    if state_code == "55P03":
+        return NotAppliedError("Another change holds the row; nothing was done. Repeat the request.")
+    return NotAppliedError("The database did not take the change; nothing was done. Repeat the request.")

@@ -1,0 +1,37 @@
+"""A limit on how long the current thread may wait for the database.
+
+`statement_timeout` is kept by the server, so it is no help when the server hangs; this limit is kept on our side of
+the socket. It works with connections of the backend `golive.postgresql`; SQLite has no socket and bounds its waits by
+its own `timeout` option.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_expires_at: ContextVar[float | None] = ContextVar("golive_database_deadline", default=None)
+
+# One number each for all that read and all that write: answers come within 3 s and 5 s (guarantees 2 and 1).
+READ_SECONDS = 2.4
+WRITE_SECONDS = 4.4
+
+
+@contextmanager
+def database_deadline(limit_seconds: float) -> Iterator[None]:
+    """Bound every database wait inside the block. Nested blocks can only shorten the limit."""
+    expires_at = time.monotonic() + limit_seconds
+    outer = _expires_at.get()
+    token = _expires_at.set(expires_at if outer is None else min(outer, expires_at))
+    try:
+        yield
+    finally:
+        _expires_at.reset(token)
+
+
+def remaining_seconds() -> float | None:
+    """Seconds left in this thread, zero when the deadline has passed, None when there is none."""
+    expires_at = _expires_at.get()
+    return None if expires_at is None else max(0.0, expires_at - time.monotonic())

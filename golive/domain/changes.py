@@ -1,0 +1,161 @@
+"""The table of changes: what may be asked for, with which permission, under which guard. One rule holds everything:
+toward safe is always one step; toward live is always guarded."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+
+from golive.domain.errors import PermissionRequiredError
+from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
+
+
+class Direction(StrEnum):
+    """Where a change leads. NEUTRAL changes neither allow nor stop anything."""
+
+    SAFE = "safe"
+    LIVE = "live"
+    NEUTRAL = "neutral"
+
+
+class Channel(StrEnum):
+    """The way by which a change came in."""
+
+    ADMIN = "admin"
+    API = "api"
+    CLI = "cli"
+    MIGRATION = "migration"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One row of the table. `is_guarded`: the checklist must hold, or be overridden; `takes`: extra fields of the request."""
+
+    name: str
+    label: str
+    consequence: str
+    subject: str
+    method: str
+    path: str
+    permission: str
+    direction: Direction
+    is_reason_required: bool = False
+    is_guarded: bool = False
+    takes: tuple[str, ...] = ()
+
+
+OVERRIDE_PERMISSION = "golive.override_checklist"
+_GO_LIVE = "/api/governance/go-live"
+
+ENGAGE = Change(
+    name="engage",
+    label="Engage the kill switch",
+    consequence="Execution stops everywhere at once.",
+    subject=GO_LIVE_STATE,
+    method="POST",
+    path=f"{_GO_LIVE}/kill-switch/engage",
+    permission="golive.engage_kill_switch",
+    direction=Direction.SAFE,
+)
+DISABLE = Change(
+    name="disable",
+    label="Disable go-live",
+    consequence="Execution stops everywhere at once.",
+    subject=GO_LIVE_STATE,
+    method="POST",
+    path=f"{_GO_LIVE}/disable",
+    permission="golive.disable_go_live",
+    direction=Direction.SAFE,
+)
+REOPEN = Change(
+    name="reopen",
+    label="Reopen the backend",
+    consequence="The backend counts as incomplete. A kill switch that is released is engaged with it, so execution stops.",
+    subject=SYSTEM_METADATA,
+    method="POST",
+    path="/api/system/status/reopen",
+    permission="golive.complete_backend",
+    direction=Direction.SAFE,
+)
+RELEASE = Change(
+    name="release",
+    label="Release the kill switch",
+    consequence="Execution is allowed as soon as go-live is enabled too.",
+    subject=GO_LIVE_STATE,
+    method="POST",
+    path=f"{_GO_LIVE}/kill-switch/release",
+    permission="golive.release_kill_switch",
+    direction=Direction.LIVE,
+    is_reason_required=True,
+    is_guarded=True,
+)
+ENABLE = Change(
+    name="enable",
+    label="Enable go-live",
+    consequence="Execution is allowed as soon as the kill switch is released too.",
+    subject=GO_LIVE_STATE,
+    method="POST",
+    path=f"{_GO_LIVE}/enable",
+    permission="golive.enable_go_live",
+    direction=Direction.LIVE,
+    is_reason_required=True,
+    is_guarded=True,
+)
+COMPLETE = Change(
+    name="complete",
+    label="Mark the backend complete",
+    consequence="The checklist item backend_complete holds from now on.",
+    subject=SYSTEM_METADATA,
+    method="POST",
+    path="/api/system/status/complete",
+    permission="golive.complete_backend",
+    direction=Direction.LIVE,
+    is_reason_required=True,
+    takes=("version", "notes"),
+)
+EDIT = Change(
+    name="edit",
+    label="Edit version and notes",
+    consequence="Nothing starts or stops.",
+    subject=SYSTEM_METADATA,
+    method="PATCH",
+    path="/api/system/status",
+    permission="golive.complete_backend",
+    direction=Direction.NEUTRAL,
+    takes=("version", "notes"),
+)
+
+CHANGES: dict[str, Change] = {
+    change.name: change for change in (ENGAGE, DISABLE, REOPEN, RELEASE, ENABLE, COMPLETE, EDIT)
+}
+ALL_PERMISSIONS = frozenset({change.permission for change in CHANGES.values()} | {OVERRIDE_PERMISSION})
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts: always an authenticated identity, never a name out of a request. `user_id` is None for programs and shells."""
+
+    name: str
+    permissions: frozenset[str]
+    user_id: int | None = None
+
+
+def can_apply(change: Change, permissions: Collection[str], *, override: bool = False) -> bool:
+    """Whether somebody with these permissions may make the change (with `override`: past a failing checklist)."""
+    return _missing_permission(change, permissions, override=override) is None
+
+
+def check_can_apply(change: Change, permissions: Collection[str], *, override: bool = False) -> None:
+    """As `can_apply`; raises PermissionRequiredError naming what is missing."""
+    missing = _missing_permission(change, permissions, override=override)
+    if missing is not None:
+        raise PermissionRequiredError(missing)
+
+
+def _missing_permission(change: Change, permissions: Collection[str], *, override: bool) -> str | None:
+    if change.permission not in permissions:
+        return change.permission
+    if override and change.is_guarded and OVERRIDE_PERMISSION not in permissions:
+        return OVERRIDE_PERMISSION
+    return None

@@ -1,0 +1,103 @@
+"""What a change does to the rows: from rows and a request to the rows after it, step by step. Nothing is written here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from golive.domain.changes import COMPLETE, DISABLE, EDIT, ENABLE, ENGAGE, RELEASE, REOPEN, Change, Direction
+from golive.domain.checklist import CheckResult, Severity
+from golive.domain.errors import RevisionMismatchError, StateUnknownError
+from golive.domain.requests import ChangeRequest
+from golive.domain.rows import GO_LIVE_STATE, GoLiveRow, Rows, SystemRow
+
+BACKEND_COMPLETE = "backend_complete"
+REOPENED_REASON = "The backend was reopened."
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row before and after, and the event that records it. A step that changes nothing is recorded all the same."""
+
+    action: str
+    subject: str
+    before: GoLiveRow | SystemRow
+    after: GoLiveRow | SystemRow
+    reason: str
+
+    @property
+    def changed(self) -> bool:
+        return self.before != self.after
+
+
+def check_revision(change: Change, rows: Rows, request: ChangeRequest, *, changed_by: str | None) -> None:
+    """Raise RevisionMismatchError if the row is not the one the requester saw. A stop does not ask."""
+    if change.direction is Direction.SAFE or request.expected_revision is None:
+        return
+    current = row_of(rows, change.subject)
+    if current.revision != request.expected_revision:
+        raise RevisionMismatchError(expected=request.expected_revision, current=current, changed_by=changed_by)
+
+
+def judge_backend(system: SystemRow | None) -> CheckResult:
+    """The checklist item that the rows alone can tell, asked before the locks and again under them."""
+    ok = system is not None and system.backend_complete is True
+    detail = "The backend is marked complete." if ok else "Mark the backend complete first."
+    return CheckResult(BACKEND_COMPLETE, ok, Severity.BLOCKER, "The backend is complete", detail)
+
+
+def row_of(rows: Rows, subject: str) -> GoLiveRow | SystemRow:
+    """The row of one table; raises StateUnknownError if it is missing."""
+    row = rows.go_live if subject == GO_LIVE_STATE else rows.system
+    if row is None:
+        raise StateUnknownError(f"Row 1 of {subject} is missing. Run `manage.py migrate`.")
+    return row
+
+
+def plan_steps(change: Change, rows: Rows, request: ChangeRequest, *, actor: str, now: datetime) -> tuple[Step, ...]:
+    """The steps of a change, the asked-for one first; raises StateUnknownError if a row that it needs is missing.
+
+    Reopening has a second step where the kill switch is released: a backend that is not complete must not be left
+    executing, in whichever order a release and a reopen come.
+    """
+    before = row_of(rows, change.subject)
+    if isinstance(before, GoLiveRow):
+        after: GoLiveRow | SystemRow = _change_go_live(change, before, actor=actor, reason=request.reason, now=now)
+    else:
+        after = _change_system(change, before, request, now=now)
+    steps = [Step(change.name, change.subject, before, after, request.reason)]
+    if change is REOPEN and steps[0].changed and rows.go_live is not None and not rows.go_live.kill_switch_engaged:
+        reason = request.reason or REOPENED_REASON
+        engaged = _change_go_live(ENGAGE, rows.go_live, actor=actor, reason=reason, now=now)
+        steps.append(Step(ENGAGE.name, GO_LIVE_STATE, rows.go_live, engaged, reason))
+    return tuple(steps)
+
+
+def _change_go_live(change: Change, row: GoLiveRow, *, actor: str, reason: str, now: datetime) -> GoLiveRow:
+    switches = {
+        ENGAGE.name: {"kill_switch_engaged": True},
+        RELEASE.name: {"kill_switch_engaged": False},
+        ENABLE.name: {"go_live_enabled": True},
+        DISABLE.name: {"go_live_enabled": False},
+    }[change.name]
+    after = replace(row, **switches)
+    if after == row:
+        return row
+    return replace(after, changed_by=actor, reason=reason or None, updated_at=now, revision=row.revision + 1)
+
+
+def _change_system(change: Change, row: SystemRow, request: ChangeRequest, *, now: datetime) -> SystemRow:
+    after = row
+    if change in (COMPLETE, EDIT):
+        if request.version is not None:
+            after = replace(after, version=request.version)
+        if request.notes is not None:
+            after = replace(after, notes=request.notes or None)
+    if change is COMPLETE and not row.backend_complete:
+        after = replace(after, backend_complete=True, completed_at=now)
+    if change is REOPEN and row.backend_complete:
+        after = replace(after, backend_complete=False, completed_at=None)
+    if after == row:
+        return row
+    return replace(after, updated_at=now, revision=row.revision + 1)
+

@@ -1,0 +1,108 @@
+"""One hierarchy for every refusal and failure, each with a stable code.
+
+The code is what programs match on; `golive.api.problems` maps it to an HTTP status, the command line to an exit code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from golive.domain.checklist import CheckResult
+    from golive.domain.rows import GoLiveRow, SystemRow
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One thing that is wrong with one field of a request, in words that say what to do."""
+
+    field: str
+    message: str
+
+
+class GoLiveError(Exception):
+    """Base of all: `code` is stable and public, `detail` is a sentence for people."""
+
+    code = "ERROR"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class RefusedError(GoLiveError):
+    """A rule said no; nothing was changed, and asking again in the same way gives the same answer."""
+
+    code = "REFUSED"
+
+
+class PermissionRequiredError(RefusedError):
+    """The actor lacks `permission` (for example `golive.release_kill_switch`)."""
+
+    code = "PERMISSION_DENIED"
+
+    def __init__(self, permission: str) -> None:
+        super().__init__(f"This needs the permission {permission}.")
+        self.permission = permission
+
+
+class InvalidRequestError(RefusedError):
+    """The request's content is refused; `errors` names each field and what to do."""
+
+    code = "INVALID_REQUEST"
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
+        self.errors = tuple(errors)
+
+
+class ChecklistFailedError(RefusedError):
+    """Required checks fail and no override was asked for; `failed` holds them."""
+
+    code = "CHECKLIST_FAILED"
+
+    def __init__(self, failed: Sequence[CheckResult]) -> None:
+        names = ", ".join(result.id for result in failed)
+        super().__init__(f"The go-live checklist fails: {names}. Put these right and try again.")
+        self.failed = tuple(failed)
+
+
+class RevisionMismatchError(RefusedError):
+    """Somebody changed the row since the requester looked; `current` is the row as it is now."""
+
+    code = "REVISION_MISMATCH"
+
+    def __init__(self, *, expected: int, current: GoLiveRow | SystemRow, changed_by: str | None) -> None:
+        by = f" by {changed_by}" if changed_by else ""
+        super().__init__(
+            f"The state was changed{by} since you looked: revision {current.revision}, not {expected}. Look again first."
+        )
+        self.expected = expected
+        self.current = current
+        self.changed_by = changed_by
+
+
+class UnavailableError(GoLiveError):
+    """Not a refusal: the system could not find out or could not do it. Asking again may work."""
+
+    code = "UNAVAILABLE"
+
+
+class StateUnknownError(UnavailableError):
+    """The two rows cannot be read, are missing, or hold values that mean nothing. Execution is not allowed."""
+
+    code = "STATE_UNKNOWN"
+
+
+class NotAppliedError(UnavailableError):
+    """The change was certainly not made. Repeating it is right."""
+
+    code = "NOT_APPLIED"
+
+
+class OutcomeUnknownError(UnavailableError):
+    """The connection was lost at COMMIT: the change may or may not stand. Repeating a toward-safe change is right."""
+
+    code = "OUTCOME_UNKNOWN"

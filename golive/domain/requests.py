@@ -1,0 +1,96 @@
+"""Reading the fields of a request for a change: strict toward live, lenient toward safe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from golive.domain.changes import Change, Direction
+from golive.domain.errors import FieldError, InvalidRequestError
+from golive.domain.reasons import NAME_LIMIT, NOTES_LIMIT, REASON_LIMIT, clean_text, find_fault
+
+COMMON_FIELDS = ("reason", "changed_by", "override", "expected_revision")
+_LIMITS = {"reason": REASON_LIMIT, "changed_by": NAME_LIMIT, "version": NAME_LIMIT, "notes": NOTES_LIMIT}
+
+
+@dataclass(frozen=True)
+class ChangeRequest:
+    """What was asked for, read and cleaned. `version` and `notes` None: leave them; `notes` empty: clear them.
+
+    `notes_on_request` tells a toward-safe requester what was ignored or cleaned.
+    """
+
+    reason: str
+    on_behalf_of: str | None = None
+    override: bool = False
+    expected_revision: int | None = None
+    version: str | None = None
+    notes: str | None = None
+    notes_on_request: tuple[str, ...] = ()
+
+
+def read_request(change: Change, fields: Mapping[str, object]) -> ChangeRequest:
+    """Read raw fields for `change`. Toward safe nothing is refused; otherwise raises InvalidRequestError with every fault."""
+    if change.direction is Direction.SAFE:
+        return _read_leniently(fields)
+    return _read_strictly(change, fields)
+
+
+def _read_leniently(fields: Mapping[str, object]) -> ChangeRequest:
+    remarks: list[str] = []
+    texts: dict[str, str] = {}
+    for name in ("reason", "changed_by"):
+        texts[name], found = clean_text(fields.get(name), limit=_LIMITS[name])
+        remarks += [f"{name} {remark}" for remark in found]
+    # `expected_revision` and `override` belong to the other direction: a stop never waits for them.
+    for name in ("expected_revision", "override"):
+        if fields.get(name) not in (None, False):
+            remarks.append(f"{name} does not apply to a change toward safe and was ignored")
+    unknown = sum(1 for name in fields if name not in COMMON_FIELDS)
+    if unknown:
+        remarks.append(f"{unknown} unknown field{'s were' if unknown > 1 else ' was'} ignored")
+    return ChangeRequest(
+        reason=texts["reason"], on_behalf_of=texts["changed_by"] or None, notes_on_request=tuple(remarks)
+    )
+
+
+def _read_strictly(change: Change, fields: Mapping[str, object]) -> ChangeRequest:
+    errors: list[FieldError] = []
+    known = (*COMMON_FIELDS, *change.takes)
+    for name in fields:
+        if name not in known:
+            # Named back only as far as it can be written: the name itself comes from outside.
+            errors.append(FieldError(clean_text(name, limit=NAME_LIMIT)[0], "is unknown; remove it"))
+    request = ChangeRequest(reason="")
+    for name in ("reason", "changed_by", *change.takes):
+        value = fields.get(name)
+        required = name == "reason" and change.is_reason_required
+        fault = find_fault(value, limit=_LIMITS[name], required=required)
+        if name == "version" and isinstance(value, str) and not value.strip():
+            fault = "must not be empty; leave it out to keep the version"
+        if fault is not None:
+            errors.append(FieldError(name, fault))
+        elif isinstance(value, str):
+            request = _with_text(request, name, value.strip())
+    override, revision = fields.get("override", False), fields.get("expected_revision")
+    if not isinstance(override, bool):
+        errors.append(FieldError("override", "must be true or false"))
+    if revision is not None and (isinstance(revision, bool) or not isinstance(revision, int) or revision < 1):
+        errors.append(FieldError("expected_revision", "must be a whole number from 1"))
+    if errors:
+        raise InvalidRequestError(errors)
+    return replace(
+        request,
+        override=bool(override) and change.is_guarded,
+        expected_revision=revision if isinstance(revision, int) else None,
+    )
+
+
+def _with_text(request: ChangeRequest, name: str, text: str) -> ChangeRequest:
+    if name == "reason":
+        return replace(request, reason=text)
+    if name == "changed_by":
+        return replace(request, on_behalf_of=text or None)
+    if name == "version":
+        return replace(request, version=text)
+    return replace(request, notes=text)

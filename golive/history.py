@@ -1,0 +1,105 @@
+"""Every read of the events: pages for people and programs, and the verification of the chain against the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS
+
+from golive import state
+from golive.domain.chain import COLUMNS, DRIFT, RECONCILE, ChainVerifier, Problem
+from golive.domain.errors import StateUnknownError
+from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, format_time, record_of
+from golive.models import Event
+
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Verification:
+    """`checked` events, from `first` (1: the whole chain) to the newest; sound if `problems` is empty."""
+
+    checked: int
+    first: int
+    problems: tuple[Problem, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        return not self.problems
+
+
+def event_values(event: Event) -> dict[str, Any]:
+    """The columns of an event as JSON values, `hash` last: what the history serves and what the hash is made of."""
+    values = {name: getattr(event, name) for name in COLUMNS}
+    return {**values, "at": format_time(event.at), "hash": event.hash}
+
+
+def read_page(*, limit: int, before: int | None, using: str = DEFAULT_DB_ALIAS) -> tuple[list[dict[str, Any]], int | None]:
+    """The newest `limit` events older than sequence `before`, newest first, and the `before` of the next page or None."""
+    events = Event.objects.using(using).order_by("-sequence")
+    if before is not None:
+        events = events.filter(sequence__lt=before)
+    page = list(events[: limit + 1])
+    has_more, page = len(page) > limit, page[:limit]
+    return [event_values(event) for event in page], page[-1].sequence if has_more else None
+
+
+def newest_event(*, subject: str | None = None, using: str = DEFAULT_DB_ALIAS) -> Event | None:
+    """The newest event, of one subject or of all."""
+    events = Event.objects.using(using).order_by("-sequence")
+    return (events.filter(subject=subject) if subject else events).first()
+
+
+def verify(*, newest: int | None = None, using: str = DEFAULT_DB_ALIAS) -> Verification:
+    """Recompute the chain (or its `newest` events) and compare it with `event_head` and the rows, at one moment.
+
+    Raises database errors as they are, and StateUnknownError if the rows cannot be read at all.
+    """
+    with state.consistent_read(using=using):
+        top = newest_event(using=using)
+        first = max(1, top.sequence - newest + 1) if newest and top else 1
+        verifier = ChainVerifier()
+        if first > 1:
+            verifier.assume(_known_before(first, using))
+        for batch in _batches(first, using):
+            verifier.feed(batch)
+        head, records = _read_records(using)
+    return Verification(verifier.count, first, tuple(verifier.finish(head=head, records=records)))
+
+
+def _known_before(first: int, using: str) -> list[dict[str, Any]]:
+    """Of each table: the newest event, and the newest drift or reconcile, older than `first`; in ascending order."""
+    found: dict[int, Event] = {}
+    for subject in (GO_LIVE_STATE, SYSTEM_METADATA):
+        older = Event.objects.using(using).filter(subject=subject, sequence__lt=first).order_by("-sequence")
+        marks = older.filter(action__in=(DRIFT, RECONCILE)).first()
+        for event in (marks if marks and marks.action == DRIFT else None, older.first()):
+            if event is not None:
+                found[event.sequence] = event
+    return [event_values(found[sequence]) for sequence in sorted(found)]
+
+
+def _batches(first: int, using: str) -> Iterator[list[dict[str, Any]]]:
+    while True:
+        events = list(Event.objects.using(using).filter(sequence__gte=first).order_by("sequence")[:_BATCH])
+        if not events:
+            return
+        yield [event_values(event) for event in events]
+        first = events[-1].sequence + 1
+
+
+def _read_records(using: str) -> tuple[str | None, dict[str, dict[str, Any] | None]]:
+    records: dict[str, dict[str, Any] | None] = {GO_LIVE_STATE: None, SYSTEM_METADATA: None}
+    head = None
+    try:
+        go_live = state.read_go_live(using=using)
+        head, records[GO_LIVE_STATE] = go_live.event_head, record_of(go_live)
+    except StateUnknownError:
+        pass
+    try:
+        records[SYSTEM_METADATA] = record_of(state.read_system(using=using))
+    except StateUnknownError:
+        pass
+    return head, records

@@ -1,0 +1,64 @@
+"""Row 1 of both tables and the first events. A frozen copy of what the app did when this migration was written:
+a migration must go on doing the same when the app has moved on. A test holds the hash to that of `golive.domain.chain`.
+"""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+ACTOR = "migrate"
+_GO_LIVE = ("go_live_enabled", "kill_switch_engaged", "changed_by", "reason", "updated_at", "revision", "lease_ms")
+_SYSTEM = ("version", "backend_complete", "notes", "updated_at", "completed_at", "revision")
+_SUBJECTS = (("SystemMetadata", "system_metadata", _SYSTEM), ("GoLiveState", "go_live_state", _GO_LIVE))
+
+
+def seed(apps: Any, schema_editor: Any) -> None:
+    """Make each missing row with its safe defaults, and record it; a row that stands is recorded and left as it is."""
+    alias = schema_editor.connection.alias
+    event_model = apps.get_model("golive", "Event")
+    newest = event_model.objects.using(alias).order_by("-sequence").first()
+    sequence, head = (newest.sequence, newest.hash) if newest else (0, None)
+    for model_name, table, columns in _SUBJECTS:
+        row, created = apps.get_model("golive", model_name).objects.using(alias).get_or_create(id=1)
+        if newest is not None and not created:
+            continue  # migrated back and forward again: the record of this row goes on
+        sequence += 1
+        event = _make_event(sequence, head, table, "seed" if created else "adopt", _record(row, columns))
+        head = event["hash"]
+        event_model.objects.using(alias).create(**{**event, "at": datetime.fromisoformat(event["at"])})
+    apps.get_model("golive", "GoLiveState").objects.using(alias).filter(id=1).update(event_head=head)
+
+
+def _record(row: Any, columns: tuple[str, ...]) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in columns}
+    return {name: _format_time(value) if isinstance(value, datetime) else value for name, value in values.items()}
+
+
+def _format_time(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _make_event(sequence: int, head: str | None, table: str, action: str, after: dict[str, Any]) -> dict[str, Any]:
+    event = {
+        "sequence": sequence,
+        "at": _format_time(datetime.now(UTC)),
+        "actor": ACTOR,
+        "user_id": None,
+        "on_behalf_of": None,
+        "channel": "migration",
+        "subject": table,
+        "action": action,
+        "reason": "",
+        "changed": action == "seed",
+        "override": False,
+        "before": None,
+        "after": after,
+        "failed_checks": None,
+        "request_id": None,
+        "remote_addr": None,
+        "hash_version": 1,
+        "previous_hash": head,
+    }
+    canonical = json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return {**event, "hash": hashlib.sha256(canonical.encode()).hexdigest()}

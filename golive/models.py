@@ -1,0 +1,110 @@
+"""The tables: two singletons and the record of every request to change them. Fields and constraints only.
+
+Reads go through `golive.state` and `golive.history`, writes through `golive.controls`; nothing else touches the rows.
+Defaults stand in the database and on the model: raw SQL gets the safe values, and an unsaved instance is safe too
+(with `db_default` alone its fields would be truthy placeholders).
+"""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
+
+SINGLETON_ID = 1
+
+
+class SystemMetadata(models.Model):
+    """What the guarded backend is: its version, and whether it is complete. One row, id 1."""
+
+    id = models.IntegerField(primary_key=True, default=SINGLETON_ID)
+    version = models.TextField(default="1.0.0", db_default="1.0.0")
+    backend_complete = models.BooleanField(default=False, db_default=False)
+    notes = models.TextField(null=True, blank=True)  # noqa: DJ001 - the contract's column is NULL when there are none
+    updated_at = models.DateTimeField(null=True, editable=False)
+    completed_at = models.DateTimeField(null=True, editable=False)
+    revision = models.BigIntegerField(default=1, db_default=1, editable=False)
+
+    class Meta:
+        db_table = SYSTEM_METADATA
+        verbose_name = "system status"
+        verbose_name_plural = "system status"
+        default_permissions = ("view",)
+        permissions = (("complete_backend", "Can mark the backend complete, reopen it, and edit version and notes"),)
+        constraints = (models.CheckConstraint(condition=Q(id=SINGLETON_ID), name="system_metadata_singleton"),)
+
+    def __str__(self) -> str:
+        return "System status"
+
+
+class GoLiveState(models.Model):
+    """Whether the guarded system may execute: both switches. One row, id 1. The kill switch starts engaged."""
+
+    id = models.IntegerField(primary_key=True, default=SINGLETON_ID)
+    go_live_enabled = models.BooleanField(default=False, db_default=False)
+    kill_switch_engaged = models.BooleanField(default=True, db_default=True)
+    changed_by = models.TextField(null=True, editable=False)  # noqa: DJ001 - NULL: nobody has changed it yet
+    reason = models.TextField(null=True, editable=False)  # noqa: DJ001 - NULL: none was given
+    updated_at = models.DateTimeField(null=True, editable=False)
+    revision = models.BigIntegerField(default=1, db_default=1, editable=False)
+    lease_ms = models.IntegerField(default=250, db_default=250, editable=False)
+    event_head = models.TextField(null=True, editable=False)  # noqa: DJ001 - NULL: no event yet
+
+    class Meta:
+        db_table = GO_LIVE_STATE
+        verbose_name = "go-live control"
+        verbose_name_plural = "go-live control"
+        default_permissions = ("view",)
+        permissions = (
+            ("engage_kill_switch", "Can engage the kill switch (stop execution)"),
+            ("disable_go_live", "Can disable go-live (stop execution)"),
+            ("release_kill_switch", "Can release the kill switch"),
+            ("enable_go_live", "Can enable go-live"),
+            ("override_checklist", "Can override a failing checklist"),
+        )
+        constraints = (
+            models.CheckConstraint(condition=Q(id=SINGLETON_ID), name="go_live_state_singleton"),
+            models.CheckConstraint(condition=Q(lease_ms__range=(0, 5000)), name="go_live_state_lease_range"),
+        )
+
+    def __str__(self) -> str:
+        return "Go-live control"
+
+
+class Event(models.Model):
+    """One request to change a singleton, one deploy or one adoption, for good: the database refuses to alter it.
+
+    `user_id` is a plain number, so that deleting a user takes nothing along. Triggers, made by the migration, refuse
+    UPDATE, DELETE and TRUNCATE. The hash is defined in `golive.domain.chain`.
+    """
+
+    sequence = models.BigIntegerField(primary_key=True)
+    at = models.DateTimeField()
+    actor = models.TextField()
+    user_id = models.BigIntegerField(null=True)
+    on_behalf_of = models.TextField(null=True)  # noqa: DJ001 - NULL: acted in their own name
+    channel = models.TextField()
+    subject = models.TextField()
+    action = models.TextField()
+    reason = models.TextField()
+    changed = models.BooleanField()
+    override = models.BooleanField()
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    failed_checks = models.JSONField(null=True)
+    request_id = models.TextField(null=True)  # noqa: DJ001 - NULL: not a request
+    remote_addr = models.TextField(null=True)  # noqa: DJ001 - NULL: not a request
+    hash_version = models.IntegerField()
+    previous_hash = models.TextField(null=True, unique=True)  # noqa: DJ001 - NULL: the first event. Unique: no fork
+    hash = models.TextField(unique=True)
+
+    class Meta:
+        db_table = "golive_event"
+        ordering = ("-sequence",)
+        default_permissions = ("view",)
+        constraints = (models.CheckConstraint(condition=Q(sequence__gte=1), name="golive_event_sequence_positive"),)
+        indexes = (models.Index(fields=("subject", "-sequence"), name="golive_event_subject"),)
+
+    def __str__(self) -> str:
+        return f"Event {self.sequence}: {self.action}"

@@ -1,0 +1,205 @@
+"""The checks behind checklist, runbook and `/readyz`: a registry, and a runner that always ends in time.
+
+Another app adds its own in `AppConfig.ready`:
+
+    @register("payments_configured", severity=Severity.BLOCKER, message="Payments are configured")
+    def check_payments() -> Finding:
+        return Finding(bool(settings.PAYMENTS_KEY), "The key is set.")
+
+A check only reads. It runs in a savepoint of a read-only transaction, on a connection and a thread of the run's own,
+so that one that fails, hangs or breaks its statement harms neither the other checks nor the request.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+
+from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
+
+from golive import state
+from golive.deadline import database_deadline
+from golive.domain.checklist import Checklist, CheckResult, Severity
+from golive.domain.errors import StateUnknownError
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 1.0
+RUN_SECONDS = 2.2
+NO_DATABASE = "The check could not run: the database does not answer."
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check returns. `detail` is public: no secret, no name of a person, nothing that differs from call to call."""
+
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """A registered check. `is_in_checklist` False: shown in the runbook and `/readyz` only."""
+
+    id: str
+    severity: Severity
+    message: str
+    run: Callable[[], Finding]
+    needs_database: bool = True
+    is_in_checklist: bool = True
+
+
+_registry: dict[str, Check] = {}
+_stuck_lock = threading.Lock()
+_stuck: set[str] = set()
+
+
+def register(
+    id: str, *, severity: Severity, message: str, needs_database: bool = True, is_in_checklist: bool = True
+) -> Callable[[Callable[[], Finding]], Callable[[], Finding]]:
+    """Register a check under a unique id. Raises ValueError if the id is taken."""
+
+    def add(function: Callable[[], Finding]) -> Callable[[], Finding]:
+        if id in _registry:
+            raise ValueError(f"a check named {id} is registered already")
+        _registry[id] = Check(id, severity, message, function, needs_database, is_in_checklist)
+        return function
+
+    return add
+
+
+def unregister(id: str) -> None:
+    """Take a check out again; does nothing if there is none of that id."""
+    _registry.pop(id, None)
+
+
+def run_checklist() -> Checklist:
+    """Run what must hold before going toward live, and the warnings. Never raises; at most RUN_SECONDS."""
+    return run_checks(check for check in _registry.values() if check.is_in_checklist)
+
+
+def run_all() -> Checklist:
+    """Run every registered check, for the runbook. Never raises; at most RUN_SECONDS."""
+    return run_checks(_registry.values())
+
+
+def run_named(*ids: str) -> Checklist:
+    """Run the named checks, for `/readyz`. Never raises for what a check does; at most RUN_SECONDS."""
+    return run_checks(_registry[id] for id in ids)
+
+
+def run_checks(
+    checks: Iterable[Check], *, run_seconds: float = RUN_SECONDS, each_seconds: float = CHECK_SECONDS
+) -> Checklist:
+    """Run checks one after the other; each gets `each_seconds`, and all together `run_seconds`.
+
+    A check that raises, or does not end in time, has failed, and its result says so.
+    """
+    order = list(checks)
+    results: dict[str, CheckResult] = {}
+    ends_at = time.monotonic() + run_seconds
+    todo = order
+    while todo and time.monotonic() < ends_at:
+        hung = _Worker(todo, each_seconds=each_seconds, ends_at=ends_at).gather(results)
+        if hung is not None:
+            results[hung.id] = _failed(hung, f"The check did not end within its {each_seconds:g} s.")
+        todo = [check for check in todo if check.id not in results]
+        if hung is None:
+            break
+    for check in todo:
+        results[check.id] = _failed(check, "There was no time left to run the check.")
+    return Checklist.of(results[check.id] for check in order)
+
+
+def _failed(check: Check, detail: str) -> CheckResult:
+    return CheckResult(check.id, False, check.severity, check.message, detail)
+
+
+class _Worker(threading.Thread):
+    """One thread with one connection, which runs checks in order and reports each.
+
+    A wait for the database ends by its deadline; a check that hangs elsewhere is left behind with its thread, and is
+    not started again while it hangs, so that there is never more than one such thread for each check.
+    """
+
+    def __init__(self, checks: Sequence[Check], *, each_seconds: float, ends_at: float) -> None:
+        super().__init__(name="golive-checks", daemon=True)
+        self._checks = {check.id: check for check in checks}
+        self._each_seconds = each_seconds
+        self._ends_at = ends_at
+        self._reports: queue.SimpleQueue[tuple[Check, CheckResult | None] | None] = queue.SimpleQueue()
+        self._is_abandoned = False
+
+    def gather(self, results: dict[str, CheckResult]) -> Check | None:
+        """Start, and collect results until all are there (returns None) or a check hangs (returns it)."""
+        self.start()
+        current: Check | None = None
+        while True:
+            limit = self._ends_at - time.monotonic()
+            if current is not None:
+                # A little more than the check's own deadline, so that one which keeps to it can still report.
+                limit = min(limit, self._each_seconds + 0.1)
+            try:
+                report = self._reports.get(timeout=max(0.0, limit))
+            except queue.Empty:
+                self._is_abandoned = True
+                with _stuck_lock:
+                    _stuck.update((current.id,) if current else ())
+                return current
+            if report is None:
+                return None
+            current, result = report
+            if result is not None:
+                results[current.id] = result
+                current = None
+
+    def run(self) -> None:
+        try:
+            with ExitStack() as stack:
+                is_up = self._open(stack)
+                for check in self._checks.values():
+                    if self._is_abandoned:
+                        break
+                    self._reports.put((check, None))
+                    result = self._run_one(check, is_up=is_up)
+                    is_up = is_up and connections[DEFAULT_DB_ALIAS].connection is not None
+                    with _stuck_lock:
+                        _stuck.discard(check.id)
+                    self._reports.put((check, result))
+        except Error:
+            logger.warning("the checks lost the database", exc_info=True)
+        finally:
+            connections.close_all()
+            self._reports.put(None)
+
+    def _open(self, stack: ExitStack) -> bool:
+        try:
+            with database_deadline(self._ends_at - time.monotonic()):
+                stack.enter_context(state.consistent_read())
+        except Error:
+            return False
+        return True
+
+    def _run_one(self, check: Check, *, is_up: bool) -> CheckResult:
+        with _stuck_lock:
+            is_stuck = check.id in _stuck
+        if is_stuck:
+            return _failed(check, "The check is still running from an earlier call.")
+        if check.needs_database and not is_up:
+            return _failed(check, NO_DATABASE)
+        connection = connections[DEFAULT_DB_ALIAS]
+        try:
+            with database_deadline(min(self._each_seconds, self._ends_at - time.monotonic())):
+                with transaction.atomic() if connection.in_atomic_block else nullcontext():
+                    finding = check.run()
+            return CheckResult(check.id, finding.ok, check.severity, check.message, finding.detail)
+        except StateUnknownError as error:
+            return _failed(check, error.detail)
+        except Exception as error:  # whatever it is, a check that cannot run has failed
+            logger.warning("check %s could not run", check.id, exc_info=True)
+            return _failed(check, f"The check could not run ({type(error).__name__}).")

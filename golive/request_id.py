@@ -1,0 +1,33 @@
+"""One id per request: in the answer, in the event and on every log line."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from contextvars import ContextVar
+
+_SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_current: ContextVar[str | None] = ContextVar("golive_request_id", default=None)
+
+
+def choose_request_id(offered: str | None) -> str:
+    """The id that a client offers, if it is safe to log and to send back; a new one otherwise."""
+    return offered if offered and _SANE.fullmatch(offered) else secrets.token_hex(16)
+
+
+def set_request_id(request_id: str | None) -> None:
+    """Set the id for what this thread logs from now on; None between requests."""
+    _current.set(request_id)
+
+
+def get_request_id() -> str | None:
+    return _current.get()
+
+
+class RequestIdFilter(logging.Filter):
+    """Gives every log record its `request_id` ("-" outside of a request)."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = _current.get() or "-"
+        return True

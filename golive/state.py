@@ -1,0 +1,183 @@
+"""Every read of the singletons. Strict: one SELECT of the row as it is now, and what cannot be read is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from golive.deadline import READ_SECONDS, database_deadline, remaining_seconds
+from golive.domain.errors import StateUnknownError
+from golive.domain.rows import GoLiveRow, Rows, SystemRow
+
+_GO_LIVE_COLUMNS = (
+    "go_live_enabled",
+    "kill_switch_engaged",
+    "changed_by",
+    "reason",
+    "updated_at",
+    "revision",
+    "lease_ms",
+    "event_head",
+)
+_SYSTEM_COLUMNS = ("version", "backend_complete", "notes", "updated_at", "completed_at", "revision")
+_BOOLEANS = ("go_live_enabled", "kill_switch_engaged", "backend_complete")
+_GO_LIVE = ("go_live_state AS g ON g.id = 1", "g", _GO_LIVE_COLUMNS)
+_SYSTEM = ("system_metadata AS s ON s.id = 1", "s", _SYSTEM_COLUMNS)
+
+# The databases that this thread is reading at one moment.
+_reading: ContextVar[frozenset[str]] = ContextVar("golive_reading", default=frozenset())
+
+_Part = tuple[str, str, tuple[str, ...]]
+
+
+def read_go_live(*, using: str = DEFAULT_DB_ALIAS) -> GoLiveRow:
+    """The row of `go_live_state` now. Raises StateUnknownError if it is missing or cannot be read."""
+    (values,) = _select((_GO_LIVE,), using)
+    return _go_live_row(values)
+
+
+def read_system(*, using: str = DEFAULT_DB_ALIAS) -> SystemRow:
+    """The row of `system_metadata` now. Raises StateUnknownError if it is missing or cannot be read."""
+    (values,) = _select((_SYSTEM,), using)
+    return _system_row(values)
+
+
+def read_both(*, using: str = DEFAULT_DB_ALIAS) -> tuple[GoLiveRow, SystemRow]:
+    """Both rows as one statement saw them. Raises StateUnknownError if either is missing or cannot be read."""
+    go_live, system = _select((_GO_LIVE, _SYSTEM), using)
+    return _go_live_row(go_live), _system_row(system)
+
+
+@contextmanager
+def consistent_read(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
+    """All reads inside see one moment, and nothing can be written. Inside another block of this kind: part of that.
+
+    Raises database errors as they are.
+    """
+    connection = connections[using]
+    if connection.in_atomic_block or using in _reading.get():
+        yield
+        return
+    token = _reading.set(_reading.get() | {using})
+    try:
+        if connection.vendor == "postgresql":
+            with transaction.atomic(using=using):
+                with connection.cursor() as cursor:
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                yield
+        else:
+            with _deferred_transaction(connection):
+                yield
+    finally:
+        _reading.reset(token)
+
+
+@contextmanager
+def _deferred_transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    # Not `atomic`: that is IMMEDIATE here, and a reader must not wait for a writer.
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN DEFERRED")
+        try:
+            yield
+        finally:
+            cursor.execute("ROLLBACK")
+
+
+def lock_rows(*, with_system: bool, using: str) -> Rows:
+    """Lock `system_metadata` (if asked for), then `go_live_state`, and read them; for `golive.controls` alone.
+
+    The order is the same for every writer, so that none waits for another in a circle. SQLite has no row locks: the
+    caller's transaction is IMMEDIATE and alone. A missing row is None. Raises database errors as they are.
+    """
+    lock = " FOR UPDATE" if connections[using].features.has_select_for_update else ""
+    found: dict[str, list[Any] | None] = {"s": None, "g": None}
+    for source, name, columns in (_SYSTEM, _GO_LIVE) if with_system else (_GO_LIVE,):
+        table = source.split(" ON ")[0]
+        with connections[using].cursor() as cursor:
+            cursor.execute(f"SELECT {_list(name, columns, using)} FROM {table} WHERE {name}.id = 1{lock}")  # noqa: S608 - constants
+            row = cursor.fetchone()
+        found[name] = list(row) if row else None
+    return Rows(
+        go_live=_go_live_row(found["g"]) if found["g"] else None,
+        system=_system_row(found["s"]) if found["s"] else None,
+    )
+
+
+def _list(name: str, columns: Sequence[str], using: str) -> str:
+    # SQLite stores any value in a boolean column, and its driver would turn all but 1 into False, which for the kill
+    # switch means "not engaged". The sign keeps the value as it is stored, to be judged below.
+    sign = "+" if connections[using].vendor == "sqlite" else ""
+    return ", ".join(f"{sign if column in _BOOLEANS else ''}{name}.{column}" for column in columns)
+
+
+def _select(parts: tuple[_Part, ...], using: str) -> list[list[Any] | None]:
+    columns = ", ".join(f"{name}.id, {_list(name, names, using)}" for _, name, names in parts)
+    joins = " ".join(f"LEFT JOIN {source}" for source, _, _ in parts)
+    # A standby may lag behind an acknowledged stop, so its answer is no answer.
+    recovery = "pg_is_in_recovery()" if connections[using].vendor == "postgresql" else "0"
+    try:
+        with nullcontext() if remaining_seconds() is not None else database_deadline(READ_SECONDS):
+            with connections[using].cursor() as cursor:
+                cursor.execute(f"SELECT {recovery}, {columns} FROM (SELECT 1 AS one) AS one {joins}")  # noqa: S608 - constants
+                in_recovery, *values = cursor.fetchone()
+    except Error as error:
+        raise StateUnknownError("The database does not answer, or the tables are not there.") from error
+    if in_recovery:
+        raise StateUnknownError("The database is a standby; only the primary knows the state.")
+    found: list[list[Any] | None] = []
+    for _, _, names in parts:
+        identifier, *row = values[: len(names) + 1]
+        values = values[len(names) + 1 :]
+        found.append(None if identifier is None else row)
+    return found
+
+
+def _go_live_row(values: list[Any] | None) -> GoLiveRow:
+    if values is None:
+        raise StateUnknownError("Row 1 of go_live_state is missing. Run `manage.py migrate`.")
+    enabled, engaged, changed_by, reason, updated_at, revision, lease_ms, event_head = values
+    return GoLiveRow(
+        go_live_enabled=_boolean(enabled, "go_live_enabled"),
+        kill_switch_engaged=_boolean(engaged, "kill_switch_engaged"),
+        changed_by=changed_by,
+        reason=reason,
+        updated_at=_moment(updated_at),
+        revision=revision,
+        lease_ms=lease_ms,
+        event_head=event_head,
+    )
+
+
+def _system_row(values: list[Any] | None) -> SystemRow:
+    if values is None:
+        raise StateUnknownError("Row 1 of system_metadata is missing. Run `manage.py migrate`.")
+    version, complete, notes, updated_at, completed_at, revision = values
+    return SystemRow(
+        version=version,
+        backend_complete=_boolean(complete, "backend_complete"),
+        notes=notes,
+        updated_at=_moment(updated_at),
+        completed_at=_moment(completed_at),
+        revision=revision,
+    )
+
+
+def _boolean(value: Any, column: str) -> bool:
+    if value is True or (type(value) is int and value == 1):
+        return True
+    if value is False or (type(value) is int and value == 0):
+        return False
+    raise StateUnknownError(f"The column {column} holds a value that is neither true nor false.")
+
+
+def _moment(value: Any) -> datetime | None:
+    # SQLite's driver gives naive times, which hold UTC.
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    return value if isinstance(value, datetime) else None

@@ -1,0 +1,58 @@
+"""Fixtures for all. The database is real and committed: nothing here hides a test in a transaction.
+
+`golive` commits in its own transactions and reads on threads of its own, so a test that rolled back around it would
+test something else. `database` therefore empties all tables after each test and seeds them again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+# Before the settings are read: what a developer's .env says must not decide what is tested.
+os.environ.setdefault("APP_ENV", "development")
+os.environ.setdefault("SECRET_KEY", "only-for-tests-0123456789-abcdefghijklmnop")
+
+
+@pytest.fixture
+def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """A migrated database as after the first deploy: both rows with their safe defaults, two events, two groups."""
+    with django_db_blocker.unblock():
+        try:
+            yield
+        finally:
+            reset_database()
+
+
+def reset_database() -> None:
+    """Empty every table, past the triggers that refuse it, and seed again as the migrations do."""
+    from django.apps import apps
+    from django.db import connection, transaction
+
+    connection.ensure_connection()
+    if connection.connection is None or not connection.is_usable():
+        connection.close()
+    tables = [model._meta.db_table for model in apps.get_models(include_auto_created=True)]
+    tables = [name for name in tables if name not in ("django_content_type", "auth_permission")]
+    seeds = [import_module("golive.migrations._seed").seed, import_module("golive.migrations.0003_groups").make_groups]
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL session_replication_role = replica")
+            cursor.execute("TRUNCATE " + ", ".join(tables))
+        else:
+            cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+            triggers = cursor.fetchall()
+            for name, _ in triggers:
+                cursor.execute(f"DROP TRIGGER {name}")
+            cursor.execute("PRAGMA defer_foreign_keys = ON")
+            for table in tables:
+                cursor.execute(f"DELETE FROM {table}")
+            for _, sql in triggers:
+                cursor.execute(sql)
+    with transaction.atomic(), connection.schema_editor(atomic=False) as editor:
+        for seed in seeds:
+            seed(apps, editor)

@@ -1,0 +1,205 @@
+"""Django's settings. The values that differ between places come from `valhalla.environment`."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from csp.constants import NONE, SELF
+
+from valhalla.environment import BASE_DIR, load
+
+environment = load()
+
+APP_ENV = environment.app_env
+IS_PRODUCTION = environment.is_production
+RELEASE = environment.release
+
+# Off everywhere: a control plane does not show tracebacks, and development should behave as production does.
+DEBUG = False
+# Derived, because Render generates 44 characters and Django's deployment check asks for 50.
+SECRET_KEY = hashlib.sha512(b"valhalla.django.secret-key:" + environment.secret_key.encode()).hexdigest()
+
+_LOCAL_HOSTS = ("localhost", ".localhost", "127.0.0.1", "[::1]")
+ALLOWED_HOSTS = [
+    *environment.allowed_hosts,
+    *((environment.render_external_hostname,) if environment.render_external_hostname else ()),
+    *(() if IS_PRODUCTION else _LOCAL_HOSTS),
+]
+CSRF_TRUSTED_ORIGINS = [
+    f"https://*{host}" if host.startswith(".") else f"https://{host}" for host in ALLOWED_HOSTS if host != "*"
+]
+
+INSTALLED_APPS = [
+    "golive",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "corsheaders",
+    "csp",
+]
+
+MIDDLEWARE = [
+    "golive.middleware.RequestIdMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    # Before anything that looks at the host, the scheme or the database: a probe must not depend on them.
+    "golive.middleware.LivenessMiddleware",
+    "golive.middleware.DatabaseDeadlineMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # Last: it runs the view itself, inside the transaction of ATOMIC_REQUESTS.
+    "golive.middleware.AtomicRequestMiddleware",
+]
+
+ROOT_URLCONF = "valhalla.urls"
+WSGI_APPLICATION = "valhalla.wsgi.application"
+APPEND_SLASH = False  # every path works with and without it, and a redirect would lose a POST
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+
+def _database() -> dict[str, Any]:
+    """The connection. Persistent, since a new one for each request costs a factor of seven, and checked before use."""
+    config: dict[str, Any] = {
+        **environment.database,
+        "ATOMIC_REQUESTS": True,
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": True,
+    }
+    options: dict[str, Any] = dict(config.get("OPTIONS", {}))
+    if config["ENGINE"] == "django.db.backends.postgresql":
+        config["ENGINE"] = "golive.postgresql"
+        # Seconds. With the keepalives a host that vanished is noticed although nothing is in flight to it.
+        options = {
+            "connect_timeout": 2,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "application_name": "valhalla",
+            **options,
+        }
+    else:
+        # IMMEDIATE: a transaction that reads and then writes would otherwise fail at once with "database is locked".
+        # WAL: readers are not blocked by a writer. The timeout is in seconds and below the limit for a change.
+        options = {
+            "timeout": 4,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
+            **options,
+        }
+        config["TEST"] = {"NAME": f"{config['NAME']}.test"}
+    return {**config, "OPTIONS": options}
+
+
+DATABASES = {"default": _database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"
+        if IS_PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = not IS_PRODUCTION
+
+# Behind Render's proxy, which ends TLS and says so in this header; it removes the header from what clients send.
+if IS_PRODUCTION:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    # Asked from inside, over plain HTTP.
+    SECURE_REDIRECT_EXEMPT = [r"^readyz/?$"]
+    SECURE_HSTS_SECONDS = 31_536_000
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 12 * 60 * 60  # seconds: a shift, not a fortnight
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# Consumers in browsers: WeWeb's editor, previews and published pages. No cookies go along.
+CORS_ALLOWED_ORIGINS = [
+    "https://editor.weweb.io",
+    "https://app.weweb.io",
+    "https://preview.weweb.io",
+    *environment.cors_allowed_origins,
+]
+CORS_ALLOWED_ORIGIN_REGEXES = [r"^https://([a-z0-9-]+\.)+weweb\.(io|app)\Z"]
+CORS_ALLOW_CREDENTIALS = False
+CORS_ALLOW_HEADERS = [
+    "accept",
+    "authorization",
+    "content-type",
+    "if-none-match",
+    "x-api-key",
+    "x-request-id",
+    "x-requested-with",
+]
+CORS_EXPOSE_HEADERS = ["ETag", "X-Request-ID", "Retry-After"]
+
+GOLIVE_PUBLIC_DETAILS = environment.public_details
+GOLIVE_READ_TOKEN_REQUIRED = environment.read_token_required
+GO_LIVE_ENFORCE = environment.enforce
+GOLIVE_EXEMPT_PREFIXES = environment.exempt_prefixes
+GOLIVE_TRUSTED_PROXIES = environment.trusted_proxies
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request_id": {"()": "golive.request_id.RequestIdFilter"}},
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
+    "root": {"handlers": ["console"], "level": environment.log_level},
+    "loggers": {"django": {"handlers": [], "level": environment.log_level, "propagate": True}},
+}
