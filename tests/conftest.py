@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,6 +54,6 @@ def reset_database() -> None:
                 cursor.execute(f"DELETE FROM {table}")
             for _, sql in triggers:
                 cursor.execute(sql)
-    with transaction.atomic(), connection.schema_editor(atomic=False) as editor:
+    with transaction.atomic():
         for seed in seeds:
-            seed(apps, editor)
+            seed(apps, SimpleNamespace(connection=connection))
