@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core.signals import request_finished
+
+from golive.request_id import forget_request_id
 
 
 class GoLiveConfig(AppConfig):
@@ -11,3 +14,5 @@ class GoLiveConfig(AppConfig):
     def ready(self) -> None:
         # For its effect: the checks register themselves.
         from golive import checks  # noqa: F401
+
+        request_finished.connect(forget_request_id, dispatch_uid="golive.request_id")

@@ -47,13 +47,17 @@ def check_backend_complete() -> Finding:
 @register(MIGRATIONS_APPLIED, severity=Severity.BLOCKER, message="All migrations are applied")
 def check_migrations_applied() -> Finding:
     executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
-    pending = [f"{step.app_label}.{step.name}" for step, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]
+    pending = [
+        f"{step.app_label}.{step.name}" for step, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())
+    ]
     if not pending:
         return Finding(True, "All migrations are applied.")
     return Finding(False, f"Not applied: {', '.join(pending)}. Run `manage.py migrate`.")
 
 
-@register("environment", severity=Severity.BLOCKER, message="The environment is fit for production", needs_database=False)
+@register(
+    "environment", severity=Severity.BLOCKER, message="The environment is fit for production", needs_database=False
+)
 def check_environment() -> Finding:
     if getattr(settings, "APP_ENV", "production") != "production":
         return Finding(True, f"APP_ENV is {settings.APP_ENV}; the settings of production are not asked for.")

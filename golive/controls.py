@@ -86,7 +86,9 @@ def apply_change(
 
     def write() -> Acknowledgement:
         with_system = change.subject == SYSTEM_METADATA or change.is_guarded
-        ledger = _Ledger(actor, channel, origin, request, rows=state.lock_rows(with_system=with_system, using=using), using=using)
+        ledger = _Ledger(
+            actor, channel, origin, request, rows=state.lock_rows(with_system=with_system, using=using), using=using
+        )
         check_revision(change, ledger.rows, request, changed_by=_last_actor(change, request, using))
         still_failed = _check_backend_again(ledger.rows, request, failed) if change.is_guarded else failed
         steps = plan_steps(change, ledger.rows, request, actor=actor.name, now=ledger.now)
@@ -121,7 +123,9 @@ def reconcile(
         raise NotAppliedError("The record cannot be read, so nothing was reconciled.") from error
 
     def write() -> tuple[str, ...]:
-        ledger = _Ledger(actor, channel, origin, request, rows=state.lock_rows(with_system=True, using=using), using=using)
+        ledger = _Ledger(
+            actor, channel, origin, request, rows=state.lock_rows(with_system=True, using=using), using=using
+        )
         found = [*problems, *(p for p in history.verify(newest=1, using=using).problems if p.code in ("row", "head"))]
         ledger.reconcile(found)
         return tuple(problem.detail for problem in found)
@@ -204,8 +208,17 @@ class _Ledger:
         """Record a row that is not as the newest event left it, before anything builds on it."""
         for subject, row, recorded in self._compare():
             if recorded is not None and recorded != record_of(row):
-                reason = "Found changed behind the controls."
-                self._append(subject, chain.DRIFT, reason=reason, changed=True, before=recorded, after=record_of(row))
+                self._append(
+                    subject,
+                    chain.DRIFT,
+                    actor="unknown",
+                    user_id=None,
+                    on_behalf_of=None,
+                    reason=f"Changed behind the controls; found by {self._common['actor']}.",
+                    changed=True,
+                    before=recorded,
+                    after=record_of(row),
+                )
 
     def reconcile(self, problems: Sequence[chain.Problem]) -> None:
         """Record the rows as they are and the problems as seen; the chain goes on from the newest event there is."""

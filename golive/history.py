@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, Error
 
 from golive import state
 from golive.domain.chain import COLUMNS, DRIFT, RECONCILE, ChainVerifier, Problem
@@ -36,7 +36,9 @@ def event_values(event: Event) -> dict[str, Any]:
     return {**values, "at": format_time(event.at), "hash": event.hash}
 
 
-def read_page(*, limit: int, before: int | None, using: str = DEFAULT_DB_ALIAS) -> tuple[list[dict[str, Any]], int | None]:
+def read_page(
+    *, limit: int, before: int | None, using: str = DEFAULT_DB_ALIAS
+) -> tuple[list[dict[str, Any]], int | None]:
     """The newest `limit` events older than sequence `before`, newest first, and the `before` of the next page or None."""
     events = Event.objects.using(using).order_by("-sequence")
     if before is not None:
@@ -50,6 +52,14 @@ def newest_event(*, subject: str | None = None, using: str = DEFAULT_DB_ALIAS) -
     """The newest event, of one subject or of all."""
     events = Event.objects.using(using).order_by("-sequence")
     return (events.filter(subject=subject) if subject else events).first()
+
+
+def read_recent(subject: str, *, limit: int, using: str = DEFAULT_DB_ALIAS) -> list[Event]:
+    """The newest events of one subject, newest first; none if they cannot be read."""
+    try:
+        return list(Event.objects.using(using).filter(subject=subject).order_by("-sequence")[:limit])
+    except Error:
+        return []
 
 
 def verify(*, newest: int | None = None, using: str = DEFAULT_DB_ALIAS) -> Verification:

@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from typing import Any
 
 from django.db import connections, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
 from golive.deadline import READ_SECONDS, WRITE_SECONDS, database_deadline
+from golive.problems import method_not_allowed, problem
 from golive.request_id import choose_request_id, set_request_id
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
@@ -19,7 +20,7 @@ LIVENESS_PATHS = ("/health", "/healthz", "/livez")
 
 
 class RequestIdMiddleware:
-    """Takes a sane `X-Request-ID` or makes one, and answers with it."""
+    """Takes a sane `X-Request-ID` or makes one, and answers with it. It stays set until Django has logged the answer."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -27,11 +28,11 @@ class RequestIdMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         request_id = choose_request_id(request.headers.get("X-Request-ID"))
         set_request_id(request_id)
-        try:
-            response = self.get_response(request)
-        finally:
-            set_request_id(None)
+        response = self.get_response(request)
         response["X-Request-ID"] = request_id
+        if isinstance(response, HttpResponse) and not response.has_header("Content-Length"):
+            # Without it the server answers in chunks, which costs proxies and clients more.
+            response["Content-Length"] = str(len(response.content))
         return response
 
 
@@ -48,7 +49,7 @@ class LivenessMiddleware:
         if request.path.removesuffix("/") not in LIVENESS_PATHS:
             return self.get_response(request)
         if request.method not in READ_METHODS:
-            return HttpResponseNotAllowed(READ_METHODS)
+            return problem(request, method_not_allowed(request.method, READ_METHODS))
         return JsonResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
 
@@ -99,8 +100,4 @@ class AtomicRequestMiddleware:
 def atomic_aliases(view: Callable[..., Any]) -> list[str]:
     """The databases for which a view runs in a transaction: those with ATOMIC_REQUESTS that it is not exempt from."""
     exempt = getattr(view, "_non_atomic_requests", set())
-    return [
-        alias
-        for alias in connections
-        if connections.settings[alias]["ATOMIC_REQUESTS"] and alias not in exempt
-    ]
+    return [alias for alias in connections if connections.settings[alias]["ATOMIC_REQUESTS"] and alias not in exempt]

@@ -16,9 +16,14 @@ def choose_request_id(offered: str | None) -> str:
     return offered if offered and _SANE.fullmatch(offered) else secrets.token_hex(16)
 
 
-def set_request_id(request_id: str | None) -> None:
-    """Set the id for what this thread logs from now on; None between requests."""
+def set_request_id(request_id: str) -> None:
+    """Set the id for what this thread logs from now on."""
     _current.set(request_id)
+
+
+def forget_request_id(**kwargs: object) -> None:
+    """The request is over (a receiver of Django's `request_finished`)."""
+    _current.set(None)
 
 
 def get_request_id() -> str | None:

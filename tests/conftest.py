@@ -6,17 +6,12 @@ test something else. `database` therefore empties all tables after each test and
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-# Before the settings are read: what a developer's .env says must not decide what is tested.
-os.environ.setdefault("APP_ENV", "development")
-os.environ.setdefault("SECRET_KEY", "only-for-tests-0123456789-abcdefghijklmnop")
 
 
 @pytest.fixture

@@ -123,6 +123,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 LOGIN_URL = "admin:login"
+CSRF_FAILURE_VIEW = "golive.error_pages.handle_csrf_failure"
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

@@ -1,1 +1,16 @@
-urlpatterns = []
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path, re_path
+from django.views.generic import RedirectView
+
+urlpatterns = [
+    re_path(r"^admin$", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", admin.site.urls),
+    path("", include("golive.urls")),
+]
+
+handler400 = "golive.error_pages.handle_bad_request"
+handler403 = "golive.error_pages.handle_forbidden"
+handler404 = "golive.error_pages.handle_not_found"
+handler500 = "golive.error_pages.handle_server_error"

@@ -145,5 +145,7 @@ class ChainVerifier:
                 columns = ", ".join(sorted(k for k, v in record.items() if event["after"].get(k) != v)) or "columns"
                 problems.append(Problem("row", subject, f"{subject} was changed behind the controls ({columns})."))
             elif subject in self._drift:
-                problems.append(Problem("row", subject, f"{subject} was changed behind the controls and not reconciled."))
+                problems.append(
+                    Problem("row", subject, f"{subject} was changed behind the controls and not reconciled.")
+                )
         return problems

@@ -14,6 +14,13 @@ from golive.domain.rows import GO_LIVE_STATE, GoLiveRow, Rows, SystemRow
 BACKEND_COMPLETE = "backend_complete"
 REOPENED_REASON = "The backend was reopened."
 
+_SWITCHES: dict[str, dict[str, bool]] = {
+    ENGAGE.name: {"kill_switch_engaged": True},
+    RELEASE.name: {"kill_switch_engaged": False},
+    ENABLE.name: {"go_live_enabled": True},
+    DISABLE.name: {"go_live_enabled": False},
+}
+
 
 @dataclass(frozen=True)
 class Step:
@@ -74,13 +81,7 @@ def plan_steps(change: Change, rows: Rows, request: ChangeRequest, *, actor: str
 
 
 def _change_go_live(change: Change, row: GoLiveRow, *, actor: str, reason: str, now: datetime) -> GoLiveRow:
-    switches = {
-        ENGAGE.name: {"kill_switch_engaged": True},
-        RELEASE.name: {"kill_switch_engaged": False},
-        ENABLE.name: {"go_live_enabled": True},
-        DISABLE.name: {"go_live_enabled": False},
-    }[change.name]
-    after = replace(row, **switches)
+    after = replace(row, **_SWITCHES[change.name])
     if after == row:
         return row
     return replace(after, changed_by=actor, reason=reason or None, updated_at=now, revision=row.revision + 1)
@@ -101,3 +102,10 @@ def _change_system(change: Change, row: SystemRow, request: ChangeRequest, *, no
         return row
     return replace(after, updated_at=now, revision=row.revision + 1)
 
+
+def is_in_effect(change: Change, row: GoLiveRow | SystemRow) -> bool:
+    """Whether the state is already what the change would make it. Never so for an edit."""
+    if isinstance(row, GoLiveRow):
+        wanted = _SWITCHES[change.name]
+        return all(getattr(row, name) is value for name, value in wanted.items())
+    return {COMPLETE.name: row.backend_complete, REOPEN.name: not row.backend_complete}.get(change.name, False)

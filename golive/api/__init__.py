@@ -1,0 +1,1 @@
+"""Thin views: read the request, call what knows, answer in JSON."""

@@ -1,0 +1,105 @@
+"""What all endpoints share: methods, error answers, entity tags, who is reading."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.db import Error, transaction
+from django.http import HttpRequest, HttpResponse
+from django.utils.cache import patch_vary_headers
+from django.utils.http import parse_etags
+from django.views.decorators.csrf import csrf_exempt
+
+from golive import problems
+from golive.domain.errors import GoLiveError, StateUnknownError
+from golive.error_pages import DATABASE_AWAY
+
+logger = logging.getLogger(__name__)
+
+View = Callable[..., HttpResponse]
+
+
+def endpoint(*methods: str) -> Callable[[View], View]:
+    """Make a view an endpoint for these methods (GET brings HEAD along); none named: for any. Errors are problem+json.
+
+    Not atomic: a read needs no transaction, and a change has its own, which it must see committed before it answers.
+    """
+    allowed = (*methods, *(("HEAD",) if "GET" in methods else ()), "OPTIONS")
+
+    def decorate(view: View) -> View:
+        @functools.wraps(view)
+        def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            try:
+                if methods and request.method == "OPTIONS":
+                    return HttpResponse(status=204, headers={"Allow": ", ".join(allowed)})
+                if methods and request.method not in allowed:
+                    raise problems.method_not_allowed(request.method, allowed)
+                return view(request, *args, **kwargs)
+            except Exception as error:  # every path of an API answers in the API's own form
+                return problems.problem(request, _explain(error))
+
+        return transaction.non_atomic_requests(csrf_exempt(answer))
+
+    return decorate
+
+
+def _explain(error: Exception) -> GoLiveError:
+    if isinstance(error, GoLiveError):
+        return error
+    if isinstance(error, Error):
+        logger.warning("the database failed", exc_info=error)
+        return StateUnknownError(DATABASE_AWAY)
+    if isinstance(error, RequestDataTooBig):
+        return problems.too_large()
+    if isinstance(error, SuspiciousOperation):
+        return problems.bad_request()
+    logger.error("an endpoint failed", exc_info=error)
+    return problems.internal_error()
+
+
+def is_signed_in(request: HttpRequest) -> bool:
+    """Whether a person is signed in; asks the database only if there is a session cookie."""
+    return settings.SESSION_COOKIE_NAME in request.COOKIES and request.user.is_authenticated
+
+
+def can_see_details(request: HttpRequest) -> bool:
+    """Whether names and reasons may be shown to this reader."""
+    return bool(settings.GOLIVE_PUBLIC_DETAILS) or is_signed_in(request)
+
+
+def check_can_read(request: HttpRequest) -> None:
+    """Raise 401 if reads ask for credentials and there are none."""
+    if settings.GOLIVE_READ_TOKEN_REQUIRED and not is_signed_in(request):
+        raise problems.unauthenticated()
+
+
+def answer_json(values: Any) -> HttpResponse:
+    """JSON that is not kept by anybody."""
+    response = HttpResponse(_encode(values), content_type="application/json")
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def answer_tagged(request: HttpRequest, values: Any) -> HttpResponse:
+    """JSON with a strong entity tag over the payload; 304 to a reader who has it already."""
+    payload = _encode(values)
+    etag = f'"{hashlib.sha256(payload).hexdigest()[:32]}"'
+    offered = parse_etags(request.headers.get("If-None-Match", ""))
+    # Weak comparison (RFC 9110, 13.1.2): a proxy that compresses makes a strong tag weak.
+    is_known = offered == ["*"] or etag in (tag.removeprefix("W/") for tag in offered)
+    response = HttpResponse(status=304) if is_known else HttpResponse(payload, content_type="application/json")
+    response["ETag"] = etag
+    response["Cache-Control"] = "no-cache"
+    patch_vary_headers(response, ("Authorization", "Cookie"))
+    return response
+
+
+def _encode(values: Any) -> bytes:
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,109 @@
+"""The read endpoints: status, state, checklist, history, runbook, readiness."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from golive import checks, history, problems, readiness, representations, state
+from golive.api.endpoint import answer_json, answer_tagged, can_see_details, check_can_read, endpoint, is_signed_in
+from golive.domain.errors import FieldError, InvalidRequestError
+
+HISTORY_DEFAULT, HISTORY_MOST = 50, 200
+_SEQUENCE_MOST = 2**63 - 1
+
+
+@endpoint("GET")
+def read_status(request: HttpRequest) -> HttpResponse:
+    """All that a consumer needs, in one call."""
+    check_can_read(request)
+    go_live, system = state.read_both()
+    release = getattr(settings, "RELEASE", None)
+    details = can_see_details(request)
+    return answer_tagged(request, representations.full_status(go_live, system, with_details=details, release=release))
+
+
+@endpoint("GET")
+def read_system_status(request: HttpRequest) -> HttpResponse:
+    check_can_read(request)
+    return answer_tagged(request, representations.system_status(state.read_system()))
+
+
+@endpoint("GET")
+def read_go_live_state(request: HttpRequest) -> HttpResponse:
+    check_can_read(request)
+    row = state.read_go_live()
+    return answer_tagged(request, representations.go_live_state(row, with_details=can_see_details(request)))
+
+
+@endpoint("GET")
+def read_checklist(request: HttpRequest) -> HttpResponse:
+    check_can_read(request)
+    return answer_tagged(request, representations.checklist(readiness.run_checklist()))
+
+
+@endpoint("GET")
+def read_history(request: HttpRequest) -> HttpResponse:
+    """Events, newest first. `before` is the `next` of the page before."""
+    if not settings.GOLIVE_PUBLIC_DETAILS and not is_signed_in(request):
+        raise problems.unauthenticated()
+    limit, before = _read_paging(request)
+    events, following = history.read_page(limit=limit, before=before)
+    return answer_json({"events": events, "next": None if following is None else str(following)})
+
+
+def _read_paging(request: HttpRequest) -> tuple[int, int | None]:
+    errors: list[FieldError] = []
+    limit, before = request.GET.get("limit", str(HISTORY_DEFAULT)), request.GET.get("before")
+    if not re.fullmatch(r"[0-9]{1,4}", limit, re.ASCII) or not 1 <= int(limit) <= HISTORY_MOST:
+        errors.append(FieldError("limit", f"must be a whole number from 1 to {HISTORY_MOST}"))
+    if before is not None and (
+        not re.fullmatch(r"[0-9]{1,19}", before, re.ASCII) or not 1 <= int(before) <= _SEQUENCE_MOST
+    ):
+        errors.append(FieldError("before", "must be the `next` of an earlier page"))
+    if errors:
+        raise InvalidRequestError(errors)
+    return int(limit), None if before is None else int(before)
+
+
+@endpoint("GET")
+def read_runbook(request: HttpRequest) -> HttpResponse:
+    """Checklist, state and environment for people; what cannot be checked is a blocker, not an error."""
+    check_can_read(request)
+    return answer_json(representations.runbook(readiness.run_all(), generated_at=datetime.now(UTC)))
+
+
+@endpoint("GET")
+def read_runbook_markdown(request: HttpRequest) -> HttpResponse:
+    check_can_read(request)
+    values = representations.runbook(readiness.run_all(), generated_at=datetime.now(UTC))
+    response = HttpResponse(representations.runbook_markdown(values), content_type="text/markdown; charset=utf-8")
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+@endpoint("GET")
+def read_readiness(request: HttpRequest) -> HttpResponse:
+    """Whether this process can serve: database, migrations, rows. Open to all; says nothing that needs hiding."""
+    found = readiness.run_named(checks.DATABASE, checks.MIGRATIONS_APPLIED, checks.SINGLETON_ROWS)
+    is_ready = all(result.ok for result in found.results)
+    response = answer_json(
+        {
+            "ok": is_ready,
+            "checks": {result.id: {"ok": result.ok, "detail": result.detail} for result in found.results},
+            "release": getattr(settings, "RELEASE", None),
+        }
+    )
+    if not is_ready:
+        response.status_code = 503
+        response["Retry-After"] = problems.RETRY_AFTER_SECONDS
+    return response
+
+
+@endpoint()
+def refuse_unknown(request: HttpRequest) -> HttpResponse:
+    """Any other path under `/api`, whatever the method."""
+    raise problems.not_found()

@@ -1,0 +1,104 @@
+"""The dialogs of the operator's room: one for each change, made from the table of changes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from golive.domain.changes import CHANGES, OVERRIDE_PERMISSION, Change, Direction, can_apply
+from golive.domain.checklist import CheckResult
+from golive.domain.effects import is_in_effect
+from golive.domain.errors import ChecklistFailedError, GoLiveError, InvalidRequestError
+from golive.domain.reasons import NAME_LIMIT, NOTES_LIMIT, REASON_LIMIT
+from golive.domain.rows import GoLiveRow, SystemRow
+
+LIMITS = {"reason": REASON_LIMIT, "version": NAME_LIMIT, "notes": NOTES_LIMIT}
+
+
+@dataclass(frozen=True)
+class Dialog:
+    """What the template shows for one change. `values` and `faults` are by field name; `failed` names failing checks."""
+
+    change: Change
+    is_permitted: bool
+    is_in_effect: bool
+    is_open: bool
+    can_override: bool
+    revision: int | None
+    values: Mapping[str, str]
+    faults: Mapping[str, str]
+    failed: tuple[CheckResult, ...]
+
+    @property
+    def limits(self) -> Mapping[str, int]:
+        return LIMITS
+
+    @property
+    def is_safe(self) -> bool:
+        return self.change.direction is Direction.SAFE
+
+    @property
+    def is_live(self) -> bool:
+        return self.change.direction is Direction.LIVE
+
+
+def make_dialogs(
+    subject: str,
+    permissions: Collection[str],
+    row: GoLiveRow | SystemRow | None,
+    *,
+    opened: str | None,
+    posted: Mapping[str, Any],
+    error: GoLiveError | None,
+) -> list[Dialog]:
+    """One dialog for each change of a subject; `opened` names the one that is open, `error` says why it came back."""
+    return [
+        _make_dialog(change, permissions, row, posted=posted, error=error, is_open=change.name == opened)
+        for change in CHANGES.values()
+        if change.subject == subject
+    ]
+
+
+def _make_dialog(
+    change: Change,
+    permissions: Collection[str],
+    row: GoLiveRow | SystemRow | None,
+    *,
+    posted: Mapping[str, Any],
+    error: GoLiveError | None,
+    is_open: bool,
+) -> Dialog:
+    values = {name: "" for name in ("reason", *change.takes)}
+    if isinstance(row, SystemRow):
+        values.update({name: getattr(row, name) or "" for name in change.takes})
+    if is_open and error is not None:
+        values.update({name: str(posted.get(name, "")) for name in values})
+    faults = {fault.field: fault.message for fault in error.errors} if isinstance(error, InvalidRequestError) else {}
+    return Dialog(
+        change=change,
+        is_permitted=can_apply(change, permissions),
+        is_in_effect=row is not None and is_in_effect(change, row),
+        is_open=is_open,
+        can_override=change.is_guarded and OVERRIDE_PERMISSION in permissions,
+        revision=row.revision if row is not None else None,
+        values=values,
+        faults=faults if is_open else {},
+        failed=error.failed if is_open and isinstance(error, ChecklistFailedError) else (),
+    )
+
+
+def read_form(change: Change, posted: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
+    """The reason and the other fields of a posted dialog, as `golive.controls` takes them.
+
+    A browser sends line ends as CR LF, which would be a control character in a reason.
+    """
+    texts = {name: str(posted[name]).replace("\r\n", "\n") for name in ("reason", *change.takes) if name in posted}
+    fields: dict[str, object] = {name: text for name, text in texts.items() if name != "reason"}
+    if change.is_guarded and posted.get("override"):
+        fields["override"] = True
+    revision = str(posted.get("expected_revision", ""))
+    if change.direction is not Direction.SAFE and revision:
+        is_number = revision.isascii() and revision.isdigit() and len(revision) < 20
+        fields["expected_revision"] = int(revision) if is_number else revision
+    return texts.get("reason", ""), fields

@@ -1,0 +1,194 @@
+"""`manage.py golive`: look at the controls and work them from a shell. Works when the web tier is down."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+from argparse import ArgumentParser
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error, connections
+
+from golive import controls, history, representations, state
+from golive.domain.changes import ALL_PERMISSIONS, CHANGES, EDIT, Actor, Change, Channel
+from golive.domain.decision import Decision, decide
+from golive.domain.errors import ChecklistFailedError, GoLiveError, RefusedError, StateUnknownError
+
+ALLOWED, NOT_ALLOWED, UNKNOWN = 0, 1, 2
+REFUSED, NOT_APPLIED = 1, 2
+HISTORY_LIMIT = 20
+
+
+class Command(BaseCommand):
+    help = (
+        "Look at the go-live controls and work them. Exit code of status: 0 allowed, 1 not allowed, 2 unknown; "
+        "of all others: 0 done, 1 refused by a rule, 2 not applied, unknown or wrong usage."
+    )
+    # A stop must not wait for anything else to be in order.
+    requires_system_checks: list[str] = []
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        commands = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
+        status = commands.add_parser("status", help="say whether execution is allowed")
+        status.add_argument("--json", action="store_true", help="as /api/status answers it")
+        for change in CHANGES.values():
+            if change is not EDIT:
+                _add_change(
+                    commands.add_parser(change.name, help=f"{change.label.lower()}. {change.consequence}"), change
+                )
+        listing = commands.add_parser("history", help="list the newest events, newest first")
+        listing.add_argument("--json", action="store_true", help="as the history endpoint answers it")
+        listing.add_argument("--limit", type=int, default=HISTORY_LIMIT, help="how many events (default %(default)s)")
+        listing.add_argument(
+            "--verify", action="store_true", help="recompute the whole chain instead; exit 1 on a fault"
+        )
+        reconcile = commands.add_parser("reconcile", help="record a row that was changed by SQL")
+        reconcile.add_argument("--reason", required=True, help="what happened and why")
+        _add_actor(reconcile)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        name: str = options["subcommand"]
+        handlers: dict[str, Callable[[dict[str, Any]], None]] = {
+            "status": self._show_status,
+            "history": self._show_history,
+            "reconcile": self._reconcile,
+        }
+        try:
+            if name in CHANGES:
+                self._apply(CHANGES[name], options)
+            else:
+                handlers[name](options)
+        except RefusedError as error:
+            raise CommandError(_tell(error), returncode=REFUSED) from error
+        except GoLiveError as error:
+            raise CommandError(_tell(error), returncode=NOT_APPLIED) from error
+        except Error as error:
+            raise CommandError("STATE_UNKNOWN: The database does not answer.", returncode=UNKNOWN) from error
+        finally:
+            connections.close_all()
+
+    def _show_status(self, options: dict[str, Any]) -> None:
+        try:
+            go_live, system = state.read_both()
+        except StateUnknownError as error:
+            decision = decide(None)
+            if options["json"]:
+                unknown = {"system": None, "go_live": None, "execution": representations.execution(decision)}
+                self._print_json({**unknown, "release": settings.RELEASE})
+            raise CommandError(f"{decision.code}: {error.detail}", returncode=UNKNOWN) from error
+        decision = decide(go_live)
+        if options["json"]:
+            self._print_json(representations.full_status(go_live, system, with_details=True, release=settings.RELEASE))
+        else:
+            self.stdout.write(f"{decision.code}: {decision.message}")
+            for title, values in (
+                ("go_live_state", representations.go_live_state(go_live, with_details=True)),
+                ("system_metadata", representations.system_status(system)),
+            ):
+                self.stdout.write(f"\n{title}")
+                for key, value in values.items():
+                    self.stdout.write(f"  {key:20} {'-' if value is None else value}")
+        if not decision.allowed:
+            self._exit(NOT_ALLOWED)
+
+    def _apply(self, change: Change, options: dict[str, Any]) -> None:
+        fields = {name: options[name] for name in ("override", *change.takes) if options.get(name) is not None}
+        done = controls.apply_change(
+            change,
+            actor=_actor(options),
+            reason=options["reason"],
+            channel=Channel.CLI,
+            fields=fields,
+        )
+        for remark in done.notes_on_request:
+            self.stderr.write(f"Note: {remark}")
+        what = "done" if done.changed else "nothing to change; the request is recorded"
+        self.stdout.write(f"{change.name}: {what} (event {done.sequence}).")
+        if done.go_live is not None:
+            self._print_decision(decide(done.go_live))
+
+    def _print_decision(self, decision: Decision) -> None:
+        self.stdout.write(f"{decision.code}: {decision.message}")
+
+    def _show_history(self, options: dict[str, Any]) -> None:
+        if options["verify"]:
+            self._verify(options)
+            return
+        if not 1 <= options["limit"] <= 10_000:
+            raise CommandError("--limit must be from 1 to 10000", returncode=NOT_APPLIED)
+        events, following = history.read_page(limit=options["limit"], before=None)
+        if options["json"]:
+            self._print_json({"events": events, "next": None if following is None else str(following)})
+            return
+        for event in events:
+            marks = "".join((" (no change)" if not event["changed"] else "", " OVERRIDE" if event["override"] else ""))
+            self.stdout.write(
+                f"{event['sequence']:>6}  {event['at']}  {event['actor']} via {event['channel']}  "
+                f"{event['action']} {event['subject']}{marks}  {event['reason'] or '-'}"
+            )
+
+    def _verify(self, options: dict[str, Any]) -> None:
+        found = history.verify()
+        if options["json"]:
+            problems = [{"code": p.code, "place": p.place, "detail": p.detail} for p in found.problems]
+            self._print_json({"sound": found.is_sound, "checked": found.checked, "problems": problems})
+        else:
+            for problem in found.problems:
+                self.stdout.write(f"{problem.key}: {problem.detail}")
+            self.stdout.write(f"{found.checked} events checked, {len(found.problems)} problems.")
+        if not found.is_sound:
+            self._exit(REFUSED)
+
+    def _reconcile(self, options: dict[str, Any]) -> None:
+        found = controls.reconcile(actor=_actor(options), reason=options["reason"], channel=Channel.CLI)
+        for detail in found:
+            self.stdout.write(f"Recorded: {detail}")
+        if not found:
+            self.stdout.write("Nothing to reconcile: chain, event_head and rows agree.")
+
+    def _print_json(self, values: Any) -> None:
+        self.stdout.write(json.dumps(values, ensure_ascii=False, indent=2))
+
+    def _exit(self, code: int) -> None:
+        self.stdout.flush()
+        raise SystemExit(code)
+
+
+def _add_change(parser: ArgumentParser, change: Change) -> None:
+    needed = "required" if change.is_reason_required else "may be left out"
+    # Not argparse's `required`: the rule is the domain's, and so is the exit code of breaking it.
+    parser.add_argument("--reason", default="", help=f"why; {needed}")
+    if change.is_guarded:
+        parser.add_argument(
+            "--override", action="store_true", help="pass a failing checklist; the event keeps what failed"
+        )
+    for name in change.takes:
+        parser.add_argument(f"--{name}", help=f"the new {name}")
+    _add_actor(parser)
+
+
+def _add_actor(parser: ArgumentParser) -> None:
+    parser.add_argument("--actor", help="who acts (default: user@host)")
+
+
+def _actor(options: dict[str, Any]) -> Actor:
+    """Whoever has a shell here may do everything; the name is theirs to give."""
+    name = (options.get("actor") or "").strip()
+    if not name:
+        try:
+            name = f"{getpass.getuser()}@{socket.gethostname()}"
+        except (KeyError, OSError):  # a user id without a name, as in containers
+            name = f"unknown@{socket.gethostname()}"
+    return Actor(name=name[:200], permissions=ALL_PERMISSIONS)
+
+
+def _tell(error: GoLiveError) -> str:
+    lines = [f"{error.code}: {error.detail}"]
+    if isinstance(error, ChecklistFailedError):
+        lines += [f"  {result.id}: {result.detail}" for result in error.failed]
+    return "\n".join(lines)

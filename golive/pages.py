@@ -1,0 +1,52 @@
+"""The public status page."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.views.decorators.csrf import csrf_exempt
+
+from golive import error_pages, problems, state
+from golive.api.endpoint import can_see_details, is_signed_in
+from golive.domain.decision import decide
+from golive.domain.errors import StateUnknownError
+from golive.domain.rows import GoLiveRow, SystemRow
+
+_ALLOWED = ("GET", "HEAD", "OPTIONS")
+
+
+@transaction.non_atomic_requests
+@csrf_exempt
+def show_status(request: HttpRequest) -> HttpResponse:
+    """May the system execute? For people as a page, also when the answer is that nobody knows."""
+    if request.method not in _ALLOWED:
+        return error_pages.answer(request, problems.method_not_allowed(request.method, _ALLOWED))
+    if request.get_preferred_type(["text/html", "application/json"]) == "application/json":
+        response: HttpResponse = JsonResponse({"ok": True, "service": "valhalla"})
+    else:
+        response = render(request, "golive/status.html", _status_context(request))
+    response["Vary"] = "Accept, Cookie"
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _status_context(request: HttpRequest) -> dict[str, object]:
+    go_live: GoLiveRow | None = None
+    system: SystemRow | None = None
+    is_hidden = with_details = False
+    try:
+        go_live, system = state.read_both()
+        with_details = can_see_details(request)
+        is_hidden = settings.GOLIVE_READ_TOKEN_REQUIRED and not is_signed_in(request)
+    except StateUnknownError:
+        pass
+    return {
+        "decision": decide(go_live),
+        "go_live": go_live,
+        "system": system,
+        "with_details": with_details,
+        "is_hidden": is_hidden,
+        "release": getattr(settings, "RELEASE", None),
+    }

@@ -1,0 +1,143 @@
+"""Every error answer: `application/problem+json` (RFC 9457), and the one mapping from errors to HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+
+from golive import representations
+from golive.domain.errors import (
+    ChecklistFailedError,
+    GoLiveError,
+    InvalidRequestError,
+    NotAppliedError,
+    OutcomeUnknownError,
+    PermissionRequiredError,
+    RevisionMismatchError,
+    StateUnknownError,
+)
+from golive.domain.rows import GoLiveRow
+from golive.request_id import get_request_id
+
+RETRY_AFTER_SECONDS = "1"
+
+_STATUS: tuple[tuple[type[GoLiveError], HTTPStatus], ...] = (
+    (PermissionRequiredError, HTTPStatus.FORBIDDEN),
+    (InvalidRequestError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (ChecklistFailedError, HTTPStatus.PRECONDITION_FAILED),
+    (RevisionMismatchError, HTTPStatus.PRECONDITION_FAILED),
+    (StateUnknownError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (NotAppliedError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (OutcomeUnknownError, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+_TITLES = {
+    "NOT_FOUND": "There is nothing here",
+    "METHOD_NOT_ALLOWED": "This method is not allowed here",
+    "BAD_REQUEST": "The request cannot be read",
+    "UNAUTHENTICATED": "Credentials are needed",
+    "PERMISSION_DENIED": "Permission is missing",
+    "INVALID_REQUEST": "The request's content is refused",
+    "REQUEST_TOO_LARGE": "The request is too large",
+    "CHECKLIST_FAILED": "The go-live checklist fails",
+    "REVISION_MISMATCH": "The state was changed meanwhile",
+    "STATE_UNKNOWN": "The go-live state cannot be known",
+    "NOT_APPLIED": "The change was not made",
+    "OUTCOME_UNKNOWN": "It is not known whether the change was made",
+    "INTERNAL_ERROR": "Something went wrong here",
+}
+
+
+class HttpError(GoLiveError):
+    """An error of the HTTP request itself, not of a rule."""
+
+    def __init__(self, status: HTTPStatus, code: str, detail: str, *, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.headers = headers or {}
+
+
+def not_found() -> HttpError:
+    return HttpError(HTTPStatus.NOT_FOUND, "NOT_FOUND", "No such path. README.md lists the paths.")
+
+
+def bad_request(detail: str = "The request cannot be read.") -> HttpError:
+    return HttpError(HTTPStatus.BAD_REQUEST, "BAD_REQUEST", detail)
+
+
+def method_not_allowed(method: str | None, allowed: Iterable[str]) -> HttpError:
+    allow = ", ".join(allowed)
+    detail = f"{method} is not allowed here; allowed: {allow}."
+    return HttpError(HTTPStatus.METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", detail, headers={"Allow": allow})
+
+
+def unauthenticated() -> HttpError:
+    detail = "Sign in, or send a token that may do this."
+    return HttpError(
+        HTTPStatus.UNAUTHORIZED, "UNAUTHENTICATED", detail, headers={"WWW-Authenticate": 'Bearer realm="valhalla"'}
+    )
+
+
+def forbidden(detail: str) -> HttpError:
+    return HttpError(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", detail)
+
+
+def too_large() -> HttpError:
+    return HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "REQUEST_TOO_LARGE", "The body is too large.")
+
+
+def internal_error() -> HttpError:
+    detail = "An unexpected error; nothing was changed. Name the request_id when you report it."
+    return HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", detail)
+
+
+def status_of(error: GoLiveError) -> HTTPStatus:
+    """The HTTP status of an error; what nobody has mapped is an internal error."""
+    if isinstance(error, HttpError):
+        return error.status
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def problem(request: HttpRequest, error: GoLiveError) -> HttpResponse:
+    """The answer to `error`. Says what is in the error and nothing of its cause, which may hold secrets."""
+    status = status_of(error)
+    values: dict[str, Any] = {
+        "type": f"urn:valhalla:problem:{error.code.lower().replace('_', '-')}",
+        "title": _TITLES.get(error.code, status.phrase),
+        "status": int(status),
+        "detail": error.detail,
+        "instance": request.path,
+        "code": error.code,
+        "request_id": get_request_id(),
+        **_extension(error),
+    }
+    response = HttpResponse(json.dumps(values), status=status, content_type="application/problem+json")
+    response["Cache-Control"] = "no-store"
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response["Retry-After"] = RETRY_AFTER_SECONDS
+    if isinstance(error, HttpError):
+        for name, value in error.headers.items():
+            response[name] = value
+    return response
+
+
+def _extension(error: GoLiveError) -> dict[str, Any]:
+    if isinstance(error, InvalidRequestError):
+        return {"errors": [{"field": fault.field, "message": fault.message} for fault in error.errors]}
+    if isinstance(error, ChecklistFailedError):
+        return {"failed": [representations.failed_check(result) for result in error.failed]}
+    if isinstance(error, RevisionMismatchError):
+        current = error.current
+        shown = (
+            representations.go_live_state(current, with_details=True)
+            if isinstance(current, GoLiveRow)
+            else representations.system_status(current)
+        )
+        return {"current": shown, "changed_by": error.changed_by}
+    if isinstance(error, StateUnknownError):
+        return {"execution_allowed": False}
+    return {}

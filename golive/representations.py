@@ -1,0 +1,103 @@
+"""The rows, the decision and the checks as JSON values; the API, the command line and the pages show the same."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from golive.domain.checklist import Checklist, CheckResult, Severity
+from golive.domain.decision import Decision, decide
+from golive.domain.rows import GoLiveRow, SystemRow, format_time
+
+Json = dict[str, Any]
+
+
+def system_status(row: SystemRow) -> Json:
+    return {
+        "version": row.version,
+        "backend_complete": row.backend_complete,
+        "notes": row.notes,
+        "updated_at": format_time(row.updated_at),
+        "completed_at": format_time(row.completed_at),
+        "revision": row.revision,
+    }
+
+
+def go_live_state(row: GoLiveRow, *, with_details: bool) -> Json:
+    """Without details `changed_by` and `reason` are null: who did what, and why, is not for everybody."""
+    decision = decide(row)
+    return {
+        "go_live_enabled": row.go_live_enabled,
+        "kill_switch_engaged": row.kill_switch_engaged,
+        "changed_by": row.changed_by if with_details else None,
+        "reason": row.reason if with_details else None,
+        "updated_at": format_time(row.updated_at),
+        "revision": row.revision,
+        "event_head": row.event_head,
+        "lease_ms": row.lease_ms,
+        "execution_allowed": decision.allowed,
+        "code": str(decision.code),
+    }
+
+
+def execution(decision: Decision) -> Json:
+    return {"allowed": decision.allowed, "code": str(decision.code), "message": decision.message}
+
+
+def full_status(go_live: GoLiveRow, system: SystemRow, *, with_details: bool, release: str | None) -> Json:
+    return {
+        "system": system_status(system),
+        "go_live": go_live_state(go_live, with_details=with_details),
+        "execution": execution(decide(go_live)),
+        "release": release,
+    }
+
+
+def checklist(found: Checklist) -> Json:
+    return {
+        "ok": found.ok,
+        "required": {result.id: {"ok": result.ok, "detail": result.detail} for result in found.required},
+        "warnings": {result.id: {"ok": result.ok, "detail": result.detail} for result in found.warnings},
+    }
+
+
+def failed_check(result: CheckResult) -> Json:
+    return {"id": result.id, "message": result.message, "detail": result.detail}
+
+
+def runbook(found: Checklist, *, generated_at: datetime) -> Json:
+    """What blocks, what deserves a look, and all that is in order; an item in `info` has the severity INFO."""
+
+    def item(result: CheckResult) -> Json:
+        severity = Severity.INFO if result.ok else result.severity
+        return {
+            "id": result.id,
+            "ok": result.ok,
+            "severity": str(severity),
+            "message": result.message,
+            "detail": result.detail,
+        }
+
+    items = [item(result) for result in found.results]
+    blockers = [entry for entry in items if entry["severity"] == Severity.BLOCKER]
+    return {
+        "generated_at": format_time(generated_at),
+        "blockers": blockers,
+        "warnings": [entry for entry in items if entry["severity"] == Severity.WARN],
+        "info": [entry for entry in items if entry["severity"] == Severity.INFO],
+        "ok_to_enable_go_live": found.ok and not blockers,
+    }
+
+
+def runbook_markdown(values: Json) -> str:
+    """The runbook as Markdown, from the value of `runbook`."""
+    verdict = "OK to enable go-live" if values["ok_to_enable_go_live"] else "NOT OK to enable go-live"
+    lines = ["# Go-live runbook", "", f"**{verdict}** · {values['generated_at']}", ""]
+    for key, title in (("blockers", "Blockers"), ("warnings", "Warnings"), ("info", "In order")):
+        lines += [f"## {title}", ""]
+        lines += [
+            f"- [{'x' if entry['ok'] else ' '}] **{entry['message']}** (`{entry['id']}`): {entry['detail']}"
+            for entry in values[key]
+        ] or ["None."]
+        lines.append("")
+    return "\n".join(lines)
