@@ -7,6 +7,7 @@ reachable, so a forged form field changes nothing.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from django.contrib import admin, messages
@@ -59,7 +60,7 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         """To see it, or to do anything with it."""
-        held = request.user.get_all_permissions()  # type: ignore[union-attr]
+        held = actor_of(request.user).permissions
         return super().has_view_permission(request, obj) or any(
             change.permission in held for change in CHANGES.values() if change.subject == self.subject
         )
@@ -110,7 +111,9 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if not isinstance(error, InvalidRequestError):
             messages.error(request, error.detail)
         dialogs = self._dialogs(request, opened=change_name, error=error)
-        return self._page(request, dialogs, status=problems.status_of(error))
+        # A database that has just failed is not asked again at length: the answer must come within 5 s.
+        with_checklist = isinstance(error, RefusedError)
+        return self._page(request, dialogs, status=problems.status_of(error), with_checklist=with_checklist)
 
     def _dialogs(self, request: HttpRequest, *, opened: str | None, error: GoLiveError | None = None) -> list[Dialog]:
         held = actor_of(request.user).permissions
@@ -122,13 +125,13 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         except StateUnknownError:
             return None
 
-    def _page(self, request: HttpRequest, dialogs: list[Dialog], *, status: int = 200) -> HttpResponse:
+    def _page(
+        self, request: HttpRequest, dialogs: list[Dialog], *, status: int = 200, with_checklist: bool = True
+    ) -> HttpResponse:
         row = self._row()
         go_live: GoLiveRow | None = None
-        try:
+        with suppress(StateUnknownError):
             go_live = state.read_go_live()
-        except StateUnknownError:
-            pass
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),
             "title": str(self.opts.verbose_name).capitalize(),
@@ -137,7 +140,7 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "row": row,
             "decision": decide(go_live),
             "dialogs": dialogs,
-            "checklist": readiness.run_checklist(),
+            "checklist": readiness.run_checklist() if with_checklist else None,
             "events": history.read_recent(self.subject, limit=RECENT_EVENTS),
             "apply_url_name": f"admin:golive_{self.opts.model_name}_apply",
         }

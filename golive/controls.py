@@ -73,7 +73,7 @@ def apply_change(
     origin: Origin = Origin(),
     using: str = DEFAULT_DB_ALIAS,
 ) -> Acknowledgement:
-    """Make one change of the table in `golive.domain.changes`; `fields` are the other fields of the request, as they came.
+    """Make one change of the table in `golive.domain.changes`; `fields` are the request's other fields, as they came.
 
     Raises a RefusedError if a rule says no (permission, content, checklist, revision); StateUnknownError if the row is
     missing; NotAppliedError if it was certainly not made; OutcomeUnknownError if the connection was lost at COMMIT.
@@ -263,7 +263,10 @@ class _Ledger:
                 raise NotAppliedError("Another change came first; nothing was done. Try again.")
 
     def _take(self, row: GoLiveRow | SystemRow) -> None:
-        self.rows = replace(self.rows, **{"go_live" if isinstance(row, GoLiveRow) else "system": row})
+        if isinstance(row, GoLiveRow):
+            self.rows = replace(self.rows, go_live=row)
+        else:
+            self.rows = replace(self.rows, system=row)
 
     def _compare(self) -> list[tuple[str, Any, dict[str, Any] | None]]:
         found: list[tuple[str, Any, dict[str, Any] | None]] = []
@@ -303,17 +306,15 @@ def _commit(write: Callable[[], T], using: str) -> T:
 def _set_for_transaction(using: str) -> None:
     calls = ", ".join("set_config(%s, %s, true)" for _ in _SETTINGS)
     with connections[using].cursor() as cursor:
-        cursor.execute(f"SELECT {calls}", [text for pair in _SETTINGS.items() for text in pair])  # noqa: S608 - constants
+        cursor.execute(f"SELECT {calls}", [text for pair in _SETTINGS.items() for text in pair])
 
 
 def _explain(error: Error, *, is_committing: bool, using: str) -> UnavailableError:
     state_code = getattr(error.__cause__, "sqlstate", None)
-    if is_committing and connections[using].vendor == "postgresql":
-        # An answer of the server to COMMIT is an answer: rolled back. No answer, or a farewell, is none.
-        if state_code is None or state_code.startswith(("08", "57P")) or state_code == "40003":
-            return OutcomeUnknownError(
-                "The connection was lost while the change was being committed. Look at the state, or repeat the request."
-            )
+    # An answer of the server to COMMIT is an answer: rolled back. No answer, or a farewell, is none.
+    is_answer = state_code is not None and not state_code.startswith(("08", "57P")) and state_code != "40003"
+    if is_committing and not is_answer and connections[using].vendor == "postgresql":
+        return OutcomeUnknownError("The connection was lost at COMMIT. Look at the state, or repeat the request.")
     if state_code == "55P03":
         return NotAppliedError("Another change holds the row; nothing was done. Repeat the request.")
     return NotAppliedError("The database did not take the change; nothing was done. Repeat the request.")

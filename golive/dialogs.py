@@ -18,7 +18,7 @@ LIMITS = {"reason": REASON_LIMIT, "version": NAME_LIMIT, "notes": NOTES_LIMIT}
 
 @dataclass(frozen=True)
 class Dialog:
-    """What the template shows for one change. `values` and `faults` are by field name; `failed` names failing checks."""
+    """What the template shows for one change. `values` and `faults` are by field; `failed` names failing checks."""
 
     change: Change
     is_permitted: bool
@@ -69,7 +69,7 @@ def _make_dialog(
     error: GoLiveError | None,
     is_open: bool,
 ) -> Dialog:
-    values = {name: "" for name in ("reason", *change.takes)}
+    values = dict.fromkeys(("reason", *change.takes), "")
     if isinstance(row, SystemRow):
         values.update({name: getattr(row, name) or "" for name in change.takes})
     if is_open and error is not None:

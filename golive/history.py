@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +40,7 @@ def event_values(event: Event) -> dict[str, Any]:
 def read_page(
     *, limit: int, before: int | None, using: str = DEFAULT_DB_ALIAS
 ) -> tuple[list[dict[str, Any]], int | None]:
-    """The newest `limit` events older than sequence `before`, newest first, and the `before` of the next page or None."""
+    """The newest `limit` events older than sequence `before`, newest first; and the `before` of the next page."""
     events = Event.objects.using(using).order_by("-sequence")
     if before is not None:
         events = events.filter(sequence__lt=before)
@@ -103,13 +104,9 @@ def _batches(first: int, using: str) -> Iterator[list[dict[str, Any]]]:
 def _read_records(using: str) -> tuple[str | None, dict[str, dict[str, Any] | None]]:
     records: dict[str, dict[str, Any] | None] = {GO_LIVE_STATE: None, SYSTEM_METADATA: None}
     head = None
-    try:
+    with suppress(StateUnknownError):
         go_live = state.read_go_live(using=using)
         head, records[GO_LIVE_STATE] = go_live.event_head, record_of(go_live)
-    except StateUnknownError:
-        pass
-    try:
+    with suppress(StateUnknownError):
         records[SYSTEM_METADATA] = record_of(state.read_system(using=using))
-    except StateUnknownError:
-        pass
     return head, records

@@ -20,7 +20,7 @@ LIVENESS_PATHS = ("/health", "/healthz", "/livez")
 
 
 class RequestIdMiddleware:
-    """Takes a sane `X-Request-ID` or makes one, and answers with it. It stays set until Django has logged the answer."""
+    """Takes a sane `X-Request-ID` or makes one, and answers with it; it stays until Django has logged the answer."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -99,5 +99,5 @@ class AtomicRequestMiddleware:
 
 def atomic_aliases(view: Callable[..., Any]) -> list[str]:
     """The databases for which a view runs in a transaction: those with ATOMIC_REQUESTS that it is not exempt from."""
-    exempt = getattr(view, "_non_atomic_requests", set())
+    exempt: set[str] = getattr(view, "_non_atomic_requests", set())
     return [alias for alias in connections if connections.settings[alias]["ATOMIC_REQUESTS"] and alias not in exempt]

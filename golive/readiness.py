@@ -36,7 +36,7 @@ NO_DATABASE = "The check could not run: the database does not answer."
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check returns. `detail` is public: no secret, no name of a person, nothing that differs from call to call."""
+    """What a check returns. `detail` is public: no secret, no person's name, nothing that differs between calls."""
 
     ok: bool
     detail: str
@@ -194,9 +194,9 @@ class _Worker(threading.Thread):
             return _failed(check, NO_DATABASE)
         connection = connections[DEFAULT_DB_ALIAS]
         try:
-            with database_deadline(min(self._each_seconds, self._ends_at - time.monotonic())):
-                with transaction.atomic() if connection.in_atomic_block else nullcontext():
-                    finding = check.run()
+            savepoint = transaction.atomic() if connection.in_atomic_block else nullcontext()
+            with database_deadline(min(self._each_seconds, self._ends_at - time.monotonic())), savepoint:
+                finding = check.run()
             return CheckResult(check.id, finding.ok, check.severity, check.message, finding.detail)
         except StateUnknownError as error:
             return _failed(check, error.detail)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from golive.deadline import READ_SECONDS, database_deadline, remaining_seconds
+from golive.deadline import READ_SECONDS, database_deadline
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import GoLiveRow, Rows, SystemRow
 
@@ -122,10 +122,9 @@ def _select(parts: tuple[_Part, ...], using: str) -> list[list[Any] | None]:
     # A standby may lag behind an acknowledged stop, so its answer is no answer.
     recovery = "pg_is_in_recovery()" if connections[using].vendor == "postgresql" else "0"
     try:
-        with nullcontext() if remaining_seconds() is not None else database_deadline(READ_SECONDS):
-            with connections[using].cursor() as cursor:
-                cursor.execute(f"SELECT {recovery}, {columns} FROM (SELECT 1 AS one) AS one {joins}")  # noqa: S608 - constants
-                in_recovery, *values = cursor.fetchone()
+        with database_deadline(READ_SECONDS), connections[using].cursor() as cursor:
+            cursor.execute(f"SELECT {recovery}, {columns} FROM (SELECT 1 AS one) AS one {joins}")  # noqa: S608 - constants
+            in_recovery, *values = cursor.fetchone()
     except Error as error:
         raise StateUnknownError("The database does not answer, or the tables are not there.") from error
     if in_recovery:

@@ -187,7 +187,7 @@ def _read_direct_database() -> dict[str, Any] | None:
 def _parse_database_url(name: str, text: str) -> dict[str, Any]:
     try:
         config: dict[str, Any] = environ.Env.db_url_config(text)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever the parser stumbles over
         # Without the cause: its text may hold the password of the URL.
         raise _wrong(name, f"cannot be read as a URL ({type(error).__name__})") from None
     if config.get("ENGINE") not in (SQLITE, POSTGRESQL):

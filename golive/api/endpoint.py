@@ -42,7 +42,7 @@ def endpoint(*methods: str) -> Callable[[View], View]:
                 if methods and request.method not in allowed:
                     raise problems.method_not_allowed(request.method, allowed)
                 return view(request, *args, **kwargs)
-            except Exception as error:  # every path of an API answers in the API's own form
+            except Exception as error:  # noqa: BLE001 - every path of an API answers in the API's own form
                 return problems.problem(request, _explain(error))
 
         return transaction.non_atomic_requests(csrf_exempt(answer))

@@ -125,7 +125,7 @@ class ChainVerifier:
         self._problems.append(Problem(code, place, detail))
 
     def finish(self, *, head: str | None, records: Mapping[str, Mapping[str, Any] | None]) -> list[Problem]:
-        """Compare the end of the chain with `go_live_state.event_head` and the rows (`record_of` each, None if missing).
+        """Compare the end of the chain with `go_live_state.event_head` and the rows (`record_of`, None if missing).
 
         Returns every problem that no reconcile has dealt with.
         """

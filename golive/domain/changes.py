@@ -30,7 +30,7 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """One row of the table. `is_guarded`: the checklist must hold, or be overridden; `takes`: extra fields of the request."""
+    """One row of the table. `is_guarded`: the checklist must hold, or be overridden; `takes`: extra fields."""
 
     name: str
     label: str
@@ -71,7 +71,7 @@ DISABLE = Change(
 REOPEN = Change(
     name="reopen",
     label="Reopen the backend",
-    consequence="The backend counts as incomplete. A kill switch that is released is engaged with it, so execution stops.",
+    consequence="The backend counts as incomplete, and a released kill switch is engaged: execution stops.",
     subject=SYSTEM_METADATA,
     method="POST",
     path="/api/system/status/reopen",
@@ -134,7 +134,7 @@ ALL_PERMISSIONS = frozenset({change.permission for change in CHANGES.values()} |
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts: always an authenticated identity, never a name out of a request. `user_id` is None for programs and shells."""
+    """Who acts: always an authenticated identity, never a name out of a request. `user_id`: None for programs."""
 
     name: str
     permissions: frozenset[str]

@@ -54,5 +54,5 @@ class Checklist:
 
     @property
     def ok(self) -> bool:
-        """True only if at least one check is required and every required one holds: an empty checklist proves nothing."""
+        """Whether every required check holds. False if there is none: an empty checklist proves nothing."""
         return bool(self.required) and not self.failed

@@ -46,7 +46,8 @@ def decide(row: GoLiveRow | None) -> Decision:
     Identity with True and False, not truth: a value of another type (a string, 1, a database default that was never
     loaded) is unknown, and unknown is closed.
     """
-    if row is None or not isinstance(row.kill_switch_engaged, bool) or not isinstance(row.go_live_enabled, bool):
+    switches: tuple[object, ...] = () if row is None else (row.kill_switch_engaged, row.go_live_enabled)
+    if row is None or not all(isinstance(switch, bool) for switch in switches):
         return Decision(Code.STATE_UNKNOWN)
     if row.kill_switch_engaged is not False:
         return Decision(Code.KILL_SWITCH_ENGAGED)

@@ -1,4 +1,4 @@
-"""What a change does to the rows: from rows and a request to the rows after it, step by step. Nothing is written here."""
+"""What a change does: from the rows and a request to the rows after it, step by step. Nothing is written here."""
 
 from __future__ import annotations
 
@@ -81,7 +81,12 @@ def plan_steps(change: Change, rows: Rows, request: ChangeRequest, *, actor: str
 
 
 def _change_go_live(change: Change, row: GoLiveRow, *, actor: str, reason: str, now: datetime) -> GoLiveRow:
-    after = replace(row, **_SWITCHES[change.name])
+    switches = _SWITCHES[change.name]
+    after = replace(
+        row,
+        go_live_enabled=switches.get("go_live_enabled", row.go_live_enabled),
+        kill_switch_engaged=switches.get("kill_switch_engaged", row.kill_switch_engaged),
+    )
     if after == row:
         return row
     return replace(after, changed_by=actor, reason=reason or None, updated_at=now, revision=row.revision + 1)

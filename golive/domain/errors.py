@@ -77,7 +77,7 @@ class RevisionMismatchError(RefusedError):
     def __init__(self, *, expected: int, current: GoLiveRow | SystemRow, changed_by: str | None) -> None:
         by = f" by {changed_by}" if changed_by else ""
         super().__init__(
-            f"The state was changed{by} since you looked: revision {current.revision}, not {expected}. Look again first."
+            f"Changed{by} since you looked: revision {current.revision}, not {expected}. Look again first."
         )
         self.expected = expected
         self.current = current

@@ -1,4 +1,4 @@
-"""Text that people write (reasons, names, notes): refused where a rule requires it, cut and cleaned where it must not stop anything."""
+"""Text that people write (reasons, names, notes): refused where a rule requires it, cleaned where it must not stop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _is_refused(character: str) -> bool:
 
 
 def find_fault(value: object, *, limit: int, required: bool) -> str | None:
-    """Say what is wrong with a text and what to do, or None if it is fine. Lengths are in characters after stripping."""
+    """Say what is wrong with a text and what to do, or None. Lengths are in characters after stripping."""
     if value is None:
         return "is required; say why in a sentence" if required else None
     if not isinstance(value, str):
@@ -33,7 +33,7 @@ def find_fault(value: object, *, limit: int, required: bool) -> str | None:
 
 
 def clean_text(value: object, *, limit: int) -> tuple[str, tuple[str, ...]]:
-    """Make any value a storable text of at most `limit` characters; never fails. Returns it with notes on what was done."""
+    """Make any value a storable text of at most `limit` characters; never fails. With it, notes on what was done."""
     notes: list[str] = []
     if value is None:
         return "", ()

@@ -30,7 +30,7 @@ class ChangeRequest:
 
 
 def read_request(change: Change, fields: Mapping[str, object]) -> ChangeRequest:
-    """Read raw fields for `change`. Toward safe nothing is refused; otherwise raises InvalidRequestError with every fault."""
+    """Read raw fields. Toward safe nothing is refused; otherwise raises InvalidRequestError with every fault."""
     if change.direction is Direction.SAFE:
         return _read_leniently(fields)
     return _read_strictly(change, fields)

@@ -59,7 +59,7 @@ def format_time(moment: datetime | None) -> str | None:
 
 
 def record_of(row: GoLiveRow | SystemRow) -> dict[str, Any]:
-    """What an event's `before` and `after` hold: every column but `id` and `event_head` (which the event determines)."""
+    """What an event's `before` and `after` hold: every column but `id` and `event_head` (which the event makes)."""
     values = asdict(row)
     values.pop("event_head", None)
     return {key: format_time(value) if isinstance(value, datetime) else value for key, value in values.items()}

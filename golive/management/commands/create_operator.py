@@ -12,7 +12,7 @@ from django.db import transaction
 
 
 class Command(BaseCommand):
-    help = "Create an account that may do everything, with a generated password that is shown once. Does nothing if it exists."
+    help = "Create an account that may do everything, with a generated password that is shown once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--username", default="operator", help="default: %(default)s")
@@ -25,5 +25,5 @@ class Command(BaseCommand):
                 self.stdout.write(f"Account {username} exists. A new password: manage.py changepassword {username}")
                 return
             password = secrets.token_urlsafe(15)
-            users.create_superuser(username=username, email="", password=password)  # type: ignore[attr-defined]
+            users.create_superuser(username=username, email="", password=password)
         self.stdout.write(f"Account:  {username}\nPassword: {password}\nThe password is shown this once only.")
