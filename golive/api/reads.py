@@ -12,7 +12,7 @@ from golive import checks, history, problems, readiness, representations, state
 from golive.api.endpoint import answer_json, answer_tagged, can_see_details, check_can_read, endpoint, is_signed_in
 from golive.domain.errors import FieldError, InvalidRequestError
 
-HISTORY_DEFAULT, HISTORY_MOST = 50, 200
+HISTORY_DEFAULT, HISTORY_MOST = 50, 1_000
 _SEQUENCE_MOST = 2**63 - 1
 
 
