@@ -97,7 +97,12 @@ def apply_change(
             ledger.record(step, failed=still_failed, override=bool(still_failed))
         ledger.close()
         return Acknowledgement(
-            change, steps[0].changed, ledger.rows.go_live, ledger.rows.system, ledger.sequence, request.notes_on_request
+            change,
+            any(step.changed for step in steps),
+            ledger.rows.go_live,
+            ledger.rows.system,
+            ledger.sequence,
+            request.notes_on_request,
         )
 
     return _commit(write, using)
