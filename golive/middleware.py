@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from http import HTTPStatus
 from typing import Any
 
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from psycopg.pq import TransactionStatus
 
 from golive.deadline import READ_SECONDS, WRITE_SECONDS, database_deadline
 from golive.problems import method_not_allowed, problem
@@ -30,7 +32,10 @@ class RequestIdMiddleware:
         set_request_id(request_id)
         response = self.get_response(request)
         response["X-Request-ID"] = request_id
-        if isinstance(response, HttpResponse) and not response.has_header("Content-Length"):
+        if response.status_code == HTTPStatus.NOT_MODIFIED:
+            # There is no body; what would be said of one, a cache would take for the body that the client has.
+            del response["Content-Length"], response["Content-Type"]
+        elif isinstance(response, HttpResponse) and not response.has_header("Content-Length"):
             # Without it the server answers in chunks, which costs proxies and clients more.
             response["Content-Length"] = str(len(response.content))
         return response
@@ -91,10 +96,24 @@ class AtomicRequestMiddleware:
             response: HttpResponse = view(request, *args, **kwargs)
             if hasattr(response, "render") and callable(response.render):
                 response = response.render()
-            if response.status_code >= 400:
-                for alias in aliases:
+            for alias in aliases:
+                if response.status_code >= HTTPStatus.BAD_REQUEST:
                     transaction.set_rollback(True, using=alias)
+                else:
+                    _check_not_aborted(alias)
         return response
+
+
+def _check_not_aborted(alias: str) -> None:
+    """Raise TransactionManagementError if a statement failed and the view went on as if nothing had happened.
+
+    PostgreSQL would answer COMMIT with a silent ROLLBACK, and a good answer would tell of what was never stored.
+    """
+    connection = connections[alias]
+    if connection.vendor != "postgresql" or connection.connection is None:
+        return
+    if connection.connection.info.transaction_status == TransactionStatus.INERROR:
+        raise transaction.TransactionManagementError("a statement failed in this request, so nothing can be stored")
 
 
 def atomic_aliases(view: Callable[..., Any]) -> list[str]:

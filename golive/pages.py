@@ -23,6 +23,8 @@ def show_status(request: HttpRequest) -> HttpResponse:
     """May the system execute? For people as a page, also when the answer is that nobody knows."""
     if request.method not in _ALLOWED:
         return error_pages.answer(request, problems.method_not_allowed(request.method, _ALLOWED))
+    if request.method == "OPTIONS":
+        return HttpResponse(status=204, headers={"Allow": ", ".join(_ALLOWED)})
     if request.get_preferred_type(["text/html", "application/json"]) == "application/json":
         response: HttpResponse = JsonResponse({"ok": True, "service": "valhalla"})
     else:
@@ -44,6 +46,7 @@ def _status_context(request: HttpRequest) -> dict[str, object]:
         pass
     return {
         "decision": decide(go_live),
+        "unknown": decide(None),
         "go_live": go_live,
         "system": system,
         "with_details": with_details,

@@ -26,7 +26,6 @@ _GO_LIVE_COLUMNS = (
     "event_head",
 )
 _SYSTEM_COLUMNS = ("version", "backend_complete", "notes", "updated_at", "completed_at", "revision")
-_BOOLEANS = ("go_live_enabled", "kill_switch_engaged", "backend_complete")
 _GO_LIVE = ("go_live_state AS g ON g.id = 1", "g", _GO_LIVE_COLUMNS)
 _SYSTEM = ("system_metadata AS s ON s.id = 1", "s", _SYSTEM_COLUMNS)
 
@@ -82,11 +81,13 @@ def consistent_read(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
 def _deferred_transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
     # Not `atomic`: that is IMMEDIATE here, and a reader must not wait for a writer.
     with connection.cursor() as cursor:
+        cursor.execute("PRAGMA query_only = ON")
         cursor.execute("BEGIN DEFERRED")
         try:
             yield
         finally:
             cursor.execute("ROLLBACK")
+            cursor.execute("PRAGMA query_only = OFF")
 
 
 def lock_rows(*, with_system: bool, using: str) -> Rows:
@@ -110,10 +111,10 @@ def lock_rows(*, with_system: bool, using: str) -> Rows:
 
 
 def _list(name: str, columns: Sequence[str], using: str) -> str:
-    # SQLite stores any value in a boolean column, and its driver would turn all but 1 into False, which for the kill
-    # switch means "not engaged". The sign keeps the value as it is stored, to be judged below.
+    # SQLite stores any value in any column, and its driver would turn a boolean other than 1 into False, which for the
+    # kill switch means "not engaged". The sign keeps each value as it is stored, to be judged below.
     sign = "+" if connections[using].vendor == "sqlite" else ""
-    return ", ".join(f"{sign if column in _BOOLEANS else ''}{name}.{column}" for column in columns)
+    return ", ".join(f"{sign}{name}.{column}" for column in columns)
 
 
 def _select(parts: tuple[_Part, ...], using: str) -> list[list[Any] | None]:
@@ -144,12 +145,12 @@ def _go_live_row(values: list[Any] | None) -> GoLiveRow:
     return GoLiveRow(
         go_live_enabled=_boolean(enabled, "go_live_enabled"),
         kill_switch_engaged=_boolean(engaged, "kill_switch_engaged"),
-        changed_by=changed_by,
-        reason=reason,
-        updated_at=_moment(updated_at),
-        revision=revision,
-        lease_ms=lease_ms,
-        event_head=event_head,
+        changed_by=_text(changed_by, "changed_by"),
+        reason=_text(reason, "reason"),
+        updated_at=_moment(updated_at, "updated_at"),
+        revision=_number(revision, "revision"),
+        lease_ms=_number(lease_ms, "lease_ms"),
+        event_head=_text(event_head, "event_head"),
     )
 
 
@@ -158,13 +159,17 @@ def _system_row(values: list[Any] | None) -> SystemRow:
         raise StateUnknownError("Row 1 of system_metadata is missing. Run `manage.py migrate`.")
     version, complete, notes, updated_at, completed_at, revision = values
     return SystemRow(
-        version=version,
+        version=_text(version, "version") or "",
         backend_complete=_boolean(complete, "backend_complete"),
-        notes=notes,
-        updated_at=_moment(updated_at),
-        completed_at=_moment(completed_at),
-        revision=revision,
+        notes=_text(notes, "notes"),
+        updated_at=_moment(updated_at, "updated_at"),
+        completed_at=_moment(completed_at, "completed_at"),
+        revision=_number(revision, "revision"),
     )
+
+
+def _unreadable(column: str) -> StateUnknownError:
+    return StateUnknownError(f"The column {column} holds a value that cannot be read.")
 
 
 def _boolean(value: Any, column: str) -> bool:
@@ -172,11 +177,29 @@ def _boolean(value: Any, column: str) -> bool:
         return True
     if value is False or (type(value) is int and value == 0):
         return False
-    raise StateUnknownError(f"The column {column} holds a value that is neither true nor false.")
+    raise _unreadable(column)
 
 
-def _moment(value: Any) -> datetime | None:
-    # SQLite's driver gives naive times, which hold UTC.
-    if isinstance(value, datetime) and value.tzinfo is None:
-        return value.replace(tzinfo=UTC)
-    return value if isinstance(value, datetime) else None
+def _number(value: Any, column: str) -> int:
+    if type(value) is not int:
+        raise _unreadable(column)
+    return value
+
+
+def _text(value: Any, column: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise _unreadable(column)
+    return value
+
+
+def _moment(value: Any, column: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        raise _unreadable(column) from None
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime):
+        raise _unreadable(column)
+    # SQLite stores times without a zone, in UTC.
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -11,6 +11,8 @@ from psycopg import OperationalError
 from golive.deadline import database_deadline, remaining_seconds
 from golive.postgresql.away import is_away, report_away
 
+# Kept by the server, so that a statement does not go on when whoever sent it has given up waiting (golive.deadline).
+STATEMENT_TIMEOUT_MS = 4_000
 # A server that is well answers SELECT 1 in a millisecond.
 HEALTH_CHECK_SECONDS = 1.0
 _NOT_FOR_LIBPQ = ("context", "cursor_factory", "prepare_threshold")
@@ -54,6 +56,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         # Django offers no hook for the class of a connection, and the two differ in nothing but this method.
         connection.__class__ = BoundedConnection
         return connection
+
+    def init_connection_state(self) -> None:
+        super().init_connection_state()
+        # Not by libpq's `options`, which poolers refuse.
+        with self.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, false)", [str(STATEMENT_TIMEOUT_MS)])
 
     def is_usable(self) -> bool:
         """The health check before a persistent connection is used again, bounded."""
