@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 
 from golive import history, readiness, state
+from golive.connections import drop_dead_connection
 from golive.deadline import WRITE_SECONDS, database_deadline
 from golive.domain import chain
 from golive.domain.changes import Actor, Change, Channel, check_can_apply
@@ -312,6 +313,7 @@ def _commit(write: Callable[[], T], using: str) -> T:
             result = write()
             is_committing = True
     except Error as error:
+        drop_dead_connection(using)
         raise _explain(error, is_committing=is_committing, using=using) from error
     return result
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
+from django.contrib.sessions import middleware as sessions
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
@@ -16,6 +19,7 @@ from golive.deadline import READ_SECONDS, WRITE_SECONDS, database_deadline
 from golive.problems import method_not_allowed, problem
 from golive.request_id import choose_request_id, set_request_id
 
+_SESSION_KEY = re.compile(r"[a-z0-9]{8,64}")
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 READ_METHODS = ("GET", "HEAD", "OPTIONS")
 LIVENESS_PATHS = ("/health", "/healthz", "/livez")
@@ -67,6 +71,16 @@ class DatabaseDeadlineMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         with database_deadline(READ_SECONDS if request.method in READ_METHODS else WRITE_SECONDS):
             return self.get_response(request)
+
+
+class SessionMiddleware(sessions.SessionMiddleware):
+    """Django's, but a cookie that cannot be a key is none: the database would choke on a NUL in it."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+        if key is not None and not _SESSION_KEY.fullmatch(key):
+            del request.COOKIES[settings.SESSION_COOKIE_NAME]
+        super().process_request(request)
 
 
 class AtomicRequestMiddleware:

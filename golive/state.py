@@ -11,6 +11,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from golive.connections import drop_dead_connection
 from golive.deadline import READ_SECONDS, database_deadline
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import GoLiveRow, Rows, SystemRow
@@ -81,13 +82,13 @@ def consistent_read(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
 def _deferred_transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
     # Not `atomic`: that is IMMEDIATE here, and a reader must not wait for a writer.
     with connection.cursor() as cursor:
-        cursor.execute("PRAGMA query_only = ON")
         cursor.execute("BEGIN DEFERRED")
         try:
+            cursor.execute("PRAGMA query_only = ON")
             yield
         finally:
-            cursor.execute("ROLLBACK")
             cursor.execute("PRAGMA query_only = OFF")
+            cursor.execute("ROLLBACK")
 
 
 def lock_rows(*, with_system: bool, using: str) -> Rows:
@@ -127,6 +128,7 @@ def _select(parts: tuple[_Part, ...], using: str) -> list[list[Any] | None]:
             cursor.execute(f"SELECT {recovery}, {columns} FROM (SELECT 1 AS one) AS one {joins}")  # noqa: S608 - constants
             in_recovery, *values = cursor.fetchone()
     except Error as error:
+        drop_dead_connection(using)
         raise StateUnknownError("The database does not answer, or the tables are not there.") from error
     if in_recovery:
         raise StateUnknownError("The database is a standby; only the primary knows the state.")

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from enum import Enum
 from typing import Any
 from urllib.parse import quote
 
@@ -138,12 +139,19 @@ def _can_connect() -> bool:
     return False
 
 
+class Fate(Enum):
+    """What becomes of a request that the proxy waits for."""
+
+    ANSWER_LOST = "passed on, and the connection ends before the answer arrives"
+    REQUEST_LOST = "not passed on, and the connection ends"
+    ANSWER_LATE = "passed on, and the answer does not arrive while the connection stays open"
+
+
 class Proxy:
-    """A TCP proxy before the database's server, which can stop to pass on what the server says.
+    """A TCP proxy before the database's server, which can stop to pass on what is said.
 
     `freeze()`: connections stay open, new ones are accepted, and nothing answers, as when a host hangs.
-    `cut_answer_to(words)`: the next request that holds these words is passed on, and its answer never arrives: the
-    connection is closed instead.
+    `strike(words, fate)`: one fault at the next request that holds these words.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -153,10 +161,8 @@ class Proxy:
         self._sockets: list[socket.socket] = []
         self._is_open = threading.Event()
         self._is_open.set()
-        self._is_closed = False
-        self._words: bytes | None = None
+        self._fault: tuple[bytes, Fate] | None = None
         self._is_answered = threading.Event()
-        self.seen: list[bytes] = []
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
 
     def freeze(self) -> None:
@@ -165,16 +171,15 @@ class Proxy:
     def thaw(self) -> None:
         self._is_open.set()
 
-    def cut_answer_to(self, words: bytes) -> None:
+    def strike(self, words: bytes, fate: Fate) -> None:
         self._is_answered.clear()
-        self._words = words
+        self._fault = (words, fate)
 
     def await_answer(self) -> None:
-        """Wait until the server has answered what was cut: whatever it did, it has done."""
-        assert self._is_answered.wait(10), "the server did not answer what was to be cut"
+        """Wait until the server has answered the request that was struck: whatever it did, it has done."""
+        assert self._is_answered.wait(10), "the server did not answer"
 
     def close(self) -> None:
-        self._is_closed = True
         self.thaw()
         for each in (self._listener, *self._sockets):
             _close(each)
@@ -185,24 +190,36 @@ class Proxy:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(self._target)
                 self._sockets += [client, server]
-                is_cut = threading.Event()
-                for source, sink, is_request in ((client, server, True), (server, client, False)):
-                    arguments = (source, sink, is_request, is_cut)
-                    threading.Thread(target=self._pass_on, args=arguments, name="proxy", daemon=True).start()
+                struck: list[Fate] = []
+                for work in (self._pass_requests, self._pass_answers):
+                    threading.Thread(target=work, args=(client, server, struck), name="proxy", daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket, is_request: bool, is_cut: threading.Event) -> None:
+    def _pass_requests(self, client: socket.socket, server: socket.socket, struck: list[Fate]) -> None:
         with suppress(OSError):
-            while data := source.recv(65536):
+            while data := client.recv(65536):
                 self._is_open.wait()
-                if is_request and self._words is not None and self._words in data:
-                    self._words = None
-                    is_cut.set()
-                elif not is_request and is_cut.is_set():
-                    self._is_answered.set()
+                if self._fault is not None and self._fault[0] in data:
+                    struck.append(self._fault[1])
+                    self._fault = None
+                if Fate.REQUEST_LOST in struck:
                     break
-                sink.sendall(data)
-        _close(source)
-        _close(sink)
+                server.sendall(data)
+        _close(client)
+        _close(server)
+
+    def _pass_answers(self, client: socket.socket, server: socket.socket, struck: list[Fate]) -> None:
+        with suppress(OSError):
+            while data := server.recv(65536):
+                self._is_open.wait()
+                if struck:
+                    self._is_answered.set()
+                if Fate.ANSWER_LOST in struck:
+                    break
+                if Fate.ANSWER_LATE not in struck:
+                    client.sendall(data)
+        if Fate.ANSWER_LATE not in struck:
+            _close(client)
+            _close(server)
 
 
 def _close(each: socket.socket) -> None:

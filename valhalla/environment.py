@@ -57,7 +57,10 @@ class Environment:
 def load() -> Environment:
     """Read and check everything. Raises ImproperlyConfigured naming the variable."""
     if (BASE_DIR / ".env").is_file():
-        environ.Env.read_env(str(BASE_DIR / ".env"))
+        try:
+            environ.Env.read_env(str(BASE_DIR / ".env"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise _wrong(".env", f"beside manage.py cannot be read ({type(error).__name__}); write it in UTF-8") from None
     app_env = os.environ.get("APP_ENV", "").strip() or "production"
     if app_env not in ("development", "production"):
         raise _wrong("APP_ENV", "must be development or production (unset means production)")

@@ -110,13 +110,12 @@ def test_record__list__offers_no_action(root: Client) -> None:
     assert "addlink" not in re.sub(r'<nav class="sticky".*?</nav>', "", page, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_apply__other_method__is_405_and_changes_nothing(root: Client, name: str) -> None:
-    prepare(name)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_apply__other_method__is_405_and_changes_nothing(root: Client, method: str) -> None:
     before = snapshot()
 
-    for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"):
-        response = root.generic(method, f"{apply_url(name)}?reason=x&override=true")
+    for name in ("release", "edit"):
+        response = root.generic(method, f"{apply_url(name)}?reason=x&override=true&version=6.6.6")
         assert response.status_code == 405
         assert response["Allow"] == "POST"
 
@@ -172,40 +171,37 @@ def test_object__the_one_row__has_its_own_address(root: Client, path: str) -> No
     assert root.head(f"{path}1/change/").status_code == 200
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "q=%00",
-        "q=%FF",
-        "q=" + "x" * 5000,
-        "q='%22%3Cscript%3E%25_%5C",
-        "action=%00",
-        "subject=%FF",
-        "at__year=99999999999999999999",
-        "at__year=0",
-        "at__year=2026&at__month=13&at__day=1",
-        "at__gte=garbage",
-        "p=999999",
-        "p=-1",
-        "p=%D9%A3",
-        "o=99.-5.a",
-        "all=",
-        "changed__exact=%00",
-        "sequence__gt=" + "9" * 40,
-        "actor__password=x",
-        "action__isnull=maybe",
-        "_to_field=hash",
-        "_popup=1",
-        "e=1",
-        "&".join(f"a{i}=1" for i in range(3000)),
-    ],
-    ids=lambda query: query[:30],
+NONSENSE = (
+    "q=%00",
+    "q=%FF",
+    "q=" + "x" * 5000,
+    "q='%22%3Cscript%3E%25_%5C",
+    "action=%00",
+    "subject=%FF",
+    "at__year=99999999999999999999",
+    "at__year=0",
+    "at__year=2026&at__month=13&at__day=1",
+    "at__gte=garbage",
+    "p=999999",
+    "p=-1",
+    "p=%D9%A3",
+    "o=99.-5.a",
+    "all=",
+    "changed__exact=%00",
+    "sequence__gt=" + "9" * 40,
+    "actor__password=x",
+    "action__isnull=maybe",
+    "_to_field=hash",
+    "_popup=1",
+    "e=1",
+    "&".join(f"a{i}=1" for i in range(3000)),
 )
-def test_record__query_that_makes_no_sense__is_no_5xx(root: Client, query: str) -> None:
-    response = root.generic("GET", EVENTS, QUERY_STRING=query)
 
-    assert response.status_code in (200, 302, 400)
-    assert b"INTERNAL_ERROR" not in response.content
+
+def test_record__query_that_makes_no_sense__is_no_5xx(root: Client) -> None:
+    for query in NONSENSE:
+        response = root.generic("GET", EVENTS, QUERY_STRING=query)
+        assert (query[:40], response.status_code in (200, 302, 400)) == (query[:40], True)
 
 
 # -- requests from elsewhere -------------------------------------------------------------------------------------------

@@ -73,6 +73,7 @@ def test_session__forged__shows_nothing(private: Client, cookie: str) -> None:
         response = private.get(path, headers={"Cookie": f"sessionid={cookie}"})
         assert response.status_code == 200
         assert REASON not in response.content.decode()
+    assert private.get("/admin/", headers={"Cookie": f"sessionid={cookie}"}).status_code == 302
 
 
 def test_session__ended_by_signing_out__shows_nothing(private: Client) -> None:
