@@ -369,7 +369,7 @@ def test_read__while_somebody_writes__does_not_wait() -> None:
     try:
         began = time.monotonic()
         assert state.read_go_live().lease_ms == 250
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < LIMIT_SECONDS
     finally:
         is_over.set()
         thread.join()
@@ -386,7 +386,7 @@ def test_read__no_time_left__is_unknown_at_once_or_answers() -> None:
         except StateUnknownError:
             assert is_postgresql()
 
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < LIMIT_SECONDS
     state.read_go_live()
 
 
