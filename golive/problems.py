@@ -34,7 +34,7 @@ _STATUS: tuple[tuple[type[GoLiveError], HTTPStatus], ...] = (
     (NotAppliedError, HTTPStatus.SERVICE_UNAVAILABLE),
     (OutcomeUnknownError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-_TITLES = {
+TITLES = {
     "NOT_FOUND": "There is nothing here",
     "METHOD_NOT_ALLOWED": "This method is not allowed here",
     "BAD_REQUEST": "The request cannot be read",
@@ -123,12 +123,17 @@ def status_of(error: GoLiveError) -> HTTPStatus:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
+def type_of(code: str) -> str:
+    """The URI that names a kind of problem."""
+    return f"urn:valhalla:problem:{code.lower().replace('_', '-')}"
+
+
 def problem(request: HttpRequest, error: GoLiveError) -> HttpResponse:
     """The answer to `error`. Says what is in the error and nothing of its cause, which may hold secrets."""
     status = status_of(error)
     values: dict[str, Any] = {
-        "type": f"urn:valhalla:problem:{error.code.lower().replace('_', '-')}",
-        "title": _TITLES.get(error.code, status.phrase),
+        "type": type_of(error.code),
+        "title": TITLES.get(error.code, status.phrase),
         "status": int(status),
         "detail": error.detail,
         "instance": request.path,

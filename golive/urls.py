@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import re_path
 
 from golive import pages
-from golive.api import changes, reads
+from golive.api import changes, documentation, hooks, reads
 from golive.routes import route
 
 app_name = "golive"
@@ -20,5 +20,8 @@ urlpatterns = [
     route("api/governance/runbook/status", reads.read_runbook, "runbook"),
     route("api/governance/runbook/markdown", reads.read_runbook_markdown, "runbook-markdown"),
     *changes.make_routes(),
+    route("api/hooks/alertmanager", hooks.take_alerts, "alertmanager"),
+    route(r"api/openapi\.json", documentation.read_openapi, "openapi"),
+    route("api/docs", documentation.show_docs, "docs"),
     re_path(r"^api(?:/.*)?$", reads.refuse_unknown, name="unknown"),
 ]

@@ -57,7 +57,7 @@ def read_leniently(request: HttpRequest, *, limit: int = CHANGE_LIMIT) -> tuple[
 
 
 def _read(request: HttpRequest, limit: int) -> bytes:
-    """All of the body. Raises HttpError: 413 beyond the limit, before reading if the length is told; 400 if it breaks off."""
+    """All of the body. Raises HttpError: 413 beyond the limit (unread, if its length is told), 400 if it breaks off."""
     told = request.META.get("CONTENT_LENGTH") or ""
     if told.isdecimal() and int(told[:20]) > limit:
         raise problems.too_large(limit)

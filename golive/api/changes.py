@@ -56,14 +56,14 @@ def log_change(done: Acknowledgement, actor: Actor) -> None:
 
 
 def describe(done: Acknowledgement, notes: tuple[str, ...] = ()) -> dict[str, Any]:
-    """What was done, and the row as its own endpoint shows it. `execution` is None where the row was not looked at."""
+    """What was done, the row as its own endpoint shows it, and what that means for execution."""
     notes += done.notes_on_request
     values: dict[str, Any] = {"changed": done.changed, "event": done.sequence}
     if done.change.subject == GO_LIVE_STATE and done.go_live is not None:
         values |= representations.go_live_state(done.go_live, with_details=True)
     elif done.system is not None:
         values |= representations.system_status(done.system)
-    values["execution"] = None if done.go_live is None else representations.execution(decide(done.go_live))
+    values["execution"] = representations.execution(decide(done.go_live))
     return values | ({"notes_on_request": list(notes)} if notes else {})
 
 

@@ -1,4 +1,4 @@
-"""`manage.py golive token`: make, list and revoke API tokens. By its underscore Django does not take it for a command."""
+"""`manage.py golive token`: make, list and revoke API tokens. The underscore says that it is no command by itself."""
 
 from __future__ import annotations
 
