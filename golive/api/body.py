@@ -29,7 +29,7 @@ def read_strictly(request: HttpRequest, *, limit: int = CHANGE_LIMIT) -> Fields:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise problems.bad_request("The body is not UTF-8.") from None
-    value, faults = _parse(text)
+    value, faults = _parse(text, is_strict=True)
     if faults:
         raise problems.bad_request(f"The body {faults[0]}.")
     if not isinstance(value, dict):
@@ -49,7 +49,8 @@ def read_leniently(request: HttpRequest, *, limit: int = CHANGE_LIMIT) -> tuple[
     text = content.decode("utf-8-sig", errors="replace")
     if "\N{REPLACEMENT CHARACTER}" in text and not _is_utf8(content):
         notes.append("the body was not UTF-8; what could not be read was replaced")
-    value, faults = _parse(text)
+    # Line breaks as they are, which JSON does not allow in a text, come out of many a shell script.
+    value, faults = _parse(text, is_strict=False)
     notes += [f"the body {fault}" for fault in faults]
     if isinstance(value, dict):
         return value, tuple(notes)
@@ -88,7 +89,7 @@ def _is_utf8(content: bytes) -> bool:
     return True
 
 
-def _parse(text: str) -> tuple[Any, list[str]]:
+def _parse(text: str, *, is_strict: bool) -> tuple[Any, list[str]]:
     """The JSON value, None if there is none, and what is wrong with it."""
     faults: list[str] = []
 
@@ -103,7 +104,7 @@ def _parse(text: str) -> tuple[Any, list[str]]:
         return name
 
     try:
-        value = json.loads(text, object_pairs_hook=take_pairs, parse_constant=take_constant)
+        value = json.loads(text, strict=is_strict, object_pairs_hook=take_pairs, parse_constant=take_constant)
     except json.JSONDecodeError as error:
         return None, [f"is not JSON (line {error.lineno}, column {error.colno})"]
     except RecursionError:

@@ -88,7 +88,8 @@ def request_of(change: Change) -> dict[str, Any]:
 def answer_of(change: Change) -> dict[str, Any]:
     """The answer to a change."""
     done = {"changed": True, "event": 12}
-    row = replace(_GO_LIVE, **_SWITCHES.get(change.name, {}))  # type: ignore[arg-type]
+    reason = request_of(change).get("reason") if change.subject == GO_LIVE_STATE else _GO_LIVE.reason
+    row = replace(_GO_LIVE, reason=reason, **_SWITCHES.get(change.name, {}))  # type: ignore[arg-type]
     if change.subject == GO_LIVE_STATE:
         values = {**done, **representations.go_live_state(row, with_details=True)}
     else:
