@@ -27,7 +27,7 @@ def assert_documented(method: str, path: str, status: int, headers: Mapping[str,
         return
     operation = operation_of(method, path)
     if operation is None:
-        name = "NotFound" if path.rstrip("/") not in make_document()["paths"] else "MethodNotAllowed"
+        name = "NotFound" if (path.rstrip("/") or "/") not in make_document()["paths"] else "MethodNotAllowed"
         response = make_document()["components"]["responses"][name]
         assert status == {"NotFound": 404, "MethodNotAllowed": 405}[name]
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import re
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 
 from golive import throttle, tokens
 from golive.domain.errors import InvalidRequestError
-from golive.domain.tokens import TokenText, make_token_text, read_token_text
+from golive.domain.tokens import NO_HASH, TokenText, is_same_hash, make_token_text, read_token_text
 from golive.models import ApiToken, CredentialFailure
 from tests.api.callers import ALL_SCOPES, BAD_TOKEN, bearer, call, make_expired_token, make_revoked_token, make_token
 
@@ -122,11 +123,10 @@ def test_verify__unknown_token_and_wrong_secret__take_the_same_path(monkeypatch:
     """Not of time but of the path: the same queries, and one comparison of full hashes in constant time."""
     wrong = make_token()[:-43] + "z" * 43
     compared: list[tuple[int, int]] = []
-    compare = tokens.is_same_hash
 
     def watch(one: str, other: str) -> bool:
         compared.append((len(one), len(other)))
-        return compare(one, other)
+        return is_same_hash(one, other)
 
     monkeypatch.setattr(tokens, "is_same_hash", watch)
     shapes = []
@@ -142,18 +142,19 @@ def test_verify__unknown_token_and_wrong_secret__take_the_same_path(monkeypatch:
 
 
 def test_compare__is_the_one_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    import hmac
-
     seen = []
-    monkeypatch.setattr(hmac, "compare_digest", lambda one, other: seen.append((one, other)) or False)
+
+    def compare(one: bytes, other: bytes) -> bool:
+        seen.append((one, other))
+        return False
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
 
     assert tokens.verify_token(make_token()) is None
     assert len(seen) == 1
 
 
 def test_hash__of_nobody__is_no_hash_of_a_secret() -> None:
-    from golive.domain.tokens import NO_HASH
-
     assert len(NO_HASH) == len(TokenText("a", "b").secret_hash)
 
 
