@@ -55,7 +55,7 @@ class Service:
         shown = {"Authorization": f"Bearer {token}"} if token else {}
         given = {"Content-Type": "application/json", **shown, **(headers or {})}
         answer = request(method, self.server.url(path), headers=given, body=content or None, timeout=timeout)
-        assert_documented(method, path.partition("?")[0], answer.status, answer.headers, answer.body)
+        assert_documented(method, path.partition("?")[0], answer.status, dict(answer.headers.items()), answer.body)
         return answer
 
     def call(self, name: str, *, token: str | None = None, timeout: float = 10, **fields: Any) -> Response:
