@@ -118,7 +118,7 @@ class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if token.revoked_at is None:
             tokens.revoke_token(token.name)
             self.log_change(request, token, "Revoked.")
-        messages.success(request, f"{token.name} is revoked: it is refused from now on, everywhere.")
+        messages.success(request, f"The token {token.name} is revoked: it is refused from now on, everywhere.")
         return HttpResponseRedirect(reverse("admin:golive_apitoken_changelist"))
 
     def _page(self, request: HttpRequest, template: str, title: str, **values: Any) -> TemplateResponse:

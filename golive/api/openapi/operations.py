@@ -28,15 +28,13 @@ def make_paths() -> dict[str, dict[str, Operation]]:
     return dict(sorted(paths.items()))
 
 
-def _read(
-    name: str, summary: str, ok: dict[str, Any], *, tagged: bool = False, unavailable: bool = True, **more: Any
-) -> dict[str, Operation]:
+def _read(name: str, summary: str, ok: dict[str, Any], *, tagged: bool = False, **more: Any) -> dict[str, Operation]:
     responses = {"200": ok}
     if tagged:
         responses["304"] = with_headers({"description": "The reader's `If-None-Match` names this state"}, "ETag")
-    responses |= {str(status): problem(status) for status in _READ_ERRORS}
-    if unavailable:
-        responses["503"] = problem(503, _UNKNOWN)
+    errors = (*_READ_ERRORS, 422) if "parameters" in more else _READ_ERRORS
+    responses |= {str(status): problem(status) for status in errors}
+    responses["503"] = problem(503, _UNKNOWN)
     security: list[dict[str, list[str]]] = [{}, {"token": [READ]}, {"session": []}]
     return {
         "get": {
