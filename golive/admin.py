@@ -41,6 +41,7 @@ from golive.domain.errors import (
 )
 from golive.domain.rows import GO_LIVE_STATE, GoLiveRow, SystemRow
 from golive.models import Event, GoLiveState, SystemMetadata
+from golive.token_admin import ApiTokenAdmin  # noqa: F401 - registers itself
 
 admin.site.site_header = "Valhalla go-live"
 admin.site.site_title = "Valhalla go-live"

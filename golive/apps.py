@@ -14,5 +14,8 @@ class GoLiveConfig(AppConfig):
     def ready(self) -> None:
         # For its effect: the checks register themselves.
         from golive import checks  # noqa: F401
+        from golive.tokens import note_use
 
+        request_finished.connect(note_use, dispatch_uid="golive.tokens")
+        # Last: what the others log belongs to the request.
         request_finished.connect(forget_request_id, dispatch_uid="golive.request_id")

@@ -108,3 +108,48 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"Event {self.sequence}: {self.action}"
+
+
+class ApiToken(models.Model):
+    """What a program shows to be let in. Only a hash of its secret is kept; see `golive.tokens`."""
+
+    name = models.TextField()
+    prefix = models.TextField(unique=True, editable=False)
+    secret_hash = models.TextField(editable=False)
+    scopes = models.JSONField()
+    created_by = models.TextField(editable=False)
+    created_at = models.DateTimeField(editable=False)
+    expires_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        db_table = "golive_apitoken"
+        verbose_name = "API token"
+        ordering = ("name", "-created_at")
+        default_permissions = ("view", "add")
+        permissions = (("revoke_apitoken", "Can revoke API token"),)
+        constraints = (
+            # A name belongs to one token at a time, for it is what the record shows.
+            models.UniqueConstraint(
+                fields=("name",), condition=Q(revoked_at__isnull=True), name="golive_apitoken_name_in_use"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class CredentialFailure(models.Model):
+    """How often an address has shown bad credentials in its current minute; see `golive.throttle`."""
+
+    address = models.TextField(primary_key=True)
+    failures = models.IntegerField()
+    ends_at_ms = models.BigIntegerField()
+
+    class Meta:
+        db_table = "golive_credential_failure"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.address

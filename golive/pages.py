@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
 
 from golive import error_pages, problems, state
-from golive.api.endpoint import can_see_details, is_signed_in
+from golive.credentials import can_see_details, is_signed_in
 from golive.domain.decision import decide
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import GoLiveRow, SystemRow

@@ -34,7 +34,7 @@ _STATUS: tuple[tuple[type[GoLiveError], HTTPStatus], ...] = (
     (NotAppliedError, HTTPStatus.SERVICE_UNAVAILABLE),
     (OutcomeUnknownError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-_TITLES = {
+TITLES = {
     "NOT_FOUND": "There is nothing here",
     "METHOD_NOT_ALLOWED": "This method is not allowed here",
     "BAD_REQUEST": "The request cannot be read",
@@ -42,6 +42,8 @@ _TITLES = {
     "PERMISSION_DENIED": "Permission is missing",
     "INVALID_REQUEST": "The request's content is refused",
     "REQUEST_TOO_LARGE": "The request is too large",
+    "UNSUPPORTED_MEDIA_TYPE": "The body is not of a type that is read here",
+    "TOO_MANY_FAILURES": "Too many bad credentials came from this address",
     "CHECKLIST_FAILED": "The go-live checklist fails",
     "REVISION_MISMATCH": "The state was changed meanwhile",
     "STATE_UNKNOWN": "The go-live state cannot be known",
@@ -75,19 +77,38 @@ def method_not_allowed(method: str | None, allowed: Iterable[str]) -> HttpError:
     return HttpError(HTTPStatus.METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", detail, headers={"Allow": allow})
 
 
+_CHALLENGE = 'Bearer realm="valhalla"'
+
+
 def unauthenticated() -> HttpError:
     detail = "Sign in, or send a token that may do this."
-    return HttpError(
-        HTTPStatus.UNAUTHORIZED, "UNAUTHENTICATED", detail, headers={"WWW-Authenticate": 'Bearer realm="valhalla"'}
-    )
+    return HttpError(HTTPStatus.UNAUTHORIZED, "UNAUTHENTICATED", detail, headers={"WWW-Authenticate": _CHALLENGE})
+
+
+def bad_token() -> HttpError:
+    """One answer for all: which part was wrong, or that it was right once, is nobody's business."""
+    detail = "The token is unknown, expired or revoked."
+    headers = {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'}
+    return HttpError(HTTPStatus.UNAUTHORIZED, "UNAUTHENTICATED", detail, headers=headers)
+
+
+def too_many_failures(seconds: int) -> HttpError:
+    detail = f"Too many bad tokens came from this address. A valid one works all the same; else wait {seconds} s."
+    return HttpError(HTTPStatus.TOO_MANY_REQUESTS, "TOO_MANY_FAILURES", detail, headers={"Retry-After": str(seconds)})
+
+
+def unsupported_type() -> HttpError:
+    detail = "Send the body as application/json, in UTF-8."
+    return HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", detail)
 
 
 def forbidden(detail: str) -> HttpError:
     return HttpError(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", detail)
 
 
-def too_large() -> HttpError:
-    return HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "REQUEST_TOO_LARGE", "The body is too large.")
+def too_large(limit: int | None = None) -> HttpError:
+    detail = "The body is too large." if limit is None else f"The body is larger than {limit // 1024:,} KiB."
+    return HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "REQUEST_TOO_LARGE", detail)
 
 
 def internal_error() -> HttpError:
@@ -102,12 +123,17 @@ def status_of(error: GoLiveError) -> HTTPStatus:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
+def type_of(code: str) -> str:
+    """The URI that names a kind of problem."""
+    return f"urn:valhalla:problem:{code.lower().replace('_', '-')}"
+
+
 def problem(request: HttpRequest, error: GoLiveError) -> HttpResponse:
     """The answer to `error`. Says what is in the error and nothing of its cause, which may hold secrets."""
     status = status_of(error)
     values: dict[str, Any] = {
-        "type": f"urn:valhalla:problem:{error.code.lower().replace('_', '-')}",
-        "title": _TITLES.get(error.code, status.phrase),
+        "type": type_of(error.code),
+        "title": TITLES.get(error.code, status.phrase),
         "status": int(status),
         "detail": error.detail,
         "instance": request.path,

@@ -1,28 +1,27 @@
-"""All paths of the app. Each works with and without a trailing slash; both forms are answered, neither redirects."""
+"""All paths of the app."""
 
 from __future__ import annotations
 
-from django.urls import URLPattern, re_path
+from django.urls import re_path
 
 from golive import pages
-from golive.api import reads
-from golive.api.endpoint import View
-
-
-def route(path: str, view: View, name: str) -> URLPattern:
-    return re_path(rf"^{path}/?$", view, name=name)
-
+from golive.api import changes, documentation, hooks, reads
+from golive.routes import route
 
 app_name = "golive"
 urlpatterns = [
     re_path(r"^$", pages.show_status, name="status-page"),
     route("readyz", reads.read_readiness, "readiness"),
     route("api/status", reads.read_status, "status"),
-    route("api/system/status", reads.read_system_status, "system-status"),
+    route("api/system/status", changes.read_or_edit_system_status, "system-status"),
     route("api/governance/go-live/state", reads.read_go_live_state, "go-live-state"),
     route("api/governance/go-live/checklist", reads.read_checklist, "checklist"),
     route("api/governance/go-live/history", reads.read_history, "history"),
     route("api/governance/runbook/status", reads.read_runbook, "runbook"),
     route("api/governance/runbook/markdown", reads.read_runbook_markdown, "runbook-markdown"),
+    *changes.make_routes(),
+    route("api/hooks/alertmanager", hooks.take_alerts, "alertmanager"),
+    route(r"api/openapi\.json", documentation.read_openapi, "openapi"),
+    route("api/docs", documentation.show_docs, "docs"),
     re_path(r"^api(?:/.*)?$", reads.refuse_unknown, name="unknown"),
 ]

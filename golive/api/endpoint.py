@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import Error, transaction
 from django.http import HttpRequest, HttpResponse
@@ -62,22 +61,6 @@ def _explain(error: Exception) -> GoLiveError:
         return problems.bad_request()
     logger.error("an endpoint failed", exc_info=error)
     return problems.internal_error()
-
-
-def is_signed_in(request: HttpRequest) -> bool:
-    """Whether a person is signed in; asks the database only if there is a session cookie."""
-    return settings.SESSION_COOKIE_NAME in request.COOKIES and request.user.is_authenticated
-
-
-def can_see_details(request: HttpRequest) -> bool:
-    """Whether names and reasons may be shown to this reader."""
-    return bool(settings.GOLIVE_PUBLIC_DETAILS) or is_signed_in(request)
-
-
-def check_can_read(request: HttpRequest) -> None:
-    """Raise 401 if reads ask for credentials and there are none."""
-    if settings.GOLIVE_READ_TOKEN_REQUIRED and not is_signed_in(request):
-        raise problems.unauthenticated()
 
 
 def answer_json(values: Any) -> HttpResponse:

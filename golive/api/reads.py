@@ -9,7 +9,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from golive import checks, history, problems, readiness, representations, state
-from golive.api.endpoint import answer_json, answer_tagged, can_see_details, check_can_read, endpoint
+from golive.api.endpoint import answer_json, answer_tagged, endpoint
+from golive.credentials import can_see_details, check_can_read, check_can_see_history
 from golive.domain.errors import FieldError, InvalidRequestError
 
 HISTORY_DEFAULT, HISTORY_MOST = 50, 1_000
@@ -48,9 +49,7 @@ def read_checklist(request: HttpRequest) -> HttpResponse:
 @endpoint("GET")
 def read_history(request: HttpRequest) -> HttpResponse:
     """Events, newest first. `before` is the `next` of the page before."""
-    check_can_read(request)
-    if not can_see_details(request):
-        raise problems.unauthenticated()
+    check_can_see_history(request)
     limit, before = _read_paging(request)
     events, following = history.read_page(limit=limit, before=before)
     return answer_json({"events": events, "next": None if following is None else str(following)})

@@ -18,6 +18,7 @@ from golive.domain.changes import ALL_PERMISSIONS, CHANGES, EDIT, Actor, Change,
 from golive.domain.decision import Decision, decide
 from golive.domain.errors import ChecklistFailedError, GoLiveError, RefusedError, StateUnknownError
 from golive.domain.reasons import NAME_LIMIT, clean_text
+from golive.management.commands._token import add_token, run_token
 
 ALLOWED, NOT_ALLOWED, UNKNOWN = 0, 1, 2
 REFUSED, NOT_APPLIED = 1, 2
@@ -51,6 +52,7 @@ class Command(BaseCommand):
         reconcile = commands.add_parser("reconcile", help="record a row that was changed by SQL")
         reconcile.add_argument("--reason", required=True, help="what happened and why")
         _add_actor(reconcile)
+        add_token(commands.add_parser("token", help="make, list and revoke API tokens"), _add_actor)
 
     def handle(self, *args: Any, **options: Any) -> None:
         name: str = options["subcommand"]
@@ -58,6 +60,7 @@ class Command(BaseCommand):
             "status": self._show_status,
             "history": self._show_history,
             "reconcile": self._reconcile,
+            "token": self._run_token,
         }
         try:
             if name in CHANGES:
@@ -151,6 +154,9 @@ class Command(BaseCommand):
             self.stdout.write(f"Recorded: {detail}")
         if not found:
             self.stdout.write("Nothing to reconcile: chain, event_head and rows agree.")
+
+    def _run_token(self, options: dict[str, Any]) -> None:
+        run_token(self, options, actor_name=lambda given: _actor(given).name)
 
     def _print_json(self, values: Any) -> None:
         self.stdout.write(json.dumps(values, ensure_ascii=False, indent=2))

@@ -1,0 +1,133 @@
+"""The body of a request: JSON, and at most so many bytes of it. What is wrong with it refuses a change toward live.
+A stop is never refused for what it says: what cannot be used is left out, and the answer says so."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.http import HttpRequest
+
+from golive import problems
+from golive.problems import HttpError
+
+KIB = 1024
+CHANGE_LIMIT = 16 * KIB
+_PIECE = 64 * KIB
+# What we take has no more than four.
+_LEVELS_MOST = 20
+
+Fields = dict[str, object]
+
+
+def read_strictly(request: HttpRequest, *, limit: int = CHANGE_LIMIT) -> Fields:
+    """The fields of a JSON object. Raises HttpError: 400, 413 or 415."""
+    content = _read(request, limit)
+    if content and (request.content_type != "application/json" or _charset(request) not in ("utf-8", "utf8")):
+        raise problems.unsupported_type()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise problems.bad_request("The body is not UTF-8.") from None
+    value, faults = _parse(text, is_strict=True)
+    if faults:
+        raise problems.bad_request(f"The body {faults[0]}.")
+    if not isinstance(value, dict):
+        raise problems.bad_request("The body must be a JSON object.")
+    return value
+
+
+def read_leniently(request: HttpRequest, *, limit: int = CHANGE_LIMIT) -> tuple[Fields, tuple[str, ...]]:
+    """The fields that can be made out, whatever was sent, and notes on what could not. Never fails."""
+    try:
+        content = _read(request, limit)
+    except HttpError as error:
+        return {}, (f"the body was ignored: {_lower(error.detail)}",)
+    if not content:
+        return {}, ()
+    notes: list[str] = []
+    text = content.decode("utf-8-sig", errors="replace")
+    if "\N{REPLACEMENT CHARACTER}" in text and not _is_utf8(content):
+        notes.append("the body was not UTF-8; what could not be read was replaced")
+    # Line breaks as they are, which JSON does not allow in a text, come out of many a shell script.
+    value, faults = _parse(text, is_strict=False)
+    notes += [f"the body {fault}" for fault in faults]
+    if isinstance(value, dict):
+        return value, tuple(notes)
+    return {}, (*notes, "the body was ignored: it is not a JSON object")
+
+
+def _read(request: HttpRequest, limit: int) -> bytes:
+    """All of the body. Raises HttpError: 413 beyond the limit (unread, if its length is told), 400 if it breaks off."""
+    told = request.META.get("CONTENT_LENGTH") or ""
+    if told.isdecimal() and int(told[:20]) > limit:
+        raise problems.too_large(limit)
+    # Without a length (chunked) Django takes the body for empty. A server that marks the end itself knows better.
+    source = request.META["wsgi.input"] if request.META.get("wsgi.input_terminated") else request
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        while size <= limit and (piece := source.read(min(_PIECE, limit + 1 - size))):
+            pieces.append(piece)
+            size += len(piece)
+    except Exception as error:  # each server has its own for a client that breaks off or cannot count
+        raise problems.bad_request("The body breaks off.") from error
+    if size > limit:
+        raise problems.too_large(limit)
+    return b"".join(pieces)
+
+
+def _charset(request: HttpRequest) -> str:
+    return str((request.content_params or {}).get("charset", "utf-8")).lower()
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _parse(text: str, *, is_strict: bool) -> tuple[Any, list[str]]:
+    """The JSON value, None if there is none, and what is wrong with it."""
+    faults: list[str] = []
+
+    def take_pairs(pairs: list[tuple[str, Any]]) -> Fields:
+        found = dict(pairs)
+        if len(found) < len(pairs) and not faults:
+            faults.append("names a field twice")
+        return found
+
+    def take_constant(name: str) -> str:
+        faults.append(f"holds {name}, which is not JSON")
+        return name
+
+    try:
+        value = json.loads(text, strict=is_strict, object_pairs_hook=take_pairs, parse_constant=take_constant)
+    except json.JSONDecodeError as error:
+        return None, [f"is not JSON (line {error.lineno}, column {error.colno})"]
+    except RecursionError:
+        return None, ["is nested too deeply"]
+    except ValueError:  # a number of thousands of digits
+        return None, ["holds a number that is too long"]
+    return (None, ["is nested too deeply"]) if _is_deep(value) else (value, faults)
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_LEVELS_MOST):
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner += item.values()
+            elif isinstance(item, list):
+                inner += item
+        if not inner:
+            return False
+        level = inner
+    return True
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:].rstrip(".")

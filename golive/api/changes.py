@@ -1,0 +1,90 @@
+"""The changes of the table in `golive.domain.changes`, each at its path, by one view."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.db import Error
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern
+
+from golive import controls, credentials, representations
+from golive.api import body, reads
+from golive.api.endpoint import View, answer_json, endpoint
+from golive.client import origin_of
+from golive.controls import Acknowledgement
+from golive.domain.changes import CHANGES, EDIT, Actor, Change, Channel, Direction, check_can_apply
+from golive.domain.decision import decide
+from golive.domain.errors import NotAppliedError
+from golive.domain.rows import GO_LIVE_STATE
+from golive.routes import route
+
+logger = logging.getLogger(__name__)
+
+NO_CREDENTIALS_READ = "The database does not answer; nothing was done. Repeat the request."
+
+
+def apply_change(request: HttpRequest, change: Change) -> HttpResponse:
+    """Who, whether they may, what they say, the change itself; answers only when it is committed."""
+    actor = authenticate(request)
+    check_can_apply(change, actor.permissions)
+    notes: tuple[str, ...] = ()
+    if change.direction is Direction.SAFE:
+        fields, notes = body.read_leniently(request)
+    else:
+        fields = body.read_strictly(request)
+    reason = fields.pop("reason", None)
+    done = controls.apply_change(
+        change, actor=actor, reason=reason, channel=Channel.API, fields=fields, origin=origin_of(request)
+    )
+    log_change(done, actor)
+    return answer_json(describe(done, notes))
+
+
+def authenticate(request: HttpRequest) -> Actor:
+    """As `credentials.authenticate`; a database that fails has certainly changed nothing."""
+    try:
+        return credentials.authenticate(request)
+    except Error as error:
+        raise NotAppliedError(NO_CREDENTIALS_READ) from error
+
+
+def log_change(done: Acknowledgement, actor: Actor) -> None:
+    what = "changed" if done.changed else "no change"
+    logger.info("%s by %s: %s, event %d", done.change.name, actor.name, what, done.sequence)
+
+
+def describe(done: Acknowledgement, notes: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What was done, the row as its own endpoint shows it, and what that means for execution."""
+    notes += done.notes_on_request
+    values: dict[str, Any] = {"changed": done.changed, "event": done.sequence}
+    if done.change.subject == GO_LIVE_STATE and done.go_live is not None:
+        values |= representations.go_live_state(done.go_live, with_details=True)
+    elif done.system is not None:
+        values |= representations.system_status(done.system)
+    values["execution"] = representations.execution(decide(done.go_live))
+    return values | ({"notes_on_request": list(notes)} if notes else {})
+
+
+def _make_view(change: Change) -> View:
+    @endpoint(change.method)
+    def view(request: HttpRequest) -> HttpResponse:
+        return apply_change(request, change)
+
+    return view
+
+
+@endpoint("GET", EDIT.method)
+def read_or_edit_system_status(request: HttpRequest) -> HttpResponse:
+    """The one path that is both read and written."""
+    if request.method == EDIT.method:
+        return apply_change(request, EDIT)
+    return reads.read_system_status(request)
+
+
+def make_routes() -> list[URLPattern]:
+    """The paths of the table of changes."""
+    views = {change.name: _make_view(change) for change in CHANGES.values()}
+    views[EDIT.name] = read_or_edit_system_status
+    return [route(change.path.removeprefix("/"), views[change.name], change.name) for change in CHANGES.values()]

@@ -1,0 +1,105 @@
+"""Every error answer of the document: by status, with its codes, headers and an example of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from golive.api.openapi.examples import EXAMPLE_REQUEST_ID, extension_of
+from golive.api.openapi.schemas import reference
+from golive.problems import TITLES, type_of
+
+PROBLEM_TYPE = "application/problem+json"
+
+# Which codes come with a status.
+CODES: dict[int, tuple[str, ...]] = {
+    400: ("BAD_REQUEST",),
+    401: ("UNAUTHENTICATED",),
+    403: ("PERMISSION_DENIED",),
+    404: ("NOT_FOUND",),
+    405: ("METHOD_NOT_ALLOWED",),
+    412: ("CHECKLIST_FAILED", "REVISION_MISMATCH"),
+    413: ("REQUEST_TOO_LARGE",),
+    415: ("UNSUPPORTED_MEDIA_TYPE",),
+    422: ("INVALID_REQUEST",),
+    429: ("TOO_MANY_FAILURES",),
+    500: ("INTERNAL_ERROR",),
+    503: ("STATE_UNKNOWN", "NOT_APPLIED", "OUTCOME_UNKNOWN"),
+}
+DESCRIPTIONS: dict[str, str] = {
+    "BAD_REQUEST": "The request or its body cannot be read.",
+    "UNAUTHENTICATED": "No credentials, or a token that is unknown, expired or revoked.",
+    "PERMISSION_DENIED": "The token has not the scope, the person not the permission; or a session came without CSRF.",
+    "NOT_FOUND": "There is no such path.",
+    "METHOD_NOT_ALLOWED": "The path does not take this method; `Allow` names those that it takes.",
+    "CHECKLIST_FAILED": "Required checks fail; `failed` names them.",
+    "REVISION_MISMATCH": "Somebody was first; `current` is the row now, `changed_by` who it was.",
+    "REQUEST_TOO_LARGE": "The body is larger than 16 KiB.",
+    "UNSUPPORTED_MEDIA_TYPE": "The body is not application/json in UTF-8.",
+    "INVALID_REQUEST": "Fields are refused; `errors` names every fault.",
+    "TOO_MANY_FAILURES": "More than ten bad tokens in a minute from this address. A valid token is not held up.",
+    "INTERNAL_ERROR": "An error of ours. Name the request_id when you report it.",
+    "STATE_UNKNOWN": "The state cannot be known, so execution is not allowed.",
+    "NOT_APPLIED": "The change was certainly not made. Repeat it.",
+    "OUTCOME_UNKNOWN": "The connection was lost at COMMIT. Look at the state; repeating a stop is always right.",
+}
+DETAILS: dict[str, str] = {
+    "CHECKLIST_FAILED": "The go-live checklist fails: backend_complete. Put these right and try again.",
+    "REVISION_MISMATCH": "Changed by token:deploys since you looked: revision 7, not 6. Look again first.",
+    "INVALID_REQUEST": "reason: is required; say why in a sentence",
+}
+_REQUEST_ID = {"$ref": "#/components/headers/X-Request-ID"}
+_HEADERS: dict[int, tuple[str, ...]] = {
+    401: ("WWW-Authenticate",),
+    405: ("Allow",),
+    429: ("Retry-After",),
+    503: ("Retry-After",),
+}
+HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-ID": {
+        "description": "The request's own id if it was sane, else a new one; it stands in the event and in the log",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+    },
+    "Retry-After": {"description": "Seconds", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
+    "WWW-Authenticate": {"schema": {"type": "string"}},
+    "Allow": {"schema": {"type": "string"}},
+    "ETag": {"description": "Strong, over the payload", "schema": {"type": "string"}},
+}
+
+
+def with_headers(response: dict[str, Any], *names: str) -> dict[str, Any]:
+    """A response with the headers that every answer has, and these."""
+    named = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+    return {**response, "headers": {"X-Request-ID": _REQUEST_ID, **named}}
+
+
+def answer(description: str, schema: dict[str, Any], example: Any, *headers: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": schema, "examples": {"example": {"value": example}}}}
+    return with_headers({"description": description, "content": content}, *headers)
+
+
+def problem(status: int, codes: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The answer with this status and these of its codes (none named: all)."""
+    codes = codes or CODES[status]
+    schema = {
+        "allOf": [
+            reference("Problem"),
+            {"properties": {"code": {"enum": list(codes)}, "status": {"const": status}}},
+        ]
+    }
+    examples = {code: {"value": _example(status, code)} for code in codes}
+    description = " ".join(f"`{code}`: {DESCRIPTIONS[code]}" for code in codes)
+    content = {PROBLEM_TYPE: {"schema": schema, "examples": examples}}
+    return with_headers({"description": description, "content": content}, *_HEADERS.get(status, ()))
+
+
+def _example(status: int, code: str) -> dict[str, Any]:
+    return {
+        "type": type_of(code),
+        "title": TITLES[code],
+        "status": status,
+        "detail": DETAILS.get(code, DESCRIPTIONS[code]),
+        "instance": "/api/governance/go-live/enable",
+        "code": code,
+        "request_id": EXAMPLE_REQUEST_ID,
+        **extension_of(code),
+    }

@@ -1,0 +1,117 @@
+"""Who asks: a program by its token, or a person by the session of the admin. Both are looked up for every request."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.db import Error
+from django.http import HttpRequest
+from django.middleware.csrf import CsrfViewMiddleware
+
+from golive import problems, throttle, tokens
+from golive.client import actor_of, client_address
+from golive.domain.changes import Actor
+from golive.domain.errors import PermissionRequiredError
+from golive.domain.scopes import READ_PERMISSION
+from golive.problems import HttpError
+
+logger = logging.getLogger(__name__)
+
+# No header can set it: their names all begin with HTTP_.
+_KEPT = "golive.token"
+
+
+def is_signed_in(request: HttpRequest) -> bool:
+    """Whether a person is signed in; asks the database only if there is a session cookie."""
+    return settings.SESSION_COOKIE_NAME in request.COOKIES and request.user.is_authenticated
+
+
+def authenticate(request: HttpRequest) -> Actor:
+    """Who wants to change something. Raises HttpError: 401, 429, or 403 for a session without a CSRF token.
+
+    A request that shows a token is judged by that alone. Raises database errors as they are.
+    """
+    token = find_token(request)
+    if token is not None:
+        return token
+    if not is_signed_in(request):
+        raise problems.unauthenticated()
+    _check_csrf(request)
+    return actor_of(request.user)
+
+
+def find_token(request: HttpRequest) -> Actor | None:
+    """The token that a request shows, as an actor; None if it shows none. Raises HttpError for a bad one."""
+    if _KEPT not in request.META:
+        request.META[_KEPT] = _verify(request)
+    found: Actor | HttpError | None = request.META[_KEPT]
+    if isinstance(found, HttpError):
+        raise found
+    return found
+
+
+def _verify(request: HttpRequest) -> Actor | HttpError | None:
+    scheme, _, text = request.headers.get("Authorization", "").strip().partition(" ")
+    if scheme.lower() != "bearer":
+        # Another scheme is for a proxy in front, not for us; it opens nothing.
+        return None
+    actor = tokens.verify_token(text.strip())
+    if actor is not None:
+        return actor
+    seconds = throttle.count_failure(client_address(request))
+    logger.warning("bad credentials from %s", client_address(request))
+    return problems.bad_token() if seconds is None else problems.too_many_failures(seconds)
+
+
+def check_can_read(request: HttpRequest) -> None:
+    """Raise 401 for a bad token, and, where reads ask for credentials, 401 without any and 403 without the scope."""
+    is_required: bool = settings.GOLIVE_READ_TOKEN_REQUIRED
+    try:
+        token = find_token(request)
+    except Error:
+        if is_required:
+            raise
+        # Not needed here: what the answer says without a database is the view's to decide.
+        return
+    if is_required:
+        _check_reader(request, token)
+
+
+def check_can_see_history(request: HttpRequest) -> None:
+    """Raise 401 or 403 for a reader who may not see names and reasons."""
+    token = find_token(request)
+    if not settings.GOLIVE_PUBLIC_DETAILS:
+        _check_reader(request, token)
+
+
+def _check_reader(request: HttpRequest, token: Actor | None) -> None:
+    if token is None and not is_signed_in(request):
+        raise problems.unauthenticated()
+    if token is not None and READ_PERMISSION not in token.permissions:
+        raise PermissionRequiredError(READ_PERMISSION)
+
+
+def can_see_details(request: HttpRequest) -> bool:
+    """Whether names and reasons may be shown to this reader."""
+    if settings.GOLIVE_PUBLIC_DETAILS:
+        return True
+    try:
+        token = find_token(request)
+    except HttpError:
+        return False
+    return is_signed_in(request) if token is None else READ_PERMISSION in token.permissions
+
+
+class _CsrfCheck(CsrfViewMiddleware):
+    def _reject(self, request: HttpRequest, reason: str) -> Any:
+        raise problems.forbidden(f"A session needs the CSRF token in the header X-CSRFToken ({reason.rstrip('.')}).")
+
+
+def _check_csrf(request: HttpRequest) -> None:
+    # As a PUT: for a POST Django would look into the body for a form, which is not its to read.
+    probe = copy.copy(request)
+    probe.method = "PUT"
+    _CsrfCheck(lambda _: None).process_view(probe, None, (), {})  # type: ignore[arg-type]

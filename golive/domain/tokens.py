@@ -1,0 +1,63 @@
+"""The text of an API token: `vgl_<prefix>_<secret>`, letters and digits only, so that a double click marks it whole."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import string
+from dataclasses import dataclass
+
+_CHARACTERS = string.ascii_letters + string.digits
+_PREFIX_LENGTH = 10
+# 62 ** 43 > 2 ** 256.
+_SECRET_LENGTH = 43
+_FORM = re.compile(rf"vgl_([A-Za-z0-9]{{{_PREFIX_LENGTH}}})_([A-Za-z0-9]{{{_SECRET_LENGTH}}})", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+# Compared with when there is no such token, so that both cases do the same work. No secret has it.
+NO_HASH = "0" * 64
+
+
+@dataclass(frozen=True)
+class TokenText:
+    """A token taken apart. The prefix finds it and may be seen; the secret is kept out of the representation."""
+
+    prefix: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"TokenText({self.prefix})"
+
+    @property
+    def text(self) -> str:
+        return f"vgl_{self.prefix}_{self.secret}"
+
+    @property
+    def secret_hash(self) -> str:
+        """SHA-256 in hexadecimal. A slow hash is for secrets that people choose; this one cannot be guessed."""
+        return hashlib.sha256(self.secret.encode()).hexdigest()
+
+
+def make_token_text() -> TokenText:
+    return TokenText(_choose(_PREFIX_LENGTH), _choose(_SECRET_LENGTH))
+
+
+def read_token_text(text: str) -> TokenText | None:
+    """Take a token apart; None if it does not have the form of one."""
+    found = _FORM.fullmatch(text)
+    return TokenText(found[1], found[2]) if found else None
+
+
+def is_name(text: str) -> bool:
+    """Whether a token can be called so: 1 to 64 letters, digits, `.`, `_`, `-`, the first a letter or digit."""
+    return _NAME.fullmatch(text) is not None
+
+
+def is_same_hash(one: str, other: str) -> bool:
+    """Compare in constant time."""
+    return hmac.compare_digest(one.encode(), other.encode())
+
+
+def _choose(length: int) -> str:
+    return "".join(secrets.choice(_CHARACTERS) for _ in range(length))

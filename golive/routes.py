@@ -1,0 +1,12 @@
+"""How a path becomes a route: answered with and without a trailing slash, without a redirect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.http import HttpResponse
+from django.urls import URLPattern, re_path
+
+
+def route(path: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
+    return re_path(rf"^{path}/?$", view, name=name)

@@ -1,0 +1,110 @@
+"""Bad credentials are counted by address, ten a minute; then the answer to further bad ones is 429.
+
+A valid token is never held up: it is verified first, and only a failure is counted. The count stands in a small table,
+since each worker of each host sees only some of the failures; a process remembers only which addresses are over the
+limit, so that a flood costs no further writes. Both forget within minutes, so both stay small.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import math
+import threading
+import time
+from collections import OrderedDict
+
+from django.db import DEFAULT_DB_ALIAS, Error, connections
+
+from golive.models import CredentialFailure
+
+logger = logging.getLogger(__name__)
+
+FAILURES_MOST = 10
+WINDOW_MS = 60_000
+_REMEMBERED_MOST = 10_000
+
+_COUNT = """
+INSERT INTO golive_credential_failure (address, failures, ends_at_ms) VALUES (%s, 1, %s)
+ON CONFLICT (address) DO UPDATE SET
+    failures = CASE WHEN golive_credential_failure.ends_at_ms <= %s THEN 1
+               ELSE golive_credential_failure.failures + 1 END,
+    ends_at_ms = CASE WHEN golive_credential_failure.ends_at_ms <= %s THEN excluded.ends_at_ms
+                 ELSE golive_credential_failure.ends_at_ms END
+RETURNING failures, ends_at_ms
+"""
+
+_lock = threading.Lock()
+_blocked: OrderedDict[str, int] = OrderedDict()
+_swept_at_ms = 0
+
+
+def count_failure(address: str | None, *, now_ms: int | None = None, using: str = DEFAULT_DB_ALIAS) -> int | None:
+    """Count one failure; None if it is within the limit, else the seconds until the address may try again.
+
+    Never raises: a failure that cannot be counted is within the limit, since it was refused anyway.
+    """
+    now_ms = int(time.time() * 1000) if now_ms is None else now_ms
+    key = _key(address)
+    with _lock:
+        ends_at_ms = _blocked.get(key, 0)
+    if ends_at_ms > now_ms:
+        return _seconds(ends_at_ms - now_ms)
+    try:
+        failures, ends_at_ms = _count(key, now_ms, using)
+    except Error:
+        logger.warning("a failure could not be counted", exc_info=True)
+        return None
+    if failures <= FAILURES_MOST:
+        return None
+    _remember(key, ends_at_ms)
+    return _seconds(ends_at_ms - now_ms)
+
+
+def forget_all() -> None:
+    """Forget what this process remembers; for tests."""
+    global _swept_at_ms  # noqa: PLW0603 - one process, one memory
+    with _lock:
+        _blocked.clear()
+        _swept_at_ms = 0
+
+
+def _key(address: str | None) -> str:
+    """One IPv6 customer has a whole /64 to try from."""
+    if address is None:
+        return "unknown"
+    found = ipaddress.ip_address(address)
+    if isinstance(found, ipaddress.IPv6Address):
+        mapped = found.ipv4_mapped
+        return str(mapped) if mapped else str(ipaddress.ip_network((int(found), 64), strict=False))
+    return str(found)
+
+
+def _count(key: str, now_ms: int, using: str) -> tuple[int, int]:
+    with connections[using].cursor() as cursor:
+        cursor.execute(_COUNT, [key, now_ms + WINDOW_MS, now_ms, now_ms])
+        failures, ends_at_ms = cursor.fetchone()
+    if _is_sweep_due(now_ms):
+        CredentialFailure.objects.using(using).filter(ends_at_ms__lt=now_ms).delete()
+    return failures, ends_at_ms
+
+
+def _is_sweep_due(now_ms: int) -> bool:
+    global _swept_at_ms  # noqa: PLW0603 - one process, one memory
+    with _lock:
+        is_due = now_ms - _swept_at_ms >= WINDOW_MS
+        if is_due:
+            _swept_at_ms = now_ms
+    return is_due
+
+
+def _remember(key: str, ends_at_ms: int) -> None:
+    with _lock:
+        _blocked[key] = ends_at_ms
+        _blocked.move_to_end(key)
+        while len(_blocked) > _REMEMBERED_MOST:
+            _blocked.popitem(last=False)
+
+
+def _seconds(ms: int) -> int:
+    return max(1, math.ceil(ms / 1000))

@@ -1,0 +1,166 @@
+"""API tokens: made, found, verified, revoked, listed. Nothing is cached, so a revocation counts at once, everywhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+
+from django.db import DEFAULT_DB_ALIAS, Error, IntegrityError, connections, transaction
+from django.db.models import Q
+
+from golive.deadline import database_deadline
+from golive.domain.changes import Actor
+from golive.domain.errors import FieldError, InvalidRequestError
+from golive.domain.scopes import SCOPES, actor_of_token
+from golive.domain.tokens import NO_HASH, TokenText, is_name, is_same_hash, make_token_text, read_token_text
+from golive.models import ApiToken
+
+logger = logging.getLogger(__name__)
+
+# How exact `last_used_at` is: a write for each request would cost more than the request.
+USE_INTERVAL = timedelta(minutes=1)
+USE_SECONDS = 0.5
+EXPIRY_MOST = timedelta(days=3660)
+
+# The token that this thread's request has shown, to be noted when the answer is out.
+_used: ContextVar[int | None] = ContextVar("golive_used_token", default=None)
+
+
+def make_token(
+    name: str,
+    *,
+    scopes: Iterable[str],
+    created_by: str,
+    expires_in: timedelta | None = None,
+    using: str = DEFAULT_DB_ALIAS,
+) -> tuple[ApiToken, str]:
+    """Make a token; its row and its text, which nobody can find out again. Raises InvalidRequestError."""
+    chosen = tuple(scope for scope in SCOPES if scope in set(scopes))
+    _check_new(name, set(scopes), expires_in)
+    text = make_token_text()
+    now = datetime.now(UTC)
+    token = ApiToken(
+        name=name,
+        prefix=text.prefix,
+        secret_hash=text.secret_hash,
+        scopes=list(chosen),
+        created_by=created_by,
+        created_at=now,
+        expires_at=None if expires_in is None else now + expires_in,
+    )
+    try:
+        with transaction.atomic(using=using):
+            token.save(using=using, force_insert=True)
+    except IntegrityError as error:
+        fault = FieldError("name", "is in use; choose another, or revoke that token first")
+        raise InvalidRequestError([fault]) from error
+    return token, text.text
+
+
+def _check_new(name: str, scopes: Collection[str], expires_in: timedelta | None) -> None:
+    errors = []
+    if not is_name(name):
+        errors.append(
+            FieldError(
+                "name", "must have 1 to 64 letters, digits, dots, hyphens or underscores, a letter or digit first"
+            )
+        )
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        errors.append(FieldError("scopes", f"must be one or more of {', '.join(SCOPES)}"))
+    if expires_in is not None and not timedelta(0) < expires_in <= EXPIRY_MOST:
+        errors.append(FieldError("expires", f"must lie between now and {EXPIRY_MOST.days} days from now"))
+    if errors:
+        raise InvalidRequestError(errors)
+
+
+def verify_token(text: str, *, using: str = DEFAULT_DB_ALIAS) -> Actor | None:
+    """The actor that a token stands for; None for any that is unknown, wrong, expired or revoked.
+
+    An unknown token and a wrong secret take the same steps. Raises database errors as they are.
+    """
+    shown = read_token_text(text)
+    if shown is None:
+        return None
+    token = find_by_prefix(shown.prefix, using=using)
+    if not _is_proven(shown, token) or token is None or not is_valid(token, now=datetime.now(UTC)):
+        return None
+    _used.set(token.pk if _is_use_due(token.last_used_at) else None)
+    return actor_of_token(token.name, token.scopes if isinstance(token.scopes, list) else ())
+
+
+def find_by_prefix(prefix: str, *, using: str = DEFAULT_DB_ALIAS) -> ApiToken | None:
+    return ApiToken.objects.using(using).filter(prefix=prefix).first()
+
+
+def _is_proven(shown: TokenText, token: ApiToken | None) -> bool:
+    return is_same_hash(shown.secret_hash, NO_HASH if token is None else token.secret_hash)
+
+
+def is_valid(token: ApiToken, *, now: datetime) -> bool:
+    """Whether it is neither revoked nor expired."""
+    return token.revoked_at is None and (token.expires_at is None or token.expires_at > now)
+
+
+def revoke_token(name: str, *, using: str = DEFAULT_DB_ALIAS) -> ApiToken:
+    """Revoke the token of this name, for good; harmless when repeated. Raises InvalidRequestError if there is none."""
+    tokens = ApiToken.objects.using(using).filter(name=name)
+    tokens.filter(revoked_at__isnull=True).update(revoked_at=datetime.now(UTC))
+    token = tokens.order_by("-created_at").first()
+    if token is None:
+        raise InvalidRequestError([FieldError("name", "is not the name of a token; `token list` shows them")])
+    return token
+
+
+def list_tokens(*, using: str = DEFAULT_DB_ALIAS) -> list[ApiToken]:
+    return list(ApiToken.objects.using(using).order_by("name", "-created_at"))
+
+
+def describe_state(token: ApiToken, *, now: datetime) -> str:
+    """`valid`, `expired` or `revoked`."""
+    if token.revoked_at is not None:
+        return "revoked"
+    return "valid" if is_valid(token, now=now) else "expired"
+
+
+def _is_use_due(last_used_at: datetime | None) -> bool:
+    return last_used_at is None or last_used_at < datetime.now(UTC) - USE_INTERVAL
+
+
+def note_use(*, using: str = DEFAULT_DB_ALIAS, **kwargs: object) -> None:
+    """Note that the request's token was used (a receiver of Django's `request_finished`).
+
+    After the answer is out, so that nobody waits for it; without waiting for anybody's lock; and it may fail.
+    """
+    token_id, _ = _used.get(), _used.set(None)
+    if token_id is None:
+        return
+    now = datetime.now(UTC)
+    tokens = ApiToken.objects.using(using)
+    due = tokens.filter(Q(last_used_at__isnull=True) | Q(last_used_at__lt=now - USE_INTERVAL), pk=token_id)
+    try:
+        with database_deadline(USE_SECONDS):
+            if connections[using].vendor == "postgresql":
+                with transaction.atomic(using=using):
+                    held = due.select_for_update(skip_locked=True).values_list("pk", flat=True)
+                    tokens.filter(pk__in=list(held)).update(last_used_at=now)
+            else:
+                _update_without_waiting(using, token_id, now)
+    except Error:
+        logger.info("the use of a token could not be noted")
+
+
+def _update_without_waiting(using: str, token_id: int, now: datetime) -> None:
+    # SQLite has one lock for all: whoever holds it is doing something more important.
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout")
+        (usual,) = cursor.fetchone()
+        cursor.execute("PRAGMA busy_timeout = 0")
+    try:
+        ApiToken.objects.using(using).filter(pk=token_id).update(last_used_at=now)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA busy_timeout = {int(usual)}")

@@ -1,0 +1,109 @@
+"""Who calls the API in tests, and how: programs with tokens, people with sessions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from golive import controls, tokens
+from golive.controls import Acknowledgement
+from golive.domain.changes import ALL_PERMISSIONS, CHANGES, Actor, Channel
+from golive.domain.scopes import SCOPES
+from golive.history import newest_event
+from golive.models import ApiToken, Event
+from tests.api.contract import assert_documented
+
+ALERTMANAGER = "/api/hooks/alertmanager"
+ALL_SCOPES = tuple(SCOPES)
+BAD_TOKEN = f"vgl_{'a' * 10}_{'b' * 43}"
+
+
+class DocumentedClient(Client):
+    """Django's test client, which holds every answer of the API against the document."""
+
+    def request(self, **request: Any) -> Any:
+        response = super().request(**request)
+        path = str(request["PATH_INFO"])
+        if not path.startswith("/admin"):
+            assert_documented(request["REQUEST_METHOD"], path, response.status_code, response.headers, response.content)
+        return response
+
+
+def make_client(*, enforce_csrf: bool = True) -> DocumentedClient:
+    return DocumentedClient(raise_request_exception=False, enforce_csrf_checks=enforce_csrf)
+
+
+def make_token(*scopes: str, name: str = "bot") -> str:
+    """A valid token with these scopes; none named: with all."""
+    return tokens.make_token(name, scopes=scopes or ALL_SCOPES, created_by="test")[1]
+
+
+def make_expired_token(*scopes: str) -> str:
+    _, text = tokens.make_token("late", scopes=scopes or ALL_SCOPES, created_by="test", expires_in=timedelta(days=1))
+    ApiToken.objects.filter(name="late").update(expires_at=datetime.now(UTC))
+    return text
+
+
+def make_revoked_token(*scopes: str) -> str:
+    text = make_token(*scopes, name="gone")
+    tokens.revoke_token("gone")
+    return text
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def make_person(permissions: Iterable[str] = (), *, username: str = "maria") -> User:
+    user = User.objects.create_user(username, is_staff=True)
+    for permission in permissions:
+        label, codename = permission.split(".")
+        user.user_permissions.add(Permission.objects.get(content_type__app_label=label, codename=codename))
+    return user
+
+
+def sign_in(user: User, client: Client) -> str:
+    """Sign somebody in; the CSRF token that their browser would send."""
+    client.force_login(user)
+    client.get("/admin/password_change/")
+    return client.cookies["csrftoken"].value
+
+
+def call(
+    client: Client,
+    name: str,
+    fields: Any = None,
+    *,
+    token: str | None = None,
+    content: bytes | None = None,
+    content_type: str | None = "application/json",
+    headers: dict[str, str] | None = None,
+) -> Any:
+    """Ask for a change of the table. `content` is sent as it is, else `fields` as JSON."""
+    change = CHANGES[name]
+    body = json.dumps({} if fields is None else fields).encode() if content is None else content
+    shown = {**(bearer(token) if token else {}), **(headers or {})}
+    return client.generic(change.method, change.path, data=body, content_type=content_type or "", headers=shown)
+
+
+def make_change(name: str, *, reason: str = "It is time.", actor: str = "bea", **fields: object) -> Acknowledgement:
+    """Make a change past the web, by somebody who may do everything."""
+    return controls.apply_change(
+        CHANGES[name], actor=Actor(actor, ALL_PERMISSIONS), reason=reason, channel=Channel.CLI, fields=fields
+    )
+
+
+def go_live() -> None:
+    for name in ("complete", "release", "enable"):
+        make_change(name)
+
+
+def newest() -> Event:
+    event = newest_event()
+    assert event is not None
+    return event
