@@ -25,7 +25,7 @@ _VERBS = ("UPDATE", "DELETE")
 def refuse_alteration(apps: Any, schema_editor: Any) -> None:
     if schema_editor.connection.vendor == "postgresql":
         # Per statement, not per row: TRUNCATE passes a row trigger.
-        schema_editor.execute(_POSTGRESQL)
+        schema_editor.execute(_POSTGRESQL, params=None)
         return
     for verb in _VERBS:
         schema_editor.execute(_SQLITE.format(verb=verb))
@@ -33,7 +33,7 @@ def refuse_alteration(apps: Any, schema_editor: Any) -> None:
 
 def allow_alteration(apps: Any, schema_editor: Any) -> None:
     if schema_editor.connection.vendor == "postgresql":
-        schema_editor.execute(_POSTGRESQL_REVERSE)
+        schema_editor.execute(_POSTGRESQL_REVERSE, params=None)
         return
     for verb in _VERBS:
         schema_editor.execute(f"DROP TRIGGER golive_event_no_{verb}")
