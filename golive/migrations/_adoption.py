@@ -70,9 +70,12 @@ def _check_same_shape(connection: Any, model: Any) -> None:
 
 
 def adopt(cursor: Any, shape: Shape) -> None:
-    """Bring a standing table to its shape. Raises CommandError naming table, column and remedy; then nothing has changed."""
-    cursor.execute(f"LOCK TABLE {shape.table} IN ACCESS EXCLUSIVE MODE") if _can_lock(cursor, shape) else None
+    """Bring a standing table to its shape. Raises CommandError naming table, column and remedy, and changes nothing."""
     table = inspect_table(cursor, shape.table)
+    if table is not None and table.kind == "r" and table.is_ours_to_alter:
+        # Nobody changes it between what is judged now and what is altered then.
+        cursor.execute(f"LOCK TABLE {shape.table} IN ACCESS EXCLUSIVE MODE")
+        table = inspect_table(cursor, shape.table)
     assert table is not None  # noqa: S101 - the caller has seen it
     faults = find_faults(cursor, table, shape)
     if faults:
@@ -82,12 +85,22 @@ def adopt(cursor: Any, shape: Shape) -> None:
             cursor.execute(statement)
         except Error as error:
             reason = str(error).strip().splitlines()[0]
-            raise CommandError(_tell(shape, [f"cannot be altered: {reason}. The statement was: {statement}"])) from error
+            raise CommandError(
+                _tell(shape, [f"cannot be altered: {reason}. The statement was: {statement}"])
+            ) from error
 
 
-def _can_lock(cursor: Any, shape: Shape) -> bool:
-    table = inspect_table(cursor, shape.table)
-    return table is not None and table.kind == "r" and table.is_ours_to_alter
+def find_all_faults(cursor: Any) -> str:
+    """What stands against adopting whichever of the tables stand, in words; empty if nothing does.
+
+    For a deploy to ask before the migrations of other apps have altered anything.
+    """
+    told = []
+    for shape in SHAPES.values():
+        table = inspect_table(cursor, shape.table)
+        faults = find_faults(cursor, table, shape) if table is not None else []
+        told += [_tell(shape, faults)] if faults else []
+    return "\n".join(told)
 
 
 def _tell(shape: Shape, faults: list[str]) -> str:
@@ -123,17 +136,24 @@ def _find_id_faults(cursor: Any, table: StandingTable, shape: Shape) -> list[str
     if standing is None:
         return [f".id is missing. Remedy: ALTER TABLE {shape.table} ADD COLUMN id integer PRIMARY KEY DEFAULT 1."]
     if standing.type not in CONVERTIBLE[INTEGER]:
-        return [f".id is {standing.type}, not an integer. Remedy: ALTER TABLE {shape.table} ALTER COLUMN id TYPE integer."]
+        return [
+            f".id is {standing.type}, not an integer. Remedy: ALTER TABLE {shape.table} ALTER COLUMN id TYPE integer."
+        ]
     faults = []
-    cursor.execute(f"SELECT count(*) FILTER (WHERE id = 1), count(*) FILTER (WHERE id IS DISTINCT FROM 1) FROM {shape.table}")
+    cursor.execute(
+        f"SELECT count(*) FILTER (WHERE id = 1), count(*) FILTER (WHERE id IS DISTINCT FROM 1) FROM {shape.table}"
+    )
     ones, others = cursor.fetchone()
     if others:
-        faults.append(f".id has {others} rows other than 1. Remedy: DELETE FROM {shape.table} WHERE id IS DISTINCT FROM 1.")
+        faults.append(
+            f".id has {others} rows other than 1. Remedy: DELETE FROM {shape.table} WHERE id IS DISTINCT FROM 1."
+        )
     if ones > 1:
         faults.append(f".id is 1 in {ones} rows. Remedy: delete all but one of them.")
     key = table.primary_key
     if key is not None and key.columns != ("id",):
-        faults.append(f"has a primary key on {', '.join(key.columns)}. Remedy: ALTER TABLE {shape.table} DROP CONSTRAINT {key.name}.")
+        remedy = f"Remedy: ALTER TABLE {shape.table} DROP CONSTRAINT {key.name}."
+        faults.append(f"has a primary key on {', '.join(key.columns)}. {remedy}")
     if not ones:
         ours = {"id", *(column.name for column in shape.columns)}
         for column in table.columns.values():
@@ -153,12 +173,12 @@ def _find_column_faults(
 ) -> list[str]:
     name = column.name
     if standing.is_generated:
-        return [f".{name} is a generated column. Remedy: ALTER TABLE {shape.table} ALTER COLUMN {name} DROP EXPRESSION."]
-    if standing.type not in CONVERTIBLE[column.type]:
         return [
-            f".{name} is {standing.type}, which cannot be made {column.type} without a loss. "
-            f"Remedy: ALTER TABLE {shape.table} ALTER COLUMN {name} TYPE {column.type} USING ..."
+            f".{name} is a generated column. Remedy: ALTER TABLE {shape.table} ALTER COLUMN {name} DROP EXPRESSION."
         ]
+    if standing.type not in CONVERTIBLE[column.type]:
+        remedy = f"Remedy: ALTER TABLE {shape.table} ALTER COLUMN {name} TYPE {column.type} USING ..."
+        return [f".{name} is {standing.type}, which cannot be made {column.type} without a loss. {remedy}"]
     faults = []
     unfit = _find_unfit_values(cursor, shape, column, standing)
     if unfit:
@@ -245,9 +265,7 @@ def _conversion(column: Column, standing: StandingColumn) -> str:
     return ""
 
 
-def _drop_checks_of_conversion(
-    alter: str, table: StandingTable, column: Column, standing: StandingColumn
-) -> list[str]:
+def _drop_checks_of_conversion(alter: str, table: StandingTable, column: Column, standing: StandingColumn) -> list[str]:
     """A check such as `x IN (0, 1)` says of a number what the type boolean says of itself, and cannot outlive it."""
     if column.type != BOOLEAN or standing.type == BOOLEAN:
         return []
