@@ -12,6 +12,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import connections
+from django.test.utils import setup_databases, teardown_databases
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_blocker: Any) -> Iterator[None]:
+    """The test database. pytest-django's own makes it only for tests that use its marks and fixtures."""
+    with django_db_blocker.unblock():
+        made = setup_databases(verbosity=0, interactive=False, aliases={"default"})
+    yield
+    with django_db_blocker.unblock():
+        connections.close_all()
+        teardown_databases(made, verbosity=0)
 
 
 @pytest.fixture
@@ -29,11 +42,13 @@ def reset_database() -> None:
     from django.apps import apps
     from django.db import connection, transaction
 
+    name = str(connection.settings_dict["NAME"])
+    assert name.startswith("test_") or name.endswith(".test"), f"{name} is not a test database"
     connection.ensure_connection()
     if connection.connection is None or not connection.is_usable():
         connection.close()
     tables = [model._meta.db_table for model in apps.get_models(include_auto_created=True)]
-    tables = [name for name in tables if name not in ("django_content_type", "auth_permission")]
+    tables = [table for table in tables if table not in ("django_content_type", "auth_permission")]
     seeds = [import_module("golive.migrations._seed").seed, import_module("golive.migrations.0003_groups").make_groups]
     with transaction.atomic(), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
@@ -42,8 +57,8 @@ def reset_database() -> None:
         else:
             cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
             triggers = cursor.fetchall()
-            for name, _ in triggers:
-                cursor.execute(f"DROP TRIGGER {name}")
+            for trigger, _ in triggers:
+                cursor.execute(f"DROP TRIGGER {trigger}")
             cursor.execute("PRAGMA defer_foreign_keys = ON")
             for table in tables:
                 cursor.execute(f"DELETE FROM {table}")

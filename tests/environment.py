@@ -1,9 +1,10 @@
-"""Loaded by pytest before Django's settings are (`-p tests.environment`): what is tested is not up to a developer's .env."""
+"""Loaded by pytest before Django's settings are (`-p tests.environment`), so that no developer's .env decides."""
 
 import os
 
+from tests.server import VARIABLES
+
+# Empty, not deleted: what is set in the real environment wins over .env, and empty means the default.
+os.environ |= {name: "" for name in VARIABLES if name != "DATABASE_URL"}
 os.environ["APP_ENV"] = "development"
-os.environ["SECRET_KEY"] = "only-for-tests-0123456789-abcdefghijklmnop"  # noqa: S105 - protects nothing
-for _name in list(os.environ):
-    if _name.startswith(("GOLIVE_", "GO_LIVE_", "RENDER_", "CORS_", "ALLOWED_")):
-        del os.environ[_name]
+os.environ["SECRET_KEY"] = "only-for-tests-0123456789-abcdefghijklmnop"

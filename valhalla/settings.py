@@ -134,7 +134,8 @@ USE_I18N = False
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+# Filled by collectstatic, which only a deploy runs; development serves the files from where they are.
+STATIC_ROOT = BASE_DIR / "staticfiles" if IS_PRODUCTION else None
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

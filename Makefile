@@ -1,0 +1,95 @@
+# Every target does the set-up that it needs, and none needs an activated environment.
+
+SHELL := /bin/sh
+.SHELLFLAGS := -eu -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run test check format clean
+# Targets that are not told to wait for each other would otherwise mix their output under `make -j`.
+.NOTPARALLEL:
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+# Made when the requirements have been installed; older than them when they have changed since.
+INSTALLED := $(VENV)/.installed
+
+help: ## Show this list
+	@echo 'make TARGET, where TARGET is one of:'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+		printf '%-10s %s\n' "$$name" "$$text"; done
+
+setup: $(INSTALLED) .env ## Make .venv with the pinned requirements, and .env for development
+
+# Looks at each Python on the PATH in turn, since the first may be a shim for a version that is not there.
+$(PYTHON):
+	@for name in python3.11 python3; do \
+		for folder in $$(echo "$$PATH" | tr ':' ' '); do \
+			test -x "$$folder/$$name" || continue; \
+			"$$folder/$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+			found="$$folder/$$name"; \
+			"$$found" -c 'import ensurepip, venv' 2>/dev/null || continue; \
+			echo "Making $(VENV) with $$("$$found" --version)"; \
+			"$$found" -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }; \
+			exit 0; \
+		done; \
+	done; \
+	if test -n "$${found:-}"; then \
+		echo "make: $$found cannot make a virtual environment. On Debian: apt-get install python3-venv" >&2; \
+	else \
+		echo 'make: there is no Python 3.11 or newer on the PATH. On Debian: apt-get install python3 python3-venv' >&2; \
+	fi; \
+	exit 1
+
+# -qq leaves out all but errors, which is what should be seen when it fails.
+$(INSTALLED): requirements.txt requirements-dev.txt $(PYTHON)
+	@echo 'Installing the requirements (the first time this takes a minute)'
+	@$(PYTHON) -m pip install -qq --disable-pip-version-check -r requirements-dev.txt || { \
+		echo 'make: pip could not install requirements-dev.txt; its message is above' >&2; exit 1; }
+	@touch $@
+
+# Complete or not at all, and never readable for others: it holds a key.
+.env: | $(PYTHON)
+	@umask 077; \
+	{ \
+		echo '# For development on this machine only. The real environment wins over it; README.md lists the variables.'; \
+		echo 'APP_ENV=development'; \
+		echo "SECRET_KEY=$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(48))')"; \
+	} > $@.new; \
+	mv $@.new $@; \
+	echo 'Wrote .env with a new key'
+
+run: setup ## Migrate, make an operator account, and serve on PORT (8000)
+	@$(PYTHON) manage.py migrate --noinput
+	@$(PYTHON) manage.py create_operator
+	@$(PYTHON) -c 'from valhalla.environment import load; print( \
+		"\nOpen  http://localhost:{0}/        the public status\n" \
+		"      http://localhost:{0}/admin/  to stop and start execution\n" \
+		"Ctrl-C ends it.\n".format(load().port))'
+	@exec $(PYTHON) -m gunicorn valhalla.wsgi:application
+
+test: setup ## Run all tests on SQLite, then on PostgreSQL (ARGS="-k name" goes to pytest)
+	@$(PYTHON) -m tests.run $(ARGS)
+
+# What the settings of production must pass: Render's environment, with a key as its generateValue makes them.
+PRODUCTION = APP_ENV=production RENDER_EXTERNAL_HOSTNAME=valhalla.onrender.com \
+	DATABASE_URL=postgresql://valhalla:password@database.invalid/valhalla \
+	SECRET_KEY="$$($(PYTHON) -c 'import base64, secrets; print(base64.b64encode(secrets.token_bytes(32)).decode())')"
+# What the tools need to load the settings: no file and no server.
+DEVELOPMENT = APP_ENV=development DATABASE_URL=sqlite://:memory:
+
+check: setup ## Format, lint, types, import contracts, missing migrations, deployment check
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(DEVELOPMENT) $(PYTHON) -m mypy
+	$(PYTHON) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-logo
+	$(DEVELOPMENT) $(PYTHON) manage.py makemigrations --check --dry-run
+	@echo '$(PYTHON) manage.py check --deploy --fail-level WARNING  (in the settings of production)'
+	@$(PRODUCTION) $(PYTHON) manage.py check --deploy --fail-level WARNING
+
+format: setup ## Format the code and repair what ruff can
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+clean: ## Remove what can be made again (not .env, not the database)
+	rm -rf $(VENV) staticfiles .artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,92 @@
+"""Headless Chromium for tests and screenshots: how it is started, what it may not do, and how a person uses the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from playwright.sync_api import Browser, ConsoleMessage, Page, Response, sync_playwright
+
+from tests.run import NO_BROWSER, find_chromium
+
+ARGUMENTS = (
+    "--no-sandbox",  # the sandbox cannot be had as root, which is what runs in a container
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-sync",
+    "--no-first-run",
+)
+WAIT_MS = 10_000
+WIDE, NARROW = 1280, 360
+
+
+class NoBrowserError(RuntimeError):
+    """There is no Chromium; the message says where it was looked for."""
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A running Chromium: the system's own, so that nothing has to be downloaded. Raises NoBrowserError."""
+    executable = find_chromium()
+    if executable is None:
+        raise NoBrowserError(NO_BROWSER)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@dataclass
+class Complaints:
+    """What a browser complains about: console errors and warnings (CSP violations among them), exceptions, answers >= 500.
+
+    `expected_statuses` are answers that the test asks for; Chromium writes an error into the console for each.
+    """
+
+    expected_statuses: set[int] = field(default_factory=set)
+    found: list[str] = field(default_factory=list)
+
+    def watch(self, page: Page) -> None:
+        page.on("console", self._note_console)
+        page.on("pageerror", lambda error: self.found.append(f"exception: {error}"))
+        page.on("response", self._note_response)
+
+    def _note_console(self, message: ConsoleMessage) -> None:
+        if message.type not in ("error", "warning"):
+            return
+        if any(f"the server responded with a status of {status} " in message.text for status in self.expected_statuses):
+            return
+        self.found.append(f"{message.type}: {message.text}")
+
+    def _note_response(self, response: Response) -> None:
+        if response.status >= 500 and response.status not in self.expected_statuses:
+            self.found.append(f"{response.status} for {response.url}")
+
+
+def sign_in(page: Page, base_url: str, username: str, password: str) -> None:
+    """Sign in by the form, as a person does; ends on the page of controls."""
+    page.goto(f"{base_url}/admin/")
+    page.get_by_label("Username").fill(username)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+
+
+def find_overflow(page: Page) -> str | None:
+    """What makes the page scroll sideways, in words; None if it does not."""
+    found: str | None = page.evaluate(
+        """() => {
+            const root = document.documentElement;
+            if (root.scrollWidth <= root.clientWidth) {
+                return null;
+            }
+            const guilty = [...document.querySelectorAll("body *")]
+                .filter((element) => element.getBoundingClientRect().right > root.clientWidth + 1)
+                .map((element) => `${element.tagName.toLowerCase()}.${element.className} #${element.id}`);
+            return `${root.scrollWidth} px in ${root.clientWidth} px: ${guilty.slice(0, 8).join(", ")}`;
+        }"""
+    )
+    return found

@@ -1,0 +1,230 @@
+"""What `make test` runs: pytest on SQLite, then on PostgreSQL, and one summary of both.
+
+`python -m tests.run [--strict] [arguments for pytest]`. What the machine lacks (Chromium, PostgreSQL) is left out and
+said so. With `--strict`, or CI=true in the environment, that is a failure, and so is every skipped test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from urllib.parse import urlsplit
+
+from tests.postgres import SCHEMES, PostgresError, PostgresServer
+from tests.server import ROOT, clean_environment
+
+# Pure code: what it does cannot depend on the database, so once is enough.
+WITHOUT_DATABASE = ("tests/domain/", "tests/migration_graph/")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NO_BROWSER = f"no Chromium on the PATH ({', '.join(BROWSERS)}). On Debian: apt-get install chromium"
+INTERRUPT_SECONDS = 60
+# pytest's exit code when no test was selected.
+NOTHING_SELECTED = 5
+
+
+def find_chromium() -> str | None:
+    """The path of a Chromium that browser tests can drive, or None."""
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One pytest process to be: its database, which tests by marker, and which folders not."""
+
+    name: str
+    database_url: str
+    markers: str
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run did: counts of tests, a line for each skipped one, and in `problem` what else went wrong."""
+
+    name: str
+    passed: int = 0
+    failed: int = 0
+    expected_failures: int = 0
+    skipped: tuple[str, ...] = ()
+    seconds: float = 0.0
+    problem: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.passed or self.failed or self.expected_failures or self.skipped)
+
+    @property
+    def failures(self) -> int:
+        """Never 0 for a run that went wrong: one that broke down stands for one failure at least."""
+        return max(self.failed, 1 if self.problem else 0)
+
+    @property
+    def line(self) -> str:
+        counts = [f"{self.passed} passed", f"{self.failed} failed", f"{len(self.skipped)} skipped"]
+        if self.expected_failures:
+            counts.append(f"{self.expected_failures} failed as expected")
+        return f"{self.name + ':':<12} {', '.join(counts)} in {self.seconds:.0f} s"
+
+
+@dataclass(frozen=True)
+class Options:
+    strict: bool
+    markers: str
+    arguments: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, arguments: Sequence[str]) -> Options:
+        parser = argparse.ArgumentParser(prog="python -m tests.run", description=__doc__, allow_abbrev=False)
+        parser.add_argument("--strict", action="store_true", help="nothing may be left out or skipped")
+        parser.add_argument("-m", dest="markers", default="", help="as pytest's, on top of what each run selects")
+        known, others = parser.parse_known_args(arguments)
+        is_ci = os.environ.get("CI", "").lower() in ("true", "1")
+        return cls(known.strict or is_ci, known.markers, tuple(others))
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = Options.parse(arguments)
+    signal.signal(signal.SIGTERM, _exit_on_signal)
+    with ExitStack() as stack:
+        left_out: list[str] = []
+        runs = [Run("SQLite", "", "not postgresql")]
+        try:
+            runs.append(Run("PostgreSQL", _get_postgres(stack), "not sqlite_only", WITHOUT_DATABASE))
+        except PostgresError as error:
+            left_out.append(f"all tests on PostgreSQL: {error}")
+        if find_chromium() is None:
+            left_out.append(f"all tests in a browser: {NO_BROWSER}")
+            runs = [replace(run, markers=f"{run.markers} and not browser") for run in runs]
+        if options.strict and left_out:
+            return _report([Outcome("Set-up", problem=f"cannot run {reason}") for reason in left_out], [])
+        outcomes = [_run(run, options) for run in runs]
+        return _report(_judge(outcomes, options), left_out)
+
+
+def _get_postgres(stack: ExitStack) -> str:
+    """The URL of a server: the one in DATABASE_URL, or a private one. Raises PostgresError."""
+    configured = os.environ.get("DATABASE_URL", "")
+    if urlsplit(configured).scheme in SCHEMES:
+        print("PostgreSQL: the server that DATABASE_URL names")
+        return configured
+    server = stack.enter_context(PostgresServer())
+    print(f"PostgreSQL: a private server on port {server.port}")
+    return server.create_database("valhalla")
+
+
+def _run(run: Run, options: Options) -> Outcome:
+    print(f"\n{f' {run.name} ':#^100}", flush=True)
+    markers = f"({run.markers}) and ({options.markers})" if options.markers else run.markers
+    with tempfile.TemporaryDirectory(prefix="valhalla-tests-") as folder:
+        report = Path(folder) / "junit.xml"
+        command = [
+            *(sys.executable, "-m", "pytest", "-m", markers, f"--junit-xml={report}"),
+            *(f"--deselect={prefix}" for prefix in run.without),
+            *options.arguments,
+        ]
+        # The database is the only thing that the runs do not share, and nothing comes from the developer's shell.
+        settings = {**os.environ, **clean_environment({"DATABASE_URL": run.database_url})}
+        began = time.monotonic()
+        code = _call(command, settings)
+        outcome = replace(_read(report, run.name), seconds=time.monotonic() - began)
+    if code == NOTHING_SELECTED:
+        return outcome
+    return replace(outcome, problem="" if code == 0 or outcome.failed else f"pytest ended with exit code {code}")
+
+
+def _call(command: Sequence[str], settings: dict[str, str]) -> int:
+    """The exit code of a command that is given the time to tidy up when this process is told to end."""
+    process = subprocess.Popen(command, cwd=ROOT, env=settings)
+    try:
+        return process.wait()
+    except BaseException as error:
+        if not isinstance(error, KeyboardInterrupt):  # Ctrl-C has reached it already, with the whole terminal
+            process.send_signal(signal.SIGINT)
+        try:
+            process.wait(INTERRUPT_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        raise
+
+
+def _read(report: Path, name: str) -> Outcome:
+    """Count the tests in pytest's report. A test counts once, by the worst of its entries; no report, no tests."""
+    try:
+        root = ET.parse(report).getroot()
+    except (FileNotFoundError, ET.ParseError):
+        return Outcome(name)
+    verdicts: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    for case in root.iter("testcase"):
+        test = f"{case.get('classname')}.{case.get('name')}"
+        verdict = "passed"
+        for child in case:
+            if child.tag in ("failure", "error"):
+                verdict = "failed"
+            elif child.tag == "skipped" and verdict != "failed":
+                verdict = "expected" if child.get("type") == "pytest.xfail" else "skipped"
+                reasons[test] = " ".join((child.get("message") or "no reason given").split())
+        if verdicts.get(test) != "failed":
+            verdicts[test] = verdict
+    counts = list(verdicts.values())
+    return Outcome(
+        name,
+        passed=counts.count("passed"),
+        failed=counts.count("failed"),
+        expected_failures=counts.count("expected"),
+        skipped=tuple(f"{test}: {reasons[test]}" for test, verdict in verdicts.items() if verdict == "skipped"),
+    )
+
+
+def _judge(outcomes: list[Outcome], options: Options) -> list[Outcome]:
+    """Add the problems that pytest does not see: a run without a test, and in strict mode a skipped one.
+
+    With arguments of the caller's one run may well be empty (`-k` something that needs no database), but not all.
+    """
+    is_narrowed = bool(options.arguments or options.markers) and not all(outcome.is_empty for outcome in outcomes)
+    judged = []
+    for outcome in outcomes:
+        problem, failed = outcome.problem, outcome.failed
+        if outcome.is_empty and not problem and not is_narrowed:
+            problem = "no test ran"
+        if options.strict and outcome.skipped:
+            problem, failed = problem or "tests were skipped", failed + len(outcome.skipped)
+        judged.append(replace(outcome, problem=problem, failed=failed))
+    return judged
+
+
+def _report(outcomes: list[Outcome], left_out: list[str]) -> int:
+    """Print the summary, the totals as its last line; the exit code."""
+    print(f"\n{' Summary ':#^100}")
+    for outcome in outcomes:
+        print(outcome.line)
+        for reason in outcome.skipped:
+            print(f"  skipped {reason}")
+        if outcome.problem:
+            print(f"  FAILED: {outcome.problem}")
+    for reason in left_out:
+        print(f"Left out: {reason}")
+    failures = sum(outcome.failures for outcome in outcomes)
+    print(f"{sum(outcome.passed for outcome in outcomes)} passed, {failures} failed", flush=True)
+    return 1 if failures else 0
+
+
+def _exit_on_signal(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,270 @@
+"""Pictures of every page, to be looked at: wide and at 360 px, light and dark, with contents that strain the layout.
+
+`python -m tests.screenshots [FOLDER]` (default: `screenshots`, which git ignores). It starts the service on a database
+of its own and leaves nothing else behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from playwright.sync_api import Browser, Page, StorageState
+
+from tests.chromium import NARROW, WIDE, NoBrowserError, chromium, find_overflow, sign_in
+from tests.server import ROOT, GunicornServer, ServerError, clean_environment
+
+Scheme = Literal["light", "dark"]
+
+PASSWORD = "shown-in-no-picture"
+LIMITED = "maria.santos"
+CONTROL, SYSTEM, EVENTS = "/admin/golive/golivestate/", "/admin/golive/systemmetadata/", "/admin/golive/event/"
+VERSION = "2026.11.22-rc.3+build.20261122T165800Z.e5c1b2f0a9d84736bb51"
+NOTES = "Release candidate 3.\n\n" + "The queue for contracts is drained by hand until Monday. " * 6
+REASON = "Signed off by the team on call, after the rehearsal of the rollback. " * 6
+UNBROKEN = "https://wiki.example.com/incidents/" + "2026-01-19-cycle-in-revisions-" * 30
+
+_MAKE_LIMITED = f"""
+from django.contrib.auth.models import Group, User
+user = User.objects.create_user({LIMITED!r}, password={PASSWORD!r}, is_staff=True)
+user.groups.add(Group.objects.get(name="Operators"))
+"""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One page: where it is, who looks (None: nobody signed in), and what is done before the picture."""
+
+    name: str
+    path: str
+    user: str | None = "operator"
+    act: Callable[[Page], None] = lambda page: None
+    is_whole: bool = True
+
+
+@dataclass
+class Service:
+    """The service with a database of its own, and the commands that change what the pages show."""
+
+    folder: Path
+    passwords: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "screenshots.sqlite3"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "DATABASE_URL": f"sqlite:///{self.database}",
+            "SECRET_KEY": "only-for-screenshots-" + "0" * 32,
+            "RENDER_GIT_COMMIT": "e5c1b2f0a9d84736bb51c2d3e4f5061728394a5b",
+        }
+
+    def manage(self, *arguments: str) -> str:
+        """Run a management command; what it prints."""
+        command = [sys.executable, "manage.py", *arguments]
+        environment = clean_environment(self.environment)
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        # 1 is what `golive` answers to a refusal by a rule, which some pictures are about.
+        if done.returncode > 1:
+            raise ServerError(f"{' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def prepare(self) -> None:
+        """Tables, rows and two accounts."""
+        self.manage("migrate", "--noinput")
+        found = re.search(r"Password: (\S+)", self.manage("create_operator"))
+        assert found is not None
+        self.manage("shell", "-c", _MAKE_LIMITED)
+        self.passwords = {"operator": found[1], LIMITED: PASSWORD}
+
+    def golive(self, *arguments: str, actor: str) -> None:
+        self.manage("golive", *arguments, "--actor", actor)
+
+    def execute(self, sql: str) -> None:
+        with closing(sqlite3.connect(self.database)) as connection, connection:
+            connection.execute(sql)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.screenshots", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "screenshots")
+    folder: Path = parser.parse_args(arguments).folder
+    try:
+        count = take_all(folder)
+    except (NoBrowserError, ServerError) as error:
+        print(f"tests.screenshots: {error}", file=sys.stderr)
+        return 1
+    print(f"{count} pictures in {folder}")
+    return 0
+
+
+def take_all(folder: Path) -> int:
+    """Take every picture into the folder, which is emptied first; how many they are. Raises NoBrowserError, ServerError."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with ExitStack() as stack:
+        service = Service(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="valhalla-screenshots-"))))
+        service.prepare()
+        server = stack.enter_context(GunicornServer(service.environment, workers=1))
+        browser = stack.enter_context(chromium())
+        base_url = server.url("").rstrip("/")
+        sessions = {user: _sign_in(browser, base_url, user, password) for user, password in service.passwords.items()}
+        count = 0
+        for stage, (change, shots) in enumerate(STAGES, start=1):
+            change(service)
+            for width in (WIDE, NARROW):
+                for scheme in SCHEMES:
+                    for shot in shots:
+                        state = sessions[shot.user] if shot.user else None
+                        name = f"{stage}-{shot.name}-{width}-{scheme}.png"
+                        _take(browser, base_url, shot, state, width, scheme, folder / name)
+                        count += 1
+        return count
+
+
+def _sign_in(browser: Browser, base_url: str, user: str, password: str) -> StorageState:
+    with browser.new_context() as context:
+        sign_in(context.new_page(), base_url, user, password)
+        return context.storage_state()
+
+
+def _take(
+    browser: Browser, base_url: str, shot: Shot, state: StorageState | None, width: int, scheme: Scheme, file: Path
+) -> None:
+    viewport = {"width": width, "height": 900 if width == WIDE else 740}
+    with browser.new_context(viewport=viewport, color_scheme=scheme, storage_state=state) as context:
+        page = context.new_page()
+        page.goto(f"{base_url}{shot.path}")
+        shot.act(page)
+        page.screenshot(path=file, full_page=shot.is_whole, animations="disabled")
+        overflow = find_overflow(page)
+        if overflow is not None:
+            print(f"{file.name} scrolls sideways: {overflow}", file=sys.stderr)
+
+
+# -- what is to be seen ------------------------------------------------------------------------------------------------
+
+
+def _open(change: str) -> Callable[[Page], None]:
+    return lambda page: page.locator(f"[data-dialog=dialog-{change}]").click()
+
+
+def _ask(change: str, reason: str) -> Callable[[Page], None]:
+    """Open the dialog, write a reason and send it: what comes back when the answer is no."""
+
+    def act(page: Page) -> None:
+        _open(change)(page)
+        dialog = page.locator(f"#dialog-{change}")
+        dialog.locator("textarea[name=reason]").fill(reason)
+        with page.expect_navigation():
+            dialog.locator("button[type=submit]").click()
+
+    return act
+
+
+def _fail_to_sign_in(page: Page) -> None:
+    page.get_by_label("Username").fill("operator")
+    page.get_by_label("Password").fill("not it")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Log in").click()
+
+
+def _open_filters(page: Page) -> None:
+    page.goto(f"{page.url}?action=reopen&q=nobody")
+
+
+def _leave_empty(service: Service) -> None:
+    """As after the first deploy."""
+
+
+def _go_live(service: Service) -> None:
+    service.golive("enable", "--reason", "Too early", actor="dev@laptop")
+    service.golive("complete", "--version", VERSION, "--notes", NOTES, "--reason", REASON, actor="maria.santos")
+    service.golive(
+        "release", "--reason", REASON, actor="a.very.long.username.from.the.directory@subsidiary.example.com"
+    )
+    service.golive("release", "--reason", "Me too", actor="li.wei")
+    service.golive("enable", "--override", "--reason", "Go.\nEverybody has said so.", actor="li.wei")
+
+
+def _stop_at_length(service: Service) -> None:
+    service.golive("engage", "--reason", UNBROKEN, actor="maria.santos")
+
+
+def _drift(service: Service) -> None:
+    service.execute("UPDATE go_live_state SET kill_switch_engaged = 0 WHERE id = 1")
+
+
+def _lose_the_row(service: Service) -> None:
+    service.execute("DELETE FROM go_live_state")
+
+
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+STAGES: tuple[tuple[Callable[[Service], None], tuple[Shot, ...]], ...] = (
+    (
+        _leave_empty,
+        (
+            Shot("status", "/", user=None),
+            Shot("login", "/admin/", user=None),
+            Shot("login-refused", "/admin/", user=None, act=_fail_to_sign_in),
+            Shot("not-found", "/nothing/here", user=None),
+            Shot("index", "/admin/"),
+            Shot("index-operator", "/admin/", user=LIMITED),
+            Shot("control", CONTROL),
+            Shot("control-operator", CONTROL, user=LIMITED),
+            Shot("system", SYSTEM),
+            Shot("events", EVENTS),
+            Shot("events-none", EVENTS, act=_open_filters),
+            Shot("dialog-engage", CONTROL, act=_open("engage"), is_whole=False),
+            Shot("dialog-complete", SYSTEM, act=_open("complete"), is_whole=False),
+            Shot("dialog-without-script", f"{CONTROL}?change=enable", is_whole=False),
+            Shot("refused-checklist", CONTROL, act=_ask("enable", REASON), is_whole=False),
+            Shot("refused-reason", CONTROL, act=_ask("release", " "), is_whole=False),
+            Shot("password", "/admin/password_change/"),
+            Shot("not-permitted", "/admin/auth/user/", user=LIMITED),
+        ),
+    ),
+    (
+        _go_live,
+        (
+            Shot("status", "/", user=None),
+            Shot("index", "/admin/"),
+            Shot("control", CONTROL),
+            Shot("system", SYSTEM),
+            Shot("events", EVENTS),
+            Shot("event", f"{EVENTS}4/change/"),
+            Shot("event-override", f"{EVENTS}6/change/"),
+            Shot("dialog-edit", SYSTEM, act=_open("edit"), is_whole=False),
+        ),
+    ),
+    (
+        _stop_at_length,
+        (
+            Shot("status", "/", user=None),
+            Shot("control", CONTROL),
+            Shot("events", EVENTS),
+            Shot("event", f"{EVENTS}7/change/"),
+        ),
+    ),
+    (_drift, (Shot("control", CONTROL),)),
+    (
+        _lose_the_row,
+        (Shot("status", "/", user=None), Shot("index", "/admin/"), Shot("control", CONTROL), Shot("system", SYSTEM)),
+    ),
+)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
