@@ -72,7 +72,7 @@ def find_faults(found: dict[str, Description], *, using: str = DEFAULT_DB_ALIAS)
 def _wanted(field: models.Field[Any, Any], connection: Any) -> Description:
     default: str | None = None
     if field.has_db_default():
-        value = field.db_default
+        value: Any = field.db_default
         default = str(value).lower() if isinstance(value, bool) else str(value)
     return {"type": field.db_type(connection), "not_null": not field.null, "default": default}
 

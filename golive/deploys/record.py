@@ -37,9 +37,10 @@ def compare_with_events(using: str) -> Difference:
     Not what this process did: one that was killed before it could write its event is made up for by the next.
     """
     recorded: set[str] = set()
-    for after in Event.objects.using(using).filter(subject=DEPLOY).order_by("sequence").values_list("after", flat=True):
-        recorded |= set(after["applied"])
-        recorded -= set(after["unapplied"])
+    for event in Event.objects.using(using).filter(subject=DEPLOY).order_by("sequence"):
+        after: dict[str, Any] = event.after or {}
+        recorded |= set(after.get("applied", ()))
+        recorded -= set(after.get("unapplied", ()))
     applied = {f"{app}.{name}" for app, name in MigrationRecorder(connections[using]).applied_migrations()}
     return Difference(tuple(sorted(applied - recorded)), tuple(sorted(recorded - applied)))
 
@@ -63,8 +64,8 @@ def check_before(using: str) -> list[str]:
     pending = [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
     if unknown and pending:
         raise DeployError(
-            f"The database has migrations that this release does not know ({_list(unknown)}), and this release has some "
-            f"that the database lacks ({_list(pending)}). Deploy a release that has both."
+            f"The database has migrations that this release does not know ({_list(unknown)}), and this release has "
+            f"migrations that the database lacks ({_list(pending)}). Deploy a release that has both."
         )
     if (APP, "0001_initial") not in executor.loader.applied_migrations and connection.vendor == "postgresql":
         with connection.cursor() as cursor:

@@ -200,7 +200,7 @@ def _find_unfit_values(cursor: Any, shape: Shape, column: Column, standing: Stan
         condition, wanted = f"{column.name} NOT BETWEEN 0 AND 5000", "between 0 and 5000"
     else:
         return None
-    cursor.execute(f"SELECT min({column.name}) FROM {shape.table} WHERE {condition}")  # noqa: S608 - constants
+    cursor.execute(f"SELECT min({column.name}) FROM {shape.table} WHERE {condition}")
     (value,) = cursor.fetchone()
     return None if value is None else f"{value}, which is not {wanted}"
 
@@ -250,7 +250,7 @@ def _plan_column(alter: str, table: StandingTable, shape: Shape, column: Column)
         return [*statements, *([f"{altering} DROP NOT NULL"] if standing.is_not_null else [])]
     statements.append(f"{altering} SET DEFAULT {column.default}")
     if not standing.is_not_null:
-        null_becomes = f"UPDATE {shape.table} SET {column.name} = {column.default} WHERE {column.name} IS NULL"  # noqa: S608
+        null_becomes = f"UPDATE {shape.table} SET {column.name} = {column.default} WHERE {column.name} IS NULL"
         statements += [null_becomes, f"{altering} SET NOT NULL"]
     return statements
 

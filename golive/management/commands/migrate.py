@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import migrate as django_migrate
 from django.db import Error, connections
 
@@ -31,7 +30,7 @@ _NOT_FOR_LIBPQ = ("context", "cursor_factory", "prepare_threshold", "server_side
 
 
 class Command(django_migrate.Command):
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
             "--lock-timeout",
@@ -195,9 +194,10 @@ def _executor(guard: Callable[[], None]) -> Iterator[None]:
         pass
 
     Guarded.guard = staticmethod(guard)
-    original = django_migrate.MigrationExecutor
-    django_migrate.MigrationExecutor = Guarded
+    names = vars(django_migrate)
+    original = names["MigrationExecutor"]
+    names["MigrationExecutor"] = Guarded
     try:
         yield
     finally:
-        django_migrate.MigrationExecutor = original
+        names["MigrationExecutor"] = original
