@@ -8,7 +8,12 @@ import psycopg
 from django.db.backends.postgresql import base
 from psycopg import OperationalError
 
-from golive.deadline import remaining_seconds
+from golive.deadline import database_deadline, remaining_seconds
+from golive.postgresql.away import is_away, report_away
+
+# A server that is well answers SELECT 1 in a millisecond.
+HEALTH_CHECK_SECONDS = 1.0
+_NOT_FOR_LIBPQ = ("context", "cursor_factory", "prepare_threshold")
 
 
 class DeadlineExceededError(OperationalError):
@@ -34,12 +39,32 @@ class BoundedConnection(psycopg.Connection[Any]):
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """As Django's own, but it does not begin to connect when the time is already up."""
+    """As Django's own, but it neither connects when the time is up nor asks a database that hangs."""
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         if remaining_seconds() == 0:
             raise DeadlineExceededError("no time left to connect to the database")
-        connection = super().get_new_connection(conn_params)
+        if is_away(self.alias):
+            raise DeadlineExceededError("the database hangs")
+        try:
+            connection = super().get_new_connection(conn_params)
+        except psycopg.errors.ConnectionTimeout:
+            report_away(self.alias, _for_libpq(conn_params))
+            raise
         # Django offers no hook for the class of a connection, and the two differ in nothing but this method.
         connection.__class__ = BoundedConnection
         return connection
+
+    def is_usable(self) -> bool:
+        """The health check before a persistent connection is used again, bounded."""
+        if is_away(self.alias):
+            return False
+        with database_deadline(HEALTH_CHECK_SECONDS):
+            is_usable: bool = super().is_usable()
+            if not is_usable and remaining_seconds() == 0:
+                report_away(self.alias, _for_libpq(self.get_connection_params()))
+        return is_usable
+
+
+def _for_libpq(conn_params: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in conn_params.items() if name not in _NOT_FOR_LIBPQ}
