@@ -8,14 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 BOOLEAN, TEXT, TIMESTAMP, INTEGER, BIGINT = "boolean", "text", "timestamp with time zone", "integer", "bigint"
-_INTEGERS = ("smallint", "integer", "bigint")
+INTEGERS = ("smallint", "integer", "bigint")
+# What PostgreSQL converts to these without a loss.
 CONVERTIBLE: dict[str, tuple[str, ...]] = {
-    BOOLEAN: ("boolean", *_INTEGERS),
+    BOOLEAN: ("boolean", *INTEGERS),
     TEXT: ("text", "character varying", "character"),
     TIMESTAMP: ("timestamp with time zone", "timestamp without time zone"),
-    INTEGER: _INTEGERS,
-    BIGINT: _INTEGERS,
+    INTEGER: INTEGERS,
+    BIGINT: INTEGERS,
 }
+LEASE_MS = (0, 5000)
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,28 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Check:
+    """A CHECK by its name; `column` is what it is about."""
+
+    name: str
+    column: str
+    condition: str
+
+
+@dataclass(frozen=True)
 class Shape:
-    """A table: its columns without `id`, and its checks by name."""
+    """A table: its columns without `id`, and its checks.
+
+    `stops` are the assignments that changes toward safe make: nothing that stands in the table may refuse them.
+    """
 
     table: str
     columns: tuple[Column, ...]
-    checks: tuple[tuple[str, str], ...]
+    checks: tuple[Check, ...]
+    stops: tuple[str, ...]
 
 
+ID = Column("id", INTEGER)
 SYSTEM_METADATA = Shape(
     "system_metadata",
     (
@@ -51,8 +67,10 @@ SYSTEM_METADATA = Shape(
         Column("completed_at", TIMESTAMP),
         Column("revision", BIGINT, "1", is_ours=True),
     ),
-    (("system_metadata_singleton", "id = 1"),),
+    (Check("system_metadata_singleton", "id", "id = 1"),),
+    ("backend_complete = false, completed_at = NULL, updated_at = now(), revision = revision + 1",),
 )
+_STOP = "changed_by = repeat('x', 200), updated_at = now(), revision = revision + 1, event_head = repeat('0', 64)"
 GO_LIVE_STATE = Shape(
     "go_live_state",
     (
@@ -65,6 +83,15 @@ GO_LIVE_STATE = Shape(
         Column("lease_ms", INTEGER, "250", is_ours=True),
         Column("event_head", TEXT, is_ours=True),
     ),
-    (("go_live_state_singleton", "id = 1"), ("go_live_state_lease_range", "lease_ms >= 0 AND lease_ms <= 5000")),
+    (
+        Check("go_live_state_singleton", "id", "id = 1"),
+        Check("go_live_state_lease_range", "lease_ms", "lease_ms BETWEEN {} AND {}".format(*LEASE_MS)),
+    ),
+    (
+        f"go_live_enabled = true, kill_switch_engaged = true, reason = NULL, {_STOP}",
+        f"go_live_enabled = false, kill_switch_engaged = true, reason = repeat('x', 1000), {_STOP}",
+        f"go_live_enabled = false, kill_switch_engaged = false, reason = 'x', {_STOP}",
+    ),
 )
+# In the order in which every writer locks them.
 SHAPES = {shape.table: shape for shape in (SYSTEM_METADATA, GO_LIVE_STATE)}
