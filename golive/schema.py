@@ -100,7 +100,7 @@ def find_faults(found: dict[str, Description], *, using: str = DEFAULT_DB_ALIAS)
 def _find_column_faults(model: type[models.Model], columns: dict[str, Description], connection: Any) -> list[str]:
     faults = []
     for field in model._meta.concrete_fields:
-        standing, wanted = columns.get(field.column), _wanted(field, connection)
+        standing, wanted = columns.get(str(field.column)), _wanted(field, connection)
         name = f"{model._meta.db_table}.{field.column}"
         if standing is None:
             faults.append(f"{name}: the column is missing")

@@ -6,7 +6,7 @@ rolled back, so that a refusal leaves the database exactly as it was and names a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -31,8 +31,10 @@ class CreateOrAdopt(migrations.CreateModel):
             return
         shape = SHAPES[model._meta.db_table]
         if not schema_editor.collect_sql:
+            done = {state.options.get("db_table") for state in from_state.models.values()}
+            pending = [shape for shape in SHAPES.values() if shape.table not in done]
             with schema_editor.connection.cursor() as cursor:
-                if _use_standing(cursor, shape):
+                if _use_standing(cursor, shape, pending):
                     return
         super().database_forwards(app_label, schema_editor, from_state, to_state)
         if schema_editor.connection.vendor == "postgresql":
@@ -47,7 +49,7 @@ class CreateOrAdopt(migrations.CreateModel):
         super().database_backwards(app_label, schema_editor, from_state, to_state)
 
 
-def find_all_faults(cursor: Any) -> str:
+def find_all_faults(cursor: Any, shapes: Collection[Shape] = tuple(SHAPES.values())) -> str:
     """What stands against adopting whichever of the tables stand, in words; empty if nothing does.
 
     For a deploy to ask before the migrations of other apps have altered anything. What it tries is rolled back. Raises
@@ -56,23 +58,23 @@ def find_all_faults(cursor: Any) -> str:
     faults: list[Fault] = []
     with transaction.atomic(using=cursor.db.alias):
         if cursor.db.vendor == "postgresql":
-            standing = lock_standing(cursor)
-            for shape in SHAPES.values():
+            standing = lock_standing(cursor, shapes)
+            for shape in shapes:
                 faults += find_faults(cursor, standing.get(shape.table), shape)
             transaction.set_rollback(True, using=cursor.db.alias)
         else:
-            for shape in SHAPES.values():
+            for shape in shapes:
                 faults += judge_sqlite(cursor, shape)
     return _tell(faults)
 
 
-def lock_standing(cursor: Any) -> dict[str, StandingTable]:
+def lock_standing(cursor: Any, shapes: Iterable[Shape]) -> dict[str, StandingTable]:
     """Lock the tables that stand and that we may alter, so that nobody changes what is judged; describe all.
 
     They are the same tables afterwards: a name is resolved again when the lock is had.
     """
     found = {}
-    for shape in SHAPES.values():
+    for shape in shapes:
         table = inspect_table(cursor, shape.table)
         if table is not None and not judge_relation(cursor, table, shape):
             cursor.execute(f"LOCK TABLE {table.sql} IN ACCESS EXCLUSIVE MODE")
@@ -100,11 +102,13 @@ def adopt(cursor: Any, table: StandingTable, shape: Shape) -> None:
             cursor.execute(statement)
 
 
-def _use_standing(cursor: Any, shape: Shape) -> bool:
-    """Adopt the table if it stands; whether it does. Raises CommandError for all tables at once, changing nothing."""
+def _use_standing(cursor: Any, shape: Shape, pending: Collection[Shape]) -> bool:
+    """Adopt the table if it stands; whether it does. Raises CommandError for all pending tables at once, before it
+    changes anything.
+    """
     # Outside of what is rolled back: the locks must last until the tables are altered.
-    standing = lock_standing(cursor) if cursor.db.vendor == "postgresql" else {}
-    told = find_all_faults(cursor)
+    standing = lock_standing(cursor, pending) if cursor.db.vendor == "postgresql" else {}
+    told = find_all_faults(cursor, pending)
     if told:
         raise CommandError(told)
     if cursor.db.vendor != "postgresql":

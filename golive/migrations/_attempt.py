@@ -120,11 +120,11 @@ def _remedy_of_writes(cursor: Any, table: StandingTable, shape: Shape, refusal: 
     if refusal.table == shape.table:
         for constraint in table.constraints:
             if constraint.name == refusal.constraint and constraint.kind != "p":
-                return (f"{alter} DROP CONSTRAINT {constraint.sql}",)
+                return (f"{alter} DROP CONSTRAINT IF EXISTS {constraint.sql}",)
         column = table.columns.get(refusal.column)
         if refusal.sqlstate == _NOT_NULL_VIOLATION and column is not None:
             return (f"{alter} ALTER COLUMN {column.sql} DROP NOT NULL",)
     if table.triggers:
         return (f"{alter} DISABLE TRIGGER USER",)
     # The last resort, which always works: this one stays as it is, and a new one is made.
-    return (f"{alter} RENAME TO {find_free_name(cursor, shape.table)}",)
+    return (f"ALTER TABLE IF EXISTS {table.sql} RENAME TO {find_free_name(cursor, shape.table)}",)

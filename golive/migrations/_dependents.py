@@ -32,7 +32,10 @@ SELECT quote_ident(p.pubname) FROM pg_publication_rel r JOIN pg_publication p ON
 
 @dataclass(frozen=True)
 class Dependent:
-    """`drops` are the statements, in order. `is_rebuilt`: PostgreSQL makes it anew for another type, if it can."""
+    """`drops` are statements, in order; another fault may name the same ones, so they can be repeated.
+
+    `is_rebuilt`: PostgreSQL makes it anew for another type, if it can.
+    """
 
     words: str
     drops: tuple[str, ...]
@@ -60,11 +63,13 @@ def _describe(
         case "pg_rewrite":
             return _describe_rule(cursor, table, object_id, identity, seen)
         case "pg_trigger" | "pg_policy" | "pg_proc":
-            return Dependent(f"{kind} {identity}", (f"DROP {kind.upper()} {identity}",))
+            return Dependent(f"{kind} {identity}", (f"DROP {kind.upper()} IF EXISTS {identity}",))
         case "pg_attrdef":
             cursor.execute(_GENERATED, [object_id, table.oid])
             for name, is_stored in cursor.fetchall():
-                action = f"ALTER COLUMN {name} DROP EXPRESSION" if is_stored else f"DROP COLUMN {name}"
+                action = (
+                    f"ALTER COLUMN {name} DROP EXPRESSION IF EXISTS" if is_stored else f"DROP COLUMN IF EXISTS {name}"
+                )
                 return Dependent(f"generated column {name}", (f"ALTER TABLE {table.sql} {action}",))
         case "pg_publication_rel":
             cursor.execute(_PUBLICATION, [object_id])
@@ -73,11 +78,11 @@ def _describe(
         case "pg_class" if kind == "index":
             cursor.execute(_INDEX, [object_id])
             if cursor.fetchone()[0]:
-                return Dependent(f"index {identity}", (f"DROP INDEX {identity}",), is_rebuilt=True)
+                return Dependent(f"index {identity}", (f"DROP INDEX IF EXISTS {identity}",), is_rebuilt=True)
         case "pg_constraint":
             name = identity.removesuffix(f" on {table.sql}")
             if any(check.sql == name for check in table.checks):
-                drop = f"ALTER TABLE {table.sql} DROP CONSTRAINT {name}"
+                drop = f"ALTER TABLE {table.sql} DROP CONSTRAINT IF EXISTS {name}"
                 return Dependent(f"constraint {name}", (drop,), is_rebuilt=True)
     return None
 
@@ -88,10 +93,10 @@ def _describe_rule(
     cursor.execute(_RULE, [object_id])
     name, relation, kind, sql = cursor.fetchone()
     if name != "_RETURN":
-        return Dependent(f"rule {identity}", (f"DROP RULE {identity}",))
+        return Dependent(f"rule {identity}", (f"DROP RULE IF EXISTS {identity}",))
     if relation in seen:
         return None
     seen.add(relation)
     # What depends on the view goes first.
     further = [drop for dependent in _find(cursor, table, relation, None, seen) for drop in dependent.drops]
-    return Dependent(f"{kind} {sql}", (*further, f"DROP {kind.upper()} {sql}"))
+    return Dependent(f"{kind} {sql}", (*further, f"DROP {kind.upper()} IF EXISTS {sql}"))
