@@ -1,4 +1,4 @@
-"""A PostgreSQL database for tests of adoption, with a Django connection of its own: alias `adoption`.
+"""A PostgreSQL database for tests of adoption, with a Django connection of its own.
 
 Migrations run in this process, which is fast enough for hundreds of examples; each has schemas of its own.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -25,8 +25,8 @@ from golive import schema
 from golive.migrations._adoption import find_all_faults
 from tests.deploys.snapshots import Snapshot, find_differences, take_snapshot
 
-ALIAS = "adoption"
 TABLES = ("system_metadata", "go_live_state")
+_numbers = itertools.count(1)
 
 _COLUMNS = """
 SELECT column_name, data_type, character_maximum_length, datetime_precision, numeric_precision, is_nullable,
@@ -51,14 +51,17 @@ class Sandbox:
 
     url: str
     user_url: str
+    alias: str
     search_path: str = "public"
-    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
         self._superuser = psycopg.connect(self.url, autocommit=True, row_factory=dict_row)
 
+    def disconnect(self) -> None:
+        connections[self.alias].close()
+
     def close(self) -> None:
-        connections[ALIAS].close()
+        self.disconnect()
         self._superuser.close()
 
     # -- SQL, as the superuser --------------------------------------------------------------------------------------
@@ -78,26 +81,26 @@ class Sandbox:
     @contextmanager
     def schemas(self, *names: str) -> Iterator[Sequence[str]]:
         """Empty schemas for one example, in the search path in this order, dropped in the end."""
-        number = next(self._numbers)
+        number = next(_numbers)
         quoted = [f'"{name or "example"} {number}"' for name in (names or ("",))]
         self.search_path = ", ".join(quoted)
         self.execute(*(f"CREATE SCHEMA {name}" for name in quoted))
         try:
             yield quoted
         finally:
-            connections[ALIAS].rollback()
+            connections[self.alias].rollback()
             self.execute(f"DROP SCHEMA {', '.join(quoted)} CASCADE")
             self.search_path = "public"
 
     def use(self, user_url: str) -> None:
         """Connect as somebody else from now on."""
-        connections[ALIAS].close()
-        connections.settings[ALIAS] |= _parameters(user_url)
-        connections[ALIAS].settings_dict |= _parameters(user_url)
+        self.disconnect()
+        connections.settings[self.alias] |= _parameters(user_url)
+        connections[self.alias].settings_dict |= _parameters(user_url)
         self.user_url = user_url
 
     def connect(self) -> Any:
-        connection = connections[ALIAS]
+        connection = connections[self.alias]
         with connection.cursor() as cursor:
             cursor.execute(f"SET search_path TO {self.search_path}")
         return connection
@@ -107,10 +110,7 @@ class Sandbox:
         MigrationExecutor(self.connect()).migrate(list(targets) or [("golive", "0002_seed_singletons")])
 
     def migrate_first(self) -> None:
-        """The first migration alone and unrecorded, so that a refused one has made nothing at all."""
-        migration = import_module("golive.migrations.0001_initial").Migration("0001_initial", "golive")
-        with self.connect().schema_editor(atomic=True) as editor:
-            migration.apply(ProjectState(), editor)
+        apply_first(self.connect())
 
     def find_faults(self) -> str:
         """What `manage.py migrate` asks before it begins."""
@@ -152,11 +152,11 @@ class Sandbox:
 
     def find_schema_faults(self) -> list[str]:
         self.connect()
-        return schema.find_faults(schema.describe(using=ALIAS), using=ALIAS)
+        return schema.find_faults(schema.describe(using=self.alias), using=self.alias)
 
     def fingerprint(self) -> str:
         self.connect()
-        return schema.fingerprint(schema.describe(using=ALIAS))
+        return schema.fingerprint(schema.describe(using=self.alias))
 
     def _find_schema(self, table: str) -> str:
         statement = (
@@ -181,13 +181,31 @@ def _parameters(url: str) -> dict[str, Any]:
 
 
 @contextmanager
+def open_connection(parameters: dict[str, Any]) -> Iterator[str]:
+    """A further database of Django's; its alias."""
+    alias = f"adoption_{next(_numbers)}"
+    connections.settings[alias] = {**connections.settings["default"], **parameters}
+    try:
+        yield alias
+    finally:
+        connections[alias].close()
+        del connections[alias]
+        del connections.settings[alias]
+
+
+@contextmanager
 def open_sandbox(url: str) -> Iterator[Sandbox]:
     """Use an empty database, which its maker drops."""
-    connections.settings[ALIAS] = {**connections.settings["default"], **_parameters(url)}
-    sandbox = Sandbox(url, url)
-    try:
-        yield sandbox
-    finally:
-        sandbox.close()
-        del connections[ALIAS]
-        del connections.settings[ALIAS]
+    with open_connection(_parameters(url)) as alias:
+        sandbox = Sandbox(url, url, alias)
+        try:
+            yield sandbox
+        finally:
+            sandbox.close()
+
+
+def apply_first(connection: Any) -> None:
+    """The first migration alone and unrecorded, so that a refused one has made nothing at all."""
+    migration = import_module("golive.migrations.0001_initial").Migration("0001_initial", "golive")
+    with connection.schema_editor(atomic=True) as editor:
+        migration.apply(ProjectState(), editor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from golive.migrations import _adoption
 from golive.migrations._shapes import Shape
 from tests.deploys.defects import BASE, DEFECTS, GLOBALS, Defect
+from tests.deploys.remedies import read_remedies
 from tests.deploys.sandbox import Sandbox, open_sandbox
 from tests.deploys.snapshots import find_differences
 from tests.postgres import fresh_database
@@ -23,6 +23,7 @@ from tests.postgres import fresh_database
 pytestmark = pytest.mark.postgresql
 
 ROUNDS = 4
+_EACH = "FOR EACH ROW EXECUTE FUNCTION act()"
 _NAMED = {defect.name: defect for defect in DEFECTS}
 _ROW = {
     "id": 1,
@@ -55,20 +56,11 @@ def _drop_globals(sandbox: Sandbox) -> None:
     sandbox.execute(*(f"DROP {what}" for what in GLOBALS))
 
 
-def _remedies(told: str) -> list[str]:
-    first, *lines = told.splitlines()
-    assert "nothing was changed" in first
-    found = [re.fullmatch(r"  (?:system_metadata|go_live_state)[.:].+\. Remedy: (.+;)", line) for line in lines]
-    assert lines
-    assert None not in found, told
-    return [match.group(1) for match in found if match is not None]
-
-
 def _refuse_and_follow(sandbox: Sandbox) -> str:
     """What was told first. Then the remedies are run as they are, until nothing stands against adoption."""
     told = first = sandbox.refuse()
     for _ in range(ROUNDS):
-        sandbox.execute(*_remedies(told))
+        sandbox.execute(*read_remedies(told))
         told = sandbox.find_faults()
         if not told:
             return first
@@ -158,15 +150,12 @@ def test_view__on_a_column_that_stays__is_no_obstacle(base: Sandbox) -> None:
 @pytest.mark.parametrize(
     "statements",
     [
-        ("CREATE TRIGGER t AFTER UPDATE ON go_live_state FOR EACH ROW EXECUTE FUNCTION act()",),
-        ("CREATE TRIGGER t BEFORE DELETE ON go_live_state FOR EACH ROW EXECUTE FUNCTION act()",),
+        (f"CREATE TRIGGER t AFTER UPDATE ON go_live_state {_EACH}",),
+        (f"CREATE TRIGGER t BEFORE DELETE ON go_live_state {_EACH}",),
         ("CREATE TRIGGER t BEFORE UPDATE ON go_live_state FOR EACH STATEMENT EXECUTE FUNCTION act()",),
+        (f"CREATE CONSTRAINT TRIGGER t AFTER UPDATE ON go_live_state INITIALLY DEFERRED {_EACH}",),
         (
-            "CREATE CONSTRAINT TRIGGER t AFTER UPDATE ON go_live_state INITIALLY DEFERRED "
-            "FOR EACH ROW EXECUTE FUNCTION act()",
-        ),
-        (
-            "CREATE TRIGGER t BEFORE UPDATE ON go_live_state FOR EACH ROW EXECUTE FUNCTION act()",
+            f"CREATE TRIGGER t BEFORE UPDATE ON go_live_state {_EACH}",
             "ALTER TABLE go_live_state DISABLE TRIGGER t",
         ),
         (
