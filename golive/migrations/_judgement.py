@@ -135,20 +135,25 @@ def _judge_id(cursor: Any, table: StandingTable, shape: Shape) -> list[Fault]:
         return [*faults, Fault(shape.table, "id", "is a generated column", remedies.make_plain(table, standing))]
     if standing.type not in CONVERTIBLE[ID.type]:
         return [*faults, _tell_inconvertible(cursor, table, shape, ID, standing)]
-    cursor.execute(
-        f"SELECT count(*) FILTER (WHERE id = 1), count(*), "
-        f"string_agg(coalesce(id::text, 'NULL'), ', ') FILTER (WHERE id IS DISTINCT FROM 1) FROM {table.sql}"
-    )
-    ones, rows, others = cursor.fetchone()
+    cursor.execute(f"SELECT count(*) FILTER (WHERE id = 1), count(*) FROM {table.sql}")
+    ones, rows = cursor.fetchone()
     keep = remedies.keep_one_row(table, rows=rows, has_row_1=ones > 0)
-    if others:
-        told = others if len(others) <= 60 else f"{others[:57]}..."
+    if rows > ones:
+        told = _tell_other_ids(cursor, table)
         faults.append(Fault(shape.table, "id", f"is another than 1 in {rows - ones} of {rows} rows ({told})", keep))
     elif ones > 1:
         faults.append(Fault(shape.table, "id", f"is 1 in {ones} rows, and one row is to be", keep))
     if not ones:
         faults += _judge_row_to_make(table, shape)
     return faults
+
+
+def _tell_other_ids(cursor: Any, table: StandingTable) -> str:
+    cursor.execute(
+        f"SELECT coalesce(id::text, 'NULL') FROM {table.sql} WHERE id IS DISTINCT FROM 1 ORDER BY id LIMIT 6"
+    )
+    ids = [text for (text,) in cursor.fetchall()]
+    return ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
 
 
 def _judge_row_to_make(table: StandingTable, shape: Shape) -> list[Fault]:

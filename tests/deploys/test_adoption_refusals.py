@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import transaction
+from django.db import OperationalError, transaction
 from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
@@ -183,6 +183,27 @@ def test_adoption__what_does_no_harm__stays(base: Sandbox, statements: tuple[str
     assert base.find_schema_faults() == []
     (row,) = base.query("SELECT * FROM go_live_state")
     assert {name: row[name] for name in _ROW} == {**_ROW, "kill_switch_engaged": True}
+
+
+@pytest.mark.parametrize("locked", ["go_live_state", "trail"])
+def test_adoption__a_lock_that_is_not_had__is_no_fault_of_the_tables(base: Sandbox, locked: str) -> None:
+    """The command tries again; it must see the time-out and not a refusal."""
+    base.execute(
+        "ALTER TABLE go_live_state ALTER id TYPE bigint, ADD PRIMARY KEY (id)",
+        "CREATE TABLE trail (state bigint REFERENCES go_live_state)",
+    )
+    with psycopg.connect(base.url) as other, base.connect().cursor() as cursor:
+        other.execute(f"SELECT FROM {base.search_path}.{locked}".encode())
+        cursor.execute("SET lock_timeout = '50ms'")
+        for attempt in (base.find_faults, base.migrate_first):
+            before = base.take_snapshot()
+            with pytest.raises(OperationalError) as failure:
+                attempt()
+            assert getattr(failure.value.__cause__, "sqlstate", None) == "55P03"
+            base.assert_unchanged_since(before)
+        other.rollback()
+        base.migrate_first()
+        cursor.execute("RESET lock_timeout")
 
 
 @pytest.mark.parametrize("mutant", ["what is tried stays", "one table after the other, committed in between"])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,38 +15,17 @@ from django.db import connection, connections
 from golive.migrations import _shapes
 from golive.migrations._adoption import find_all_faults
 from golive.models import GoLiveState, SystemMetadata
+from tests.deploys.commands import assert_refused, manage
 from tests.deploys.defects import BASE
 from tests.deploys.remedies import read_remedies
 from tests.deploys.sandbox import TABLES, Sandbox, apply_first, open_connection, open_sandbox
 from tests.postgres import fresh_database
-from tests.server import ROOT, clean_environment
 
 _MAKE = {"system_metadata": BASE[:2], "go_live_state": BASE[2:]}
 _ROWS = {
     "system_metadata": "SELECT version, backend_complete, notes, updated_at, completed_at FROM system_metadata",
     "go_live_state": "SELECT go_live_enabled, kill_switch_engaged, changed_by, reason, updated_at FROM go_live_state",
 }
-
-
-def manage(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    key = "for-the-test-only-0123456789-0123456789"
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env=clean_environment({"APP_ENV": "development", "SECRET_KEY": key, "DATABASE_URL": url}),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def assert_refused(done: subprocess.CompletedProcess[str]) -> str:
-    """One clear message, no traceback, an exit code; the message."""
-    assert done.returncode == 1
-    assert "Traceback" not in done.stdout + done.stderr
-    assert done.stderr.startswith("CommandError: ")
-    return done.stderr.removeprefix("CommandError: ").rstrip("\n")
 
 
 # -- PostgreSQL --------------------------------------------------------------------------------------------------------
