@@ -92,7 +92,14 @@ def find_faults(cursor: Any, table: StandingTable | None, shape: Shape) -> list[
     if faults:
         return faults
     faults = judge(cursor, table, shape)
-    return [*faults, *find_refusals(cursor, table, shape, faults)]
+    refusals = find_refusals(cursor, table, shape, faults)
+    # In the order in which the remedies can be run: what stands in the way goes before rows and columns are altered.
+    return [
+        *(fault for fault in faults if fault.column is None),
+        *(fault for fault in refusals if not fault.is_last_resort),
+        *(fault for fault in faults if fault.column is not None),
+        *(fault for fault in refusals if fault.is_last_resort),
+    ]
 
 
 def adopt(cursor: Any, table: StandingTable, shape: Shape) -> None:

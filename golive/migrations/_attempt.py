@@ -6,7 +6,7 @@ What is tried here is rolled back by the caller.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import Error, transaction
@@ -59,7 +59,7 @@ def find_refusals(cursor: Any, table: StandingTable, shape: Shape, known: list[F
         refusal = _try(cursor, _stops(table, shape))
         if refusal is not None:
             problem = f"refuses what a stop writes ({refusal.message})"
-            faults.append(Fault(shape.table, None, problem, _remedy_of_writes(cursor, table, shape, refusal)))
+            faults.append(_propose(cursor, table, shape, Fault(shape.table, None, problem, ()), refusal))
     return faults
 
 
@@ -107,24 +107,26 @@ def _explain_step(cursor: Any, table: StandingTable, shape: Shape, step: Step, r
         dependents = [dependent for dependent in found if dependent.is_rebuilt]
     told = "".join(f", {dependent.words}" for dependent in dependents)
     problem = f"cannot be altered ({refusal.message}){told and f' on account of {told[2:]}'}"
-    remedy = _drop_all(dependents) or _remedy_of_writes(cursor, table, shape, refusal)
-    return Fault(shape.table, step.column, problem, remedy)
+    fault = Fault(shape.table, step.column, problem, _drop_all(dependents))
+    return fault if fault.remedy else _propose(cursor, table, shape, fault, refusal)
 
 
 def _drop_all(dependents: list[Dependent]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(drop for dependent in dependents for drop in dependent.drops))
 
 
-def _remedy_of_writes(cursor: Any, table: StandingTable, shape: Shape, refusal: _Refusal) -> tuple[str, ...]:
+def _propose(cursor: Any, table: StandingTable, shape: Shape, fault: Fault, refusal: _Refusal) -> Fault:
+    """The fault with a remedy: to drop what refused, or else to put the whole table aside."""
     alter = f"ALTER TABLE {table.sql}"
     if refusal.table == shape.table:
         for constraint in table.constraints:
             if constraint.name == refusal.constraint and constraint.kind != "p":
-                return (f"{alter} DROP CONSTRAINT IF EXISTS {constraint.sql}",)
+                return replace(fault, remedy=(f"{alter} DROP CONSTRAINT IF EXISTS {constraint.sql}",))
         column = table.columns.get(refusal.column)
         if refusal.sqlstate == _NOT_NULL_VIOLATION and column is not None:
-            return (f"{alter} ALTER COLUMN {column.sql} DROP NOT NULL",)
+            return replace(fault, remedy=(f"{alter} ALTER COLUMN {column.sql} DROP NOT NULL",))
     if table.triggers:
-        return (f"{alter} DISABLE TRIGGER USER",)
-    # The last resort, which always works: this one stays as it is, and a new one is made.
-    return (f"ALTER TABLE IF EXISTS {table.sql} RENAME TO {find_free_name(cursor, shape.table)}",)
+        return replace(fault, remedy=(f"{alter} DISABLE TRIGGER USER",))
+    # This always works: the table stays as it is under another name, and a new one is made.
+    aside = f"ALTER TABLE IF EXISTS {table.sql} RENAME TO {find_free_name(cursor, shape.table)}"
+    return replace(fault, remedy=(aside,), is_last_resort=True)

@@ -32,6 +32,7 @@ class Fault:
     column: str | None
     problem: str
     remedy: tuple[str, ...]
+    is_last_resort: bool = False
 
     def __str__(self) -> str:
         subject = f"{self.table}.{self.column}" if self.column else f"{self.table}:"

@@ -28,6 +28,11 @@ class Defect:
     told: tuple[str, ...]
     is_row_kept: bool = True
 
+    @property
+    def subject(self) -> str:
+        """What only one of several defects can be about: the type of a column, or else nothing but itself."""
+        return self.told[0].split()[0] if self in _COLUMNS else self.name
+
 
 def _defect(name: str, *statements: str, told: str | tuple[str, ...], is_row_kept: bool = True) -> Defect:
     return Defect(name, statements, (told,) if isinstance(told, str) else told, is_row_kept)

@@ -33,6 +33,8 @@ _ROW = {
     "reason": "because",
     "updated_at": datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC),
 }
+# Where a column elsewhere has the table's row type, no column here can be altered, not even by a remedy for another.
+_TOGETHER = [defect for defect in DEFECTS if defect.name != "row_type"]
 # Remedies that write a value, since the one that stands means nothing.
 _REPAIRED = {"flag_of_2": "kill_switch_engaged", "infinity": "updated_at", "many_rows_none_of_1": "updated_at"}
 
@@ -118,7 +120,7 @@ def test_refusal__both_tables__are_told_at_once(base: Sandbox) -> None:
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-@given(defects=st.lists(st.sampled_from(DEFECTS), min_size=2, max_size=3, unique=True))
+@given(defects=st.lists(st.sampled_from(_TOGETHER), min_size=2, max_size=3, unique_by=lambda d: d.subject))
 def test_refusal__several_defects__all_are_put_right_by_the_remedies(sandbox: Sandbox, defects: list[Defect]) -> None:
     with sandbox.schemas():
         try:
