@@ -26,7 +26,7 @@ from golive.domain.errors import (
 )
 from golive.domain.reasons import REASON_LIMIT, find_fault
 from golive.domain.requests import ChangeRequest, read_request
-from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, GoLiveRow, Rows, SystemRow, record_of
+from golive.domain.rows import DEPLOY, GO_LIVE_STATE, SYSTEM_METADATA, GoLiveRow, Rows, SystemRow, record_of
 from golive.models import SINGLETON_ID, Event, GoLiveState, SystemMetadata
 
 # Kept by the server for the transaction of a change, in milliseconds. A wait for a lock ends before our own deadline,
@@ -39,6 +39,17 @@ _SETTINGS = {
 }
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Migrations, as `app.name`, that were applied or unapplied since the newest deploy event."""
+
+    applied: tuple[str, ...]
+    unapplied: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.applied or self.unapplied)
 
 
 @dataclass(frozen=True)
@@ -140,6 +151,23 @@ def reconcile(
     return _commit(write, using)
 
 
+def record_deploy(difference: Difference, *, release: str | None, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Record what a deploy has applied and unapplied; writes nothing if that is nothing. Raises as `apply_change`."""
+    if not difference:
+        return
+    after = {"applied": list(difference.applied), "unapplied": list(difference.unapplied), "release": release}
+    actor, request = Actor(name="migrate", permissions=frozenset()), ChangeRequest(reason="")
+
+    def write() -> None:
+        rows = state.lock_rows(with_system=True, using=using)
+        ledger = _Ledger(actor, Channel.MIGRATION, Origin(), request, rows=rows, using=using)
+        ledger.record_drift()
+        ledger.record_deploy(after)
+        ledger.close()
+
+    _commit(write, using)
+
+
 def _check_checklist(request: ChangeRequest, using: str) -> tuple[CheckResult, ...]:
     """Run the checklist, before any lock is taken. Returns what fails and is overridden.
 
@@ -234,6 +262,10 @@ class _Ledger:
                     before=recorded,
                     after=record_of(row),
                 )
+
+    def record_deploy(self, after: dict[str, Any]) -> None:
+        """Append the event of a deploy, which changes no row."""
+        self._append(DEPLOY, "migrate", reason="", changed=True, before=None, after=after)
 
     def reconcile(self, problems: Sequence[chain.Problem]) -> None:
         """Record the rows as they are and the problems as seen; the chain goes on from the newest event there is."""

@@ -114,6 +114,9 @@ def _database() -> dict[str, Any]:
 
 
 DATABASES = {"default": _database()}
+# Where migrate goes past a connection pooler, and the name by which it knows that this is the database meant.
+GOLIVE_DIRECT_DATABASE = environment.database_direct
+GOLIVE_DATABASE_NAME = environment.database["NAME"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

@@ -1,5 +1,6 @@
 from django.db import migrations, models
 
+from golive.migrations._adoption import CreateOrAdopt
 from golive.migrations._append_only import allow_alteration, refuse_alteration
 
 
@@ -44,7 +45,7 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        migrations.CreateModel(
+        CreateOrAdopt(
             name="GoLiveState",
             fields=[
                 ("id", models.IntegerField(default=1, primary_key=True, serialize=False)),
@@ -77,7 +78,7 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        migrations.CreateModel(
+        CreateOrAdopt(
             name="SystemMetadata",
             fields=[
                 ("id", models.IntegerField(default=1, primary_key=True, serialize=False)),

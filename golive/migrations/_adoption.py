@@ -1,0 +1,144 @@
+"""Adoption: a table that another tool made is kept with its data and brought to our shape, or refused as it stands.
+
+All of it is one transaction. Before the first statement alters anything for good, everything is judged, tried out and
+rolled back, so that a refusal leaves the database exactly as it was and names all that is to be put right at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db import migrations, transaction
+
+from golive.migrations._attempt import find_refusals, make_steps
+from golive.migrations._inspection import StandingTable, inspect_table
+from golive.migrations._judgement import Fault, judge, judge_absent, judge_relation
+from golive.migrations._shapes import SHAPES, Shape
+from golive.migrations._sqlite import find_object, judge_sqlite
+
+# Set on what this project made, so that migrating to zero drops that and nothing else.
+MADE_BY_US = "Made by the golive migrations."
+
+
+class CreateOrAdopt(migrations.CreateModel):
+    """CreateModel for a table that may stand already. Backward it drops only a table that this project made."""
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = to_state.apps.get_model(app_label, self.name)
+        if not self.allow_migrate_model(schema_editor.connection.alias, model):
+            return
+        shape = SHAPES[model._meta.db_table]
+        if not schema_editor.collect_sql:
+            done = {state.options.get("db_table") for state in from_state.models.values()}
+            pending = [shape for shape in SHAPES.values() if shape.table not in done]
+            with schema_editor.connection.cursor() as cursor:
+                if _use_standing(cursor, shape, pending):
+                    return
+        super().database_forwards(app_label, schema_editor, from_state, to_state)
+        if schema_editor.connection.vendor == "postgresql":
+            schema_editor.execute(f"COMMENT ON TABLE {shape.table} IS '{MADE_BY_US}'")
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        table = from_state.apps.get_model(app_label, self.name)._meta.db_table
+        if not schema_editor.collect_sql:
+            with schema_editor.connection.cursor() as cursor:
+                if not _is_made_by_us(cursor, table):
+                    return
+        super().database_backwards(app_label, schema_editor, from_state, to_state)
+
+
+def find_all_faults(cursor: Any, shapes: Collection[Shape] = tuple(SHAPES.values())) -> str:
+    """What stands against adopting whichever of the tables stand, in words; empty if nothing does.
+
+    For a deploy to ask before the migrations of other apps have altered anything. What it tries is rolled back. Raises
+    database errors that are none of the tables' fault (a lock that was not had in time).
+    """
+    faults: list[Fault] = []
+    with transaction.atomic(using=cursor.db.alias):
+        if cursor.db.vendor == "postgresql":
+            standing = lock_standing(cursor, shapes)
+            for shape in shapes:
+                faults += find_faults(cursor, standing.get(shape.table), shape)
+            transaction.set_rollback(True, using=cursor.db.alias)
+        else:
+            for shape in shapes:
+                faults += judge_sqlite(cursor, shape)
+    return _tell(faults)
+
+
+def lock_standing(cursor: Any, shapes: Iterable[Shape]) -> dict[str, StandingTable]:
+    """Lock the tables that stand and that we may alter, so that nobody changes what is judged; describe all.
+
+    They are the same tables afterwards: a name is resolved again when the lock is had.
+    """
+    found = {}
+    for shape in shapes:
+        table = inspect_table(cursor, shape.table)
+        if table is not None and not judge_relation(cursor, table, shape):
+            cursor.execute(f"LOCK TABLE {table.sql} IN ACCESS EXCLUSIVE MODE")
+            table = inspect_table(cursor, shape.table)
+        if table is not None:
+            found[shape.table] = table
+    return found
+
+
+def find_faults(cursor: Any, table: StandingTable | None, shape: Shape) -> list[Fault]:
+    """All that stands against adopting a table, or against making it if it is None. The caller rolls back."""
+    if table is None:
+        return judge_absent(cursor, shape)
+    faults = judge_relation(cursor, table, shape)
+    if faults:
+        return faults
+    faults = judge(cursor, table, shape)
+    refusals = find_refusals(cursor, table, shape, faults)
+    # In the order in which the remedies can be run: what stands in the way goes before rows and columns are altered.
+    return [
+        *(fault for fault in faults if fault.column is None),
+        *(fault for fault in refusals if not fault.is_last_resort),
+        *(fault for fault in faults if fault.column is not None),
+        *(fault for fault in refusals if fault.is_last_resort),
+    ]
+
+
+def adopt(cursor: Any, table: StandingTable, shape: Shape) -> None:
+    """Bring a standing table without faults to its shape; nothing is left to do for one that has it."""
+    for step in make_steps(cursor, table, shape):
+        for statement in step.statements:
+            cursor.execute(statement)
+
+
+def _use_standing(cursor: Any, shape: Shape, pending: Collection[Shape]) -> bool:
+    """Adopt the table if it stands; whether it does. Raises CommandError for all pending tables at once, before it
+    changes anything.
+    """
+    # Outside of what is rolled back: the locks must last until the tables are altered.
+    standing = lock_standing(cursor, pending) if cursor.db.vendor == "postgresql" else {}
+    told = find_all_faults(cursor, pending)
+    if told:
+        raise CommandError(told)
+    if cursor.db.vendor != "postgresql":
+        return find_object(cursor, shape.table) is not None
+    if shape.table in standing:
+        adopt(cursor, standing[shape.table], shape)
+    return shape.table in standing
+
+
+def _is_made_by_us(cursor: Any, table: str) -> bool:
+    if cursor.db.vendor == "postgresql":
+        cursor.execute("SELECT obj_description(to_regclass(%s), 'pg_class')", [table])
+        return bool(cursor.fetchone()[0] == MADE_BY_US)
+    # There are no comments on SQLite, but the first event tells whether the row was there before. Without a row there
+    # is nothing to lose.
+    cursor.execute("SELECT action FROM golive_event WHERE subject = %s ORDER BY sequence LIMIT 1", [table])
+    first = cursor.fetchone()
+    if first is not None:
+        return bool(first[0] == "seed")
+    cursor.execute(f"SELECT count(*) FROM {table}")
+    return bool(cursor.fetchone()[0] == 0)
+
+
+def _tell(faults: Iterable[Fault]) -> str:
+    told = [f"  {fault}" for fault in faults]
+    return "\n".join(["Tables stand that cannot be used as they are; nothing was changed.", *told]) if told else ""

@@ -1,0 +1,145 @@
+"""`manage.py verify_deployment` against real services, sound and broken ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from golive.deploys.client import send
+from tests.server import ROOT, GunicornServer, clean_environment
+
+RELEASE = "0123456789abcdef"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A served database, and the environment in which commands meet the same one."""
+
+    server: GunicornServer
+    environment: dict[str, str]
+
+    def manage(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env={**self.environment, **changes},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def verify(self, *arguments: str, **changes: str) -> tuple[int, dict[str, dict[str, object]]]:
+        done = self.manage("verify_deployment", "--url", self.server.url(""), "--json", *arguments, **changes)
+        assert "Traceback" not in done.stderr
+        return done.returncode, {result["id"]: result for result in json.loads(done.stdout)["results"]}
+
+
+def _variables(folder: Path) -> dict[str, str]:
+    return {
+        "APP_ENV": "development",
+        "SECRET_KEY": "for-the-test-only-0123456789-0123456789",
+        "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
+        "RENDER_GIT_COMMIT": RELEASE,
+    }
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
+    variables = _variables(tmp_path)
+    environment = clean_environment(variables)
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True, timeout=120)
+    with GunicornServer(variables, workers=1) as server:
+        yield Deployment(server, environment)
+
+
+def _failed(results: dict[str, dict[str, object]]) -> set[str]:
+    return {name for name, result in results.items() if result["ok"] is False}
+
+
+def test_verify_deployment__sound_service__all_well(deployment: Deployment) -> None:
+    code, results = deployment.verify()
+    assert (code, _failed(results)) == (0, set())
+    assert {name for name, result in results.items() if result["ok"] is None} == {"engage-no-op"}
+    assert results["release"]["ok"] is True
+    assert all(result["latency_ms"] > 0 for name, result in results.items() if name.startswith("GET "))  # type: ignore[operator]
+
+
+def test_verify_deployment__as_text__says_the_same(deployment: Deployment) -> None:
+    done = deployment.manage("verify_deployment", "--url", deployment.server.url("/"))
+    assert done.returncode == 0, done.stdout
+    assert "ok    GET /health" in done.stdout
+    assert "skip  engage-no-op" in done.stdout
+    assert "0 failed" in done.stdout
+
+
+def test_verify_deployment__other_release__fails(deployment: Deployment) -> None:
+    code, results = deployment.verify("--release", "something-else")
+    assert (code, _failed(results)) == (1, {"release"})
+
+
+def test_verify_deployment__other_database__fails(deployment: Deployment, tmp_path: Path) -> None:
+    other = {"DATABASE_URL": f"sqlite:///{tmp_path / 'other.sqlite3'}"}
+    deployment.manage("migrate", "-v0", **other)
+    deployment.manage("golive", "complete", "--reason", "test", **other)
+    code, results = deployment.verify(**other)
+    assert (code, _failed(results)) == (1, {"rows"})
+
+
+def test_verify_deployment__nothing_listens__fails_without_a_traceback(deployment: Deployment) -> None:
+    deployment.server.stop()
+    code, results = deployment.verify()
+    assert code == 1
+    assert {"GET /health", "GET /api/status", "rows", "good-after-bad", "entity-tag"} <= _failed(results)
+
+
+def test_verify_deployment__row_changed_by_sql__names_it(deployment: Deployment, tmp_path: Path) -> None:
+    _execute(tmp_path, "UPDATE go_live_state SET lease_ms = 1")
+    code, results = deployment.verify()
+    assert (code, _failed(results)) == (1, {"events"})
+    assert "lease_ms" in str(results["events"]["detail"])
+
+
+def test_verify_deployment__trigger_missing__names_it(deployment: Deployment, tmp_path: Path) -> None:
+    _execute(tmp_path, 'DROP TRIGGER "golive_event_no_DELETE"')
+    code, results = deployment.verify()
+    assert (code, _failed(results)) == (1, {"schema"})
+    assert "golive_event_no_DELETE" in str(results["schema"]["detail"])
+
+
+def test_verify_deployment__table_missing__fails_without_a_traceback(deployment: Deployment, tmp_path: Path) -> None:
+    _execute(tmp_path, "ALTER TABLE go_live_state RENAME TO elsewhere")
+    code, results = deployment.verify()
+    assert code == 1
+    assert {"schema", "events", "rows", "GET /readyz", "GET /api/status"} <= _failed(results)
+
+
+@pytest.mark.parametrize("url", ["valhalla.example.com", "ftp://example.com", ""])
+def test_verify_deployment__not_a_url__wrong_usage(deployment: Deployment, url: str) -> None:
+    done = deployment.manage("verify_deployment", "--url", url)
+    assert done.returncode == 2
+    assert "--url must begin with" in done.stderr
+
+
+def test_verify_deployment__token_file_missing__wrong_usage(deployment: Deployment, tmp_path: Path) -> None:
+    done = deployment.manage("verify_deployment", "--url", "http://x.example", "--token-file", str(tmp_path / "none"))
+    assert done.returncode == 2
+    assert "cannot be read" in done.stderr
+
+
+def test_send__nothing_listens__is_an_answer_with_an_error() -> None:
+    answer = send("http://127.0.0.1:1/", timeout_seconds=2)
+    assert (answer.status, bool(answer.error)) == (0, True)
+
+
+def _execute(folder: Path, statement: str) -> None:
+    with sqlite3.connect(os.fspath(folder / "db.sqlite3")) as connection:
+        connection.execute(statement)
