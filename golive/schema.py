@@ -16,7 +16,10 @@ from django.db import DEFAULT_DB_ALIAS, connections, models
 from golive.models import Event, GoLiveState, SystemMetadata
 
 MODELS: tuple[type[models.Model], ...] = (SystemMetadata, GoLiveState, Event)
-TRIGGERS = {"postgresql": ("golive_event_append_only",), "sqlite": ("golive_event_no_UPDATE", "golive_event_no_DELETE")}
+TRIGGERS = {
+    "postgresql": ("golive_event_append_only",),
+    "sqlite": ("golive_event_no_UPDATE", "golive_event_no_DELETE", "golive_event_no_REPLACE"),
+}
 
 Description = dict[str, Any]
 

@@ -21,6 +21,8 @@ def django_db_setup(django_db_blocker: Any) -> Iterator[None]:
     """The test database. pytest-django's own makes it only for tests that use its marks and fixtures."""
     with django_db_blocker.unblock():
         made = setup_databases(verbosity=0, interactive=False, aliases={"default": set()})
+        # As the seeds make it: migrate has also recorded itself.
+        reset_database()
     yield
     with django_db_blocker.unblock():
         connections.close_all()
