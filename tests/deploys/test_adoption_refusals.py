@@ -113,7 +113,7 @@ def test_refusal__both_tables__are_told_at_once(base: Sandbox) -> None:
 
 
 @settings(
-    max_examples=15,
+    max_examples=12,
     deadline=None,
     derandomize=True,
     database=None,

@@ -1,4 +1,4 @@
-"""Side by side with Alembic: docs/alembic-handover.md, run literally with a real Alembic environment."""
+"""Side by side with Alembic: "Handing over from Alembic" in docs/, run literally with a real Alembic environment."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _SEEDED = {
 
 
 def read_block(name: str) -> str:
-    """A block of the document by the comment on its first line."""
-    text = (ROOT / "docs" / "alembic-handover.md").read_text()
+    """A block of the documents by the comment on its first line."""
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
     found = re.search(rf"```(?:sql|python)\n *(?:--|#) {name}\n(.*?)```", text, re.DOTALL)
     assert found is not None, name
     return textwrap.dedent(found.group(1))
