@@ -1,12 +1,19 @@
 #!/usr/bin/env python
 """The command line: `manage.py help` lists the commands. A wrong environment is told in one line, with exit code 2."""
 
+import io
 import os
 import sys
+
+BROKEN_PIPE = 141  # as a shell says of a program that SIGPIPE ended
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "valhalla.settings")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show a character must not turn a change that was made into a failure.
+            stream.reconfigure(errors="backslashreplace")
     from django.conf import settings
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
@@ -16,7 +23,13 @@ def main() -> None:
     except ImproperlyConfigured as error:
         print(f"manage.py: {error}", file=sys.stderr)
         sys.exit(2)
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough, as `head` does. Python would complain once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE)
 
 
 if __name__ == "__main__":

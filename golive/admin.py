@@ -7,28 +7,33 @@ reachable, so a forged form field changes nothing.
 from __future__ import annotations
 
 import json
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import flatten_fieldsets, unquote
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.db import models, transaction
+from django.db import DataError, Error, models, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from golive import controls, error_pages, history, problems, readiness, state
 from golive.client import actor_of, origin_of
-from golive.dialogs import Dialog, make_dialogs, read_form
+from golive.dialogs import make_dialogs, read_form
 from golive.domain.changes import CHANGES, Channel
 from golive.domain.decision import decide
 from golive.domain.errors import (
     GoLiveError,
-    InvalidRequestError,
     NotAppliedError,
     OutcomeUnknownError,
     RefusedError,
@@ -43,6 +48,9 @@ admin.site.site_title = "Valhalla go-live"
 admin.site.index_title = "Controls"
 
 RECENT_EVENTS = 8
+NOTHING_DONE = "The database does not answer; nothing was done. Try again, or use `manage.py golive` or SQL."
+
+Row = TypeVar("Row", GoLiveRow, SystemRow)
 
 
 class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -70,7 +78,7 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         name = f"golive_{self.opts.model_name}"
         return [
             path("", self.admin_site.admin_view(self.show_row), name=f"{name}_changelist"),
-            path("apply/<str:change_name>/", self.admin_site.admin_view(self.apply), name=f"{name}_apply"),
+            path("apply/<str:change_name>/", self.apply_or_sign_in, name=f"{name}_apply"),
             path("<path:object_id>/change/", self.admin_site.admin_view(self.show_row), name=f"{name}_change"),
         ]
 
@@ -81,14 +89,29 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             raise PermissionDenied
         if object_id != "1":
             raise Http404
-        return self._page(request, self._dialogs(request, opened=request.GET.get("change")))
+        return self._page(request, opened=request.GET.get("change"))
 
-    @method_decorator([transaction.non_atomic_requests, require_POST])
+    @method_decorator([transaction.non_atomic_requests])
+    def apply_or_sign_in(self, request: HttpRequest, change_name: str) -> HttpResponse:
+        """As `apply`. Whoever has to sign in first comes back to the open dialog, not to what takes only POST."""
+        try:
+            is_signed_in = self.admin_site.has_permission(request)
+            actor_of(request.user)
+        except Error:
+            # Said plainly, because execution goes on when the database is back.
+            return error_pages.answer(request, NotAppliedError(NOTHING_DONE))
+        if not is_signed_in:
+            return redirect_to_login(f"{self._url}?{urlencode({'change': change_name})}", reverse("admin:login"))
+        response: HttpResponse = self.admin_site.admin_view(self.apply)(request, change_name)
+        return response
+
     def apply(self, request: HttpRequest, change_name: str) -> HttpResponse:
         """Make a change. Refused, the page comes back with the dialog open, what was typed, and why not."""
         change = CHANGES.get(change_name)
         if change is None or change.subject != self.subject:
             raise Http404
+        if request.method != "POST":
+            return self._refuse_method(request)
         reason, fields = read_form(change, request.POST)
         actor = actor_of(request.user)
         try:
@@ -104,48 +127,69 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             messages.info(request, f"{change.label}: it was so already. Your request is recorded.")
         for remark in done.notes_on_request:
             messages.warning(request, f"Your {remark}.")
-        return HttpResponseRedirect(reverse(f"admin:golive_{self.opts.model_name}_changelist"))
+        return HttpResponseRedirect(self._url)
+
+    @property
+    def _url(self) -> str:
+        return reverse(f"admin:golive_{self.opts.model_name}_changelist")
+
+    def _refuse_method(self, request: HttpRequest) -> HttpResponse:
+        """For somebody who follows or reloads the address of a change: the page, and nothing done."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        messages.warning(request, "Nothing was done: a change is made with its button.")
+        response = self._page(request, status=HTTPStatus.METHOD_NOT_ALLOWED)
+        response["Allow"] = "POST"
+        return response
 
     def _answer_failure(self, request: HttpRequest, change_name: str, error: GoLiveError) -> HttpResponse:
         if not self.has_view_permission(request):
             return error_pages.answer(request, error)
-        if not isinstance(error, InvalidRequestError):
-            messages.error(request, error.detail)
-        dialogs = self._dialogs(request, opened=change_name, error=error)
         # A database that has just failed is not asked again at length: the answer must come within 5 s.
         with_checklist = isinstance(error, RefusedError)
-        return self._page(request, dialogs, status=problems.status_of(error), with_checklist=with_checklist)
-
-    def _dialogs(self, request: HttpRequest, *, opened: str | None, error: GoLiveError | None = None) -> list[Dialog]:
-        held = actor_of(request.user).permissions
-        return make_dialogs(self.subject, held, self._row(), opened=opened, posted=request.POST, error=error)
-
-    def _row(self) -> GoLiveRow | SystemRow | None:
-        try:
-            return state.read_go_live() if self.subject == GO_LIVE_STATE else state.read_system()
-        except StateUnknownError:
-            return None
+        return self._page(
+            request, opened=change_name, error=error, status=problems.status_of(error), with_checklist=with_checklist
+        )
 
     def _page(
-        self, request: HttpRequest, dialogs: list[Dialog], *, status: int = 200, with_checklist: bool = True
+        self,
+        request: HttpRequest,
+        *,
+        opened: str | None = None,
+        error: GoLiveError | None = None,
+        status: int = HTTPStatus.OK,
+        with_checklist: bool = True,
     ) -> HttpResponse:
-        row = self._row()
-        go_live: GoLiveRow | None = None
-        with suppress(StateUnknownError):
-            go_live = state.read_go_live()
+        go_live, system = _read(state.read_go_live), _read(state.read_system)
+        row = go_live if self.subject == GO_LIVE_STATE else system
+        held = actor_of(request.user).permissions
+        dialogs = make_dialogs(self.subject, held, row, opened=opened, posted=request.POST, error=error)
+        if error is not None and not any(dialog.is_open and dialog.is_permitted for dialog in dialogs):
+            messages.error(request, error.detail)  # there is no dialog to say it in
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),
             "title": str(self.opts.verbose_name).capitalize(),
             "opts": self.opts,
             "subject": self.subject,
             "row": row,
+            "revision": f"{go_live.revision if go_live else ''}.{system.revision if system else ''}",
             "decision": decide(go_live),
+            "unknown": decide(None),
             "dialogs": dialogs,
             "checklist": readiness.run_checklist() if with_checklist else None,
             "events": history.read_recent(self.subject, limit=RECENT_EVENTS),
+            "can_see_record": request.user.has_perm("golive.view_event"),
+            "page_url": self._url,
             "apply_url_name": f"admin:golive_{self.opts.model_name}_apply",
         }
         return TemplateResponse(request, "admin/golive/singleton.html", context, status=status)
+
+
+def _read(read: Callable[[], Row]) -> Row | None:
+    try:
+        return read()
+    except StateUnknownError:
+        return None
 
 
 @admin.register(GoLiveState)
@@ -162,13 +206,19 @@ class SystemMetadataAdmin(SingletonAdmin):
 class EventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """The record: who, when, why. To be read only."""
 
-    list_display = ("sequence", "when", "what", "actor", "why", "channel")
+    list_display = ("number", "when", "what", "actor", "why", "channel")
     list_filter = ("action", "subject", "channel", "changed", "override")
     search_fields = ("actor", "on_behalf_of", "reason", "request_id")
     date_hierarchy = "at"
     list_per_page = 50
+    show_facets = admin.ShowFacets.NEVER
     actions = None
-    exclude = ("at", "before", "after", "failed_checks")
+    fieldsets = (
+        (None, {"fields": ("sequence", "when", "actor", "channel", "action", "subject", "reason")}),
+        ("Effect", {"fields": ("changed", "override", "checks_overridden", "row_before", "row_after")}),
+        ("Origin", {"fields": ("on_behalf_of", "user_id", "request_id", "remote_addr")}),
+        ("Chain", {"fields": ("hash_version", "previous_hash", "hash")}),
+    )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -180,8 +230,36 @@ class EventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
     def get_readonly_fields(self, request: HttpRequest, obj: models.Model | None = None) -> tuple[str, ...]:
-        names = [field.name for field in Event._meta.fields if field.name not in self.exclude]
-        return (*names[:1], "when", *names[1:], "row_before", "row_after", "checks_overridden")
+        return tuple(flatten_fieldsets(self.fieldsets))
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Django answers what it knows to be a wrong filter; these are values that fail only later."""
+        try:
+            return super().get_changelist_instance(request)
+        except (DataError, OverflowError, ValueError) as error:
+            raise IncorrectLookupParameters from error
+
+    @method_decorator(require_safe)
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Events", **(extra_context or {})})
+
+    @method_decorator(require_safe)
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if self.has_view_permission(request) and self.get_object(request, unquote(object_id)) is None:
+            raise Http404
+        return super().change_view(request, object_id, form_url, {"title": "Event", **(extra_context or {})})
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The record is its own history: Django's would be empty."""
+        raise Http404
+
+    @admin.display(description="#", ordering="sequence")
+    def number(self, event: Event) -> str:
+        return f"#{event.sequence}"
 
     @admin.display(description="at (UTC)", ordering="sequence")
     def when(self, event: Event) -> str:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 
 from golive import history, readiness, state
+from golive.connections import drop_dead_connection
 from golive.deadline import WRITE_SECONDS, database_deadline
 from golive.domain import chain
 from golive.domain.changes import Actor, Change, Channel, check_can_apply
@@ -82,7 +83,7 @@ def apply_change(
     check_can_apply(change, actor.permissions)
     request = read_request(change, {**(fields or {}), "reason": reason})
     check_can_apply(change, actor.permissions, override=request.override)
-    failed = _check_checklist(request) if change.is_guarded else ()
+    failed = _check_checklist(request, using) if change.is_guarded else ()
 
     def write() -> Acknowledgement:
         with_system = change.subject == SYSTEM_METADATA or change.is_guarded
@@ -97,7 +98,12 @@ def apply_change(
             ledger.record(step, failed=still_failed, override=bool(still_failed))
         ledger.close()
         return Acknowledgement(
-            change, steps[0].changed, ledger.rows.go_live, ledger.rows.system, ledger.sequence, request.notes_on_request
+            change,
+            any(step.changed for step in steps),
+            ledger.rows.go_live,
+            ledger.rows.system,
+            ledger.sequence,
+            request.notes_on_request,
         )
 
     return _commit(write, using)
@@ -126,6 +132,7 @@ def reconcile(
         ledger = _Ledger(
             actor, channel, origin, request, rows=state.lock_rows(with_system=True, using=using), using=using
         )
+        row_of(ledger.rows, SYSTEM_METADATA)  # missing, it cannot be recorded
         found = [*problems, *(p for p in history.verify(newest=1, using=using).problems if p.code in ("row", "head"))]
         ledger.reconcile(found)
         return tuple(problem.detail for problem in found)
@@ -133,8 +140,12 @@ def reconcile(
     return _commit(write, using)
 
 
-def _check_checklist(request: ChangeRequest) -> tuple[CheckResult, ...]:
-    """Run the checklist, before any lock is taken. Returns what fails and is overridden."""
+def _check_checklist(request: ChangeRequest, using: str) -> tuple[CheckResult, ...]:
+    """Run the checklist, before any lock is taken. Returns what fails and is overridden.
+
+    A state that is not known is no rule that refuses: StateUnknownError comes first.
+    """
+    state.read_both(using=using)
     checklist = readiness.run_checklist()
     if not checklist.ok and not request.override:
         raise ChecklistFailedError(checklist.failed)
@@ -175,9 +186,8 @@ class _Ledger:
         self._using = using
         newest = history.newest_event(using=using)
         self.sequence = newest.sequence if newest else 0
-        self._newest_hash = newest.hash if newest else None
-        # From what the row says, not from what the table holds: if the two disagree, the break must stay visible.
-        self._head = go_live.event_head
+        self._head = newest.hash if newest else None
+        self._found_head = go_live.event_head
         self._common = {
             "at": self.now,
             "actor": actor.name,
@@ -205,9 +215,14 @@ class _Ledger:
         self._take(step.after)
 
     def record_drift(self) -> None:
-        """Record a row that is not as the newest event left it, before anything builds on it."""
+        """Record a row that is not as the newest event left it, before anything builds on it.
+
+        An `event_head` that is not the newest event's hash is such a row too: one of the two was altered.
+        """
+        is_head_wrong = self._found_head != self._head
         for subject, row, recorded in self._compare():
-            if recorded is not None and recorded != record_of(row):
+            is_wrong = recorded != record_of(row) or (subject == GO_LIVE_STATE and is_head_wrong)
+            if is_wrong:
                 self._append(
                     subject,
                     chain.DRIFT,
@@ -215,14 +230,13 @@ class _Ledger:
                     user_id=None,
                     on_behalf_of=None,
                     reason=f"Changed behind the controls; found by {self._common['actor']}.",
-                    changed=True,
+                    changed=recorded != record_of(row),
                     before=recorded,
                     after=record_of(row),
                 )
 
     def reconcile(self, problems: Sequence[chain.Problem]) -> None:
         """Record the rows as they are and the problems as seen; the chain goes on from the newest event there is."""
-        self._head = self._newest_hash
         noted = [{"id": problem.key, "detail": problem.detail} for problem in problems] or None
         altered = {problem.place for problem in problems if problem.code == "row"}
         if problems and not altered:
@@ -299,6 +313,7 @@ def _commit(write: Callable[[], T], using: str) -> T:
             result = write()
             is_committing = True
     except Error as error:
+        drop_dead_connection(using)
         raise _explain(error, is_committing=is_committing, using=using) from error
     return result
 

@@ -18,7 +18,10 @@ LIMITS = {"reason": REASON_LIMIT, "version": NAME_LIMIT, "notes": NOTES_LIMIT}
 
 @dataclass(frozen=True)
 class Dialog:
-    """What the template shows for one change. `values` and `faults` are by field; `failed` names failing checks."""
+    """What the template shows for one change.
+
+    `values` and `faults` are by field, `failed` names failing checks, `problem` says what else went wrong.
+    """
 
     change: Change
     is_permitted: bool
@@ -29,6 +32,7 @@ class Dialog:
     values: Mapping[str, str]
     faults: Mapping[str, str]
     failed: tuple[CheckResult, ...]
+    problem: str
 
     @property
     def limits(self) -> Mapping[str, int]:
@@ -85,7 +89,13 @@ def _make_dialog(
         values=values,
         faults=faults if is_open else {},
         failed=error.failed if is_open and isinstance(error, ChecklistFailedError) else (),
+        problem=_tell(error) if is_open and error is not None else "",
     )
+
+
+def _tell(error: GoLiveError) -> str:
+    """What the lists of faults and of failing checks do not say already."""
+    return "" if isinstance(error, InvalidRequestError | ChecklistFailedError) else error.detail
 
 
 def read_form(change: Change, posted: Mapping[str, Any]) -> tuple[str, dict[str, object]]:

@@ -9,7 +9,7 @@ import logging
 import sys
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.db import Error
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -29,7 +29,7 @@ def answer(request: HttpRequest, error: GoLiveError) -> HttpResponse:
     described = problems.problem(request, error)
     context = {"detail": error.detail, "code": error.code, "status": described.status_code}
     page = render(request, "golive/error.html", context, status=described.status_code)
-    for name in ("Retry-After", "Cache-Control"):
+    for name in ("Allow", "Retry-After", "Cache-Control"):
         if name in described:
             page[name] = described[name]
     return page
@@ -58,6 +58,6 @@ def handle_not_found(request: HttpRequest, exception: Exception) -> HttpResponse
 def handle_server_error(request: HttpRequest) -> HttpResponse:
     """Called while the exception is being handled; Django has logged it. A database that is away is not our error."""
     error = sys.exc_info()[1]
-    if isinstance(error, Error):
+    if isinstance(error, (InterfaceError, OperationalError)):
         return answer(request, StateUnknownError(DATABASE_AWAY))
     return answer(request, error if isinstance(error, GoLiveError) else problems.internal_error())

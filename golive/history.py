@@ -10,12 +10,14 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, Error
 
 from golive import state
+from golive.deadline import database_deadline
 from golive.domain.chain import COLUMNS, DRIFT, RECONCILE, ChainVerifier, Problem
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, format_time, record_of
 from golive.models import Event
 
 _BATCH = 500
+BATCH_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ def read_page(
     events = Event.objects.using(using).order_by("-sequence")
     if before is not None:
         events = events.filter(sequence__lt=before)
-    page = list(events[: limit + 1])
+    with database_deadline(BATCH_SECONDS):
+        page = list(events[: limit + 1])
     has_more, page = len(page) > limit, page[:limit]
     return [event_values(event) for event in page], page[-1].sequence if has_more else None
 
@@ -69,7 +72,8 @@ def verify(*, newest: int | None = None, using: str = DEFAULT_DB_ALIAS) -> Verif
     Raises database errors as they are, and StateUnknownError if the rows cannot be read at all.
     """
     with state.consistent_read(using=using):
-        top = newest_event(using=using)
+        with database_deadline(BATCH_SECONDS):
+            top = newest_event(using=using)
         first = max(1, top.sequence - newest + 1) if newest and top else 1
         verifier = ChainVerifier()
         if first > 1:
@@ -94,7 +98,9 @@ def _known_before(first: int, using: str) -> list[dict[str, Any]]:
 
 def _batches(first: int, using: str) -> Iterator[list[dict[str, Any]]]:
     while True:
-        events = list(Event.objects.using(using).filter(sequence__gte=first).order_by("sequence")[:_BATCH])
+        # Each batch and not the whole: a long record takes its time, but nothing may hang.
+        with database_deadline(BATCH_SECONDS):
+            events = list(Event.objects.using(using).filter(sequence__gte=first).order_by("sequence")[:_BATCH])
         if not events:
             return
         yield [event_values(event) for event in events]

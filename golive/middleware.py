@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import ExitStack
+from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
+from django.contrib.sessions import middleware as sessions
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from psycopg.pq import TransactionStatus
 
 from golive.deadline import READ_SECONDS, WRITE_SECONDS, database_deadline
 from golive.problems import method_not_allowed, problem
 from golive.request_id import choose_request_id, set_request_id
 
+_SESSION_KEY = re.compile(r"[a-z0-9]{8,64}")
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 READ_METHODS = ("GET", "HEAD", "OPTIONS")
 LIVENESS_PATHS = ("/health", "/healthz", "/livez")
@@ -30,7 +36,10 @@ class RequestIdMiddleware:
         set_request_id(request_id)
         response = self.get_response(request)
         response["X-Request-ID"] = request_id
-        if isinstance(response, HttpResponse) and not response.has_header("Content-Length"):
+        if response.status_code == HTTPStatus.NOT_MODIFIED:
+            # There is no body; what would be said of one, a cache would take for the body that the client has.
+            del response["Content-Length"], response["Content-Type"]
+        elif isinstance(response, HttpResponse) and not response.has_header("Content-Length"):
             # Without it the server answers in chunks, which costs proxies and clients more.
             response["Content-Length"] = str(len(response.content))
         return response
@@ -64,6 +73,16 @@ class DatabaseDeadlineMiddleware:
             return self.get_response(request)
 
 
+class SessionMiddleware(sessions.SessionMiddleware):
+    """Django's, but a cookie that cannot be a key is none: the database would choke on a NUL in it."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+        if key is not None and not _SESSION_KEY.fullmatch(key):
+            del request.COOKIES[settings.SESSION_COOKIE_NAME]
+        super().process_request(request)
+
+
 class AtomicRequestMiddleware:
     """ATOMIC_REQUESTS, completed: an error answer rolls back, whoever caught the exception.
 
@@ -91,10 +110,24 @@ class AtomicRequestMiddleware:
             response: HttpResponse = view(request, *args, **kwargs)
             if hasattr(response, "render") and callable(response.render):
                 response = response.render()
-            if response.status_code >= 400:
-                for alias in aliases:
+            for alias in aliases:
+                if response.status_code >= HTTPStatus.BAD_REQUEST:
                     transaction.set_rollback(True, using=alias)
+                else:
+                    _check_not_aborted(alias)
         return response
+
+
+def _check_not_aborted(alias: str) -> None:
+    """Raise TransactionManagementError if a statement failed and the view went on as if nothing had happened.
+
+    PostgreSQL would answer COMMIT with a silent ROLLBACK, and a good answer would tell of what was never stored.
+    """
+    connection = connections[alias]
+    if connection.vendor != "postgresql" or connection.connection is None:
+        return
+    if connection.connection.info.transaction_status == TransactionStatus.INERROR:
+        raise transaction.TransactionManagementError("a statement failed in this request, so nothing can be stored")
 
 
 def atomic_aliases(view: Callable[..., Any]) -> list[str]:

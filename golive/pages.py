@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from django.conf import settings
-from django.db import transaction
+from django.db import Error, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
@@ -23,6 +25,8 @@ def show_status(request: HttpRequest) -> HttpResponse:
     """May the system execute? For people as a page, also when the answer is that nobody knows."""
     if request.method not in _ALLOWED:
         return error_pages.answer(request, problems.method_not_allowed(request.method, _ALLOWED))
+    if request.method == "OPTIONS":
+        return HttpResponse(status=204, headers={"Allow": ", ".join(_ALLOWED)})
     if request.get_preferred_type(["text/html", "application/json"]) == "application/json":
         response: HttpResponse = JsonResponse({"ok": True, "service": "valhalla"})
     else:
@@ -36,14 +40,17 @@ def _status_context(request: HttpRequest) -> dict[str, object]:
     go_live: GoLiveRow | None = None
     system: SystemRow | None = None
     is_hidden = with_details = False
-    try:
+    with suppress(StateUnknownError):
         go_live, system = state.read_both()
+    try:
         with_details = can_see_details(request)
         is_hidden = settings.GOLIVE_READ_TOKEN_REQUIRED and not is_signed_in(request)
-    except StateUnknownError:
-        pass
+    except Error:
+        # Who is asking cannot be known, so it is nobody.
+        is_hidden = settings.GOLIVE_READ_TOKEN_REQUIRED and go_live is not None
     return {
         "decision": decide(go_live),
+        "unknown": decide(None),
         "go_live": go_live,
         "system": system,
         "with_details": with_details,

@@ -56,7 +56,8 @@ class Check:
 
 _registry: dict[str, Check] = {}
 _stuck_lock = threading.Lock()
-_stuck: set[str] = set()
+# The worker that hangs in a check, by the id of the check.
+_stuck: dict[str, threading.Thread] = {}
 
 
 def register(
@@ -134,6 +135,7 @@ class _Worker(threading.Thread):
         self._ends_at = ends_at
         self._reports: queue.SimpleQueue[tuple[Check, CheckResult | None] | None] = queue.SimpleQueue()
         self._is_abandoned = False
+        self._running = ""
 
     def gather(self, results: dict[str, CheckResult]) -> Check | None:
         """Start, and collect results until all are there (returns None) or a check hangs (returns it)."""
@@ -149,7 +151,8 @@ class _Worker(threading.Thread):
             except queue.Empty:
                 self._is_abandoned = True
                 with _stuck_lock:
-                    _stuck.update((current.id,) if current else ())
+                    if current is not None and self._running == current.id:
+                        _stuck[current.id] = self
                 return current
             if report is None:
                 return None
@@ -165,11 +168,14 @@ class _Worker(threading.Thread):
                 for check in self._checks.values():
                     if self._is_abandoned:
                         break
+                    self._running = check.id
                     self._reports.put((check, None))
                     result = self._run_one(check, is_up=is_up)
                     is_up = is_up and connections[DEFAULT_DB_ALIAS].connection is not None
                     with _stuck_lock:
-                        _stuck.discard(check.id)
+                        self._running = ""
+                        if _stuck.get(check.id) is self:
+                            del _stuck[check.id]
                     self._reports.put((check, result))
         except Error:
             logger.warning("the checks lost the database", exc_info=True)
@@ -200,6 +206,6 @@ class _Worker(threading.Thread):
             return CheckResult(check.id, finding.ok, check.severity, check.message, finding.detail)
         except StateUnknownError as error:
             return _failed(check, error.detail)
-        except Exception as error:  # whatever it is, a check that cannot run has failed
+        except (Exception, SystemExit) as error:  # whatever it is, a check that cannot run has failed
             logger.warning("check %s could not run", check.id, exc_info=True)
             return _failed(check, f"The check could not run ({type(error).__name__}).")

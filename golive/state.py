@@ -11,6 +11,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from golive.connections import drop_dead_connection
 from golive.deadline import READ_SECONDS, database_deadline
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import GoLiveRow, Rows, SystemRow
@@ -26,7 +27,6 @@ _GO_LIVE_COLUMNS = (
     "event_head",
 )
 _SYSTEM_COLUMNS = ("version", "backend_complete", "notes", "updated_at", "completed_at", "revision")
-_BOOLEANS = ("go_live_enabled", "kill_switch_engaged", "backend_complete")
 _GO_LIVE = ("go_live_state AS g ON g.id = 1", "g", _GO_LIVE_COLUMNS)
 _SYSTEM = ("system_metadata AS s ON s.id = 1", "s", _SYSTEM_COLUMNS)
 
@@ -84,8 +84,10 @@ def _deferred_transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
     with connection.cursor() as cursor:
         cursor.execute("BEGIN DEFERRED")
         try:
+            cursor.execute("PRAGMA query_only = ON")
             yield
         finally:
+            cursor.execute("PRAGMA query_only = OFF")
             cursor.execute("ROLLBACK")
 
 
@@ -110,10 +112,10 @@ def lock_rows(*, with_system: bool, using: str) -> Rows:
 
 
 def _list(name: str, columns: Sequence[str], using: str) -> str:
-    # SQLite stores any value in a boolean column, and its driver would turn all but 1 into False, which for the kill
-    # switch means "not engaged". The sign keeps the value as it is stored, to be judged below.
+    # SQLite stores any value in any column, and its driver would turn a boolean other than 1 into False, which for the
+    # kill switch means "not engaged". The sign keeps each value as it is stored, to be judged below.
     sign = "+" if connections[using].vendor == "sqlite" else ""
-    return ", ".join(f"{sign if column in _BOOLEANS else ''}{name}.{column}" for column in columns)
+    return ", ".join(f"{sign}{name}.{column}" for column in columns)
 
 
 def _select(parts: tuple[_Part, ...], using: str) -> list[list[Any] | None]:
@@ -126,6 +128,7 @@ def _select(parts: tuple[_Part, ...], using: str) -> list[list[Any] | None]:
             cursor.execute(f"SELECT {recovery}, {columns} FROM (SELECT 1 AS one) AS one {joins}")  # noqa: S608 - constants
             in_recovery, *values = cursor.fetchone()
     except Error as error:
+        drop_dead_connection(using)
         raise StateUnknownError("The database does not answer, or the tables are not there.") from error
     if in_recovery:
         raise StateUnknownError("The database is a standby; only the primary knows the state.")
@@ -144,12 +147,12 @@ def _go_live_row(values: list[Any] | None) -> GoLiveRow:
     return GoLiveRow(
         go_live_enabled=_boolean(enabled, "go_live_enabled"),
         kill_switch_engaged=_boolean(engaged, "kill_switch_engaged"),
-        changed_by=changed_by,
-        reason=reason,
-        updated_at=_moment(updated_at),
-        revision=revision,
-        lease_ms=lease_ms,
-        event_head=event_head,
+        changed_by=_text(changed_by, "changed_by"),
+        reason=_text(reason, "reason"),
+        updated_at=_moment(updated_at, "updated_at"),
+        revision=_number(revision, "revision"),
+        lease_ms=_number(lease_ms, "lease_ms"),
+        event_head=_text(event_head, "event_head"),
     )
 
 
@@ -158,13 +161,17 @@ def _system_row(values: list[Any] | None) -> SystemRow:
         raise StateUnknownError("Row 1 of system_metadata is missing. Run `manage.py migrate`.")
     version, complete, notes, updated_at, completed_at, revision = values
     return SystemRow(
-        version=version,
+        version=_text(version, "version") or "",
         backend_complete=_boolean(complete, "backend_complete"),
-        notes=notes,
-        updated_at=_moment(updated_at),
-        completed_at=_moment(completed_at),
-        revision=revision,
+        notes=_text(notes, "notes"),
+        updated_at=_moment(updated_at, "updated_at"),
+        completed_at=_moment(completed_at, "completed_at"),
+        revision=_number(revision, "revision"),
     )
+
+
+def _unreadable(column: str) -> StateUnknownError:
+    return StateUnknownError(f"The column {column} holds a value that cannot be read.")
 
 
 def _boolean(value: Any, column: str) -> bool:
@@ -172,11 +179,29 @@ def _boolean(value: Any, column: str) -> bool:
         return True
     if value is False or (type(value) is int and value == 0):
         return False
-    raise StateUnknownError(f"The column {column} holds a value that is neither true nor false.")
+    raise _unreadable(column)
 
 
-def _moment(value: Any) -> datetime | None:
-    # SQLite's driver gives naive times, which hold UTC.
-    if isinstance(value, datetime) and value.tzinfo is None:
-        return value.replace(tzinfo=UTC)
-    return value if isinstance(value, datetime) else None
+def _number(value: Any, column: str) -> int:
+    if type(value) is not int:
+        raise _unreadable(column)
+    return value
+
+
+def _text(value: Any, column: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise _unreadable(column)
+    return value
+
+
+def _moment(value: Any, column: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        raise _unreadable(column) from None
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime):
+        raise _unreadable(column)
+    # SQLite stores times without a zone, in UTC.
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -1,10 +1,11 @@
-"""Headless Chromium for tests and screenshots: how it is started, what it may not do, and how a person uses the pages."""
+"""Headless Chromium for tests and screenshots: how it is started, what it complains of, how a person signs in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, Response, sync_playwright
 
@@ -20,6 +21,8 @@ ARGUMENTS = (
 )
 WAIT_MS = 10_000
 WIDE, NARROW = 1280, 360
+Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
 
 class NoBrowserError(RuntimeError):
@@ -42,9 +45,10 @@ def chromium() -> Iterator[Browser]:
 
 @dataclass
 class Complaints:
-    """What a browser complains about: console errors and warnings (CSP violations among them), exceptions, answers >= 500.
+    """What a browser complains of: errors and warnings in the console, exceptions, answers of 500 and above.
 
-    `expected_statuses` are answers that the test asks for; Chromium writes an error into the console for each.
+    A violation of the content security policy is an error in the console. `expected_statuses` are answers that are
+    asked for; Chromium writes an error into the console for each.
     """
 
     expected_statuses: set[int] = field(default_factory=set)
@@ -67,9 +71,8 @@ class Complaints:
             self.found.append(f"{response.status} for {response.url}")
 
 
-def sign_in(page: Page, base_url: str, username: str, password: str) -> None:
-    """Sign in by the form, as a person does; ends on the page of controls."""
-    page.goto(f"{base_url}/admin/")
+def fill_in_login(page: Page, username: str, password: str) -> None:
+    """Sign in by the form that the page shows, as a person does."""
     page.get_by_label("Username").fill(username)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Log in").click()
@@ -84,9 +87,10 @@ def find_overflow(page: Page) -> str | None:
                 return null;
             }
             const guilty = [...document.querySelectorAll("body *")]
-                .filter((element) => element.getBoundingClientRect().right > root.clientWidth + 1)
-                .map((element) => `${element.tagName.toLowerCase()}.${element.className} #${element.id}`);
-            return `${root.scrollWidth} px in ${root.clientWidth} px: ${guilty.slice(0, 8).join(", ")}`;
+                .filter((element) => element.scrollWidth > root.clientWidth
+                    || element.getBoundingClientRect().right > root.clientWidth + 1)
+                .map((element) => `${element.tagName.toLowerCase()}.${element.className}`);
+            return `${root.scrollWidth} px in ${root.clientWidth} px: ${guilty.slice(-6).join(", ")}`;
         }"""
     )
     return found

@@ -53,7 +53,8 @@ def reset_database() -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SET LOCAL session_replication_role = replica")
-            cursor.execute("TRUNCATE " + ", ".join(tables))
+            # One statement, and not TRUNCATE: for tables of a few rows its new files cost far more than the rows.
+            cursor.execute("; ".join(f"DELETE FROM {table}" for table in tables))
         else:
             cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
             triggers = cursor.fetchall()

@@ -26,7 +26,12 @@ from tests.postgres import SCHEMES, PostgresError, PostgresServer
 from tests.server import ROOT, clean_environment
 
 # Pure code: what it does cannot depend on the database, so once is enough.
-WITHOUT_DATABASE = ("tests/domain/", "tests/migration_graph/")
+WITHOUT_DATABASE = (
+    "tests/domain/",
+    "tests/migration_graph/",
+    "tests/test_architecture.py",
+    "tests/test_environment.py",
+)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 NO_BROWSER = f"no Chromium on the PATH ({', '.join(BROWSERS)}). On Debian: apt-get install chromium"
 INTERRUPT_SECONDS = 60

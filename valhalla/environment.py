@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -24,6 +23,7 @@ SQLITE, POSTGRESQL = "django.db.backends.sqlite3", "django.db.backends.postgresq
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _NOT_YET = ("GOLIVE_REQUIRE_TOTP", "GOLIVE_FOUR_EYES")
 _HOST = re.compile(r"\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]|\*")
+_ORIGIN = re.compile(r"https?://([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 
 T = TypeVar("T")
 
@@ -57,7 +57,12 @@ class Environment:
 def load() -> Environment:
     """Read and check everything. Raises ImproperlyConfigured naming the variable."""
     if (BASE_DIR / ".env").is_file():
-        environ.Env.read_env(str(BASE_DIR / ".env"))
+        try:
+            environ.Env.read_env(str(BASE_DIR / ".env"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise _wrong(
+                ".env", f"beside manage.py cannot be read ({type(error).__name__}); write it in UTF-8"
+            ) from None
     app_env = os.environ.get("APP_ENV", "").strip() or "production"
     if app_env not in ("development", "production"):
         raise _wrong("APP_ENV", "must be development or production (unset means production)")
@@ -141,8 +146,7 @@ def _read_hosts(name: str) -> tuple[str, ...]:
 
 def _read_origins(name: str) -> tuple[str, ...]:
     for origin in _read_items(name):
-        parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
+        if not _ORIGIN.fullmatch(origin):
             raise _wrong(name, "must hold origins such as https://app.example.com, separated by commas")
     return _read_items(name)
 
@@ -185,6 +189,8 @@ def _read_direct_database() -> dict[str, Any] | None:
 
 
 def _parse_database_url(name: str, text: str) -> dict[str, Any]:
+    if text.startswith("sqlite:") and not re.fullmatch(r"sqlite:///.+|sqlite://:memory:", text):
+        raise _wrong(name, "names no file; write sqlite:/// and the path (four slashes in all for an absolute one)")
     try:
         config: dict[str, Any] = environ.Env.db_url_config(text)
     except Exception as error:  # noqa: BLE001 - whatever the parser stumbles over

@@ -13,7 +13,7 @@ from golive.api.endpoint import answer_json, answer_tagged, endpoint
 from golive.credentials import can_see_details, check_can_read, check_can_see_history
 from golive.domain.errors import FieldError, InvalidRequestError
 
-HISTORY_DEFAULT, HISTORY_MOST = 50, 200
+HISTORY_DEFAULT, HISTORY_MOST = 50, 1_000
 _SEQUENCE_MOST = 2**63 - 1
 
 

@@ -43,19 +43,20 @@ Event = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that does not agree. `code` and `place` identify it for good, `detail` explains it.
+    """One thing that does not agree: what kind, where, and in words.
 
-    A problem of kind `row` or `head` ends with `reconcile`; one in the chain stays in the record, and a reconcile
-    that names it acknowledges it.
+    A problem of kind `row` or `head` ends with `reconcile`; one in the chain stays in the record, and a later reconcile
+    that names its `key` acknowledges it. `evidence` is of the very alteration: another one is another problem.
     """
 
     code: str
     place: str
     detail: str
+    evidence: str = ""
 
     @property
     def key(self) -> str:
-        return f"{self.code}:{self.place}"
+        return f"{self.code}:{self.place}" + (f"@{self.evidence}" if self.evidence else "")
 
 
 def hash_event(event: Event) -> str:
@@ -74,10 +75,13 @@ class ChainVerifier:
         self.newest_by_subject: dict[str, Event] = {}
         self._problems: list[Problem] = []
         self._drift: dict[str, Event] = {}
-        self._acknowledged: set[str] = set()
+        # By key: the sequence of the newest sound reconcile that names it.
+        self._acknowledged: dict[str, int] = {}
+        self._is_partial = False
 
     def assume(self, events: Iterable[Event]) -> None:
         """Take older events on trust, so that a check of the newest part knows what each row was and what drifted."""
+        self._is_partial = True
         for event in events:
             if event["action"] == DRIFT:
                 self._drift[event["subject"]] = event
@@ -87,30 +91,41 @@ class ChainVerifier:
     def feed(self, events: Iterable[Event]) -> None:
         """Take the next events in ascending order of `sequence`."""
         for event in events:
-            self._check_link(event)
+            is_sound = self._check_link(event)
             self._check_continuity(event)
+            if is_sound and event["action"] == RECONCILE:
+                self._acknowledge(event)
             self.newest = event
             self.count += 1
 
-    def _check_link(self, event: Event) -> None:
-        place = str(event["sequence"])
-        if event["hash"] != hash_event(event):
-            self._report("hash", place, f"Event {place} does not match its hash: it was altered.")
+    def _check_link(self, event: Event) -> bool:
+        """Report what is wrong with the event's place in the chain; returns whether the event itself is unaltered."""
+        place, found = str(event["sequence"]), hash_event(event)
+        if event["hash"] != found:
+            self._report("hash", place, f"Event {place} does not match its hash: it was altered.", found)
         previous = self.newest
         if previous is None:
             if event["sequence"] == 1 and event["previous_hash"] is not None:
-                self._report("link", place, "Event 1 names a predecessor.")
-            return
-        if event["sequence"] != previous["sequence"] + 1:
-            self._report("gap", place, f"Events between {previous['sequence']} and {place} are missing.")
-        if event["previous_hash"] != previous["hash"]:
-            self._report("link", place, f"Event {place} does not follow from the event before it.")
+                self._report("link", place, "Event 1 names a predecessor.", found)
+            elif event["sequence"] != 1 and not self._is_partial:
+                self._report("gap", place, f"The events before {place} are missing.", found)
+        else:
+            if event["sequence"] != previous["sequence"] + 1:
+                self._report("gap", place, f"Events between {previous['sequence']} and {place} are missing.", found)
+            if event["previous_hash"] != previous["hash"]:
+                self._report("link", place, f"Event {place} does not follow from the event before it.", found)
+        return bool(event["hash"] == found)
+
+    def _acknowledge(self, event: Event) -> None:
+        noted = event["failed_checks"]
+        for item in noted if isinstance(noted, list) else ():
+            if isinstance(item, Mapping) and isinstance(item.get("id"), str):
+                self._acknowledged[item["id"]] = event["sequence"]
 
     def _check_continuity(self, event: Event) -> None:
         subject, action = event["subject"], event["action"]
         if action == RECONCILE:
             self._drift.pop(subject, None)
-            self._acknowledged.update(item["id"] for item in event["failed_checks"] or ())
         elif action == DRIFT:
             self._drift[subject] = event
         known = self.newest_by_subject.get(subject)
@@ -118,18 +133,23 @@ class ChainVerifier:
             return
         if known is not None and event["before"] != known["after"]:
             place = str(event["sequence"])
-            self._report("before", place, f"Event {place} does not start from the state that was recorded before it.")
+            detail = f"Event {place} does not start from the state that was recorded before it."
+            self._report("before", place, detail, hash_event(event))
         self.newest_by_subject[subject] = event
 
-    def _report(self, code: str, place: str, detail: str) -> None:
-        self._problems.append(Problem(code, place, detail))
+    def _report(self, code: str, place: str, detail: str, found_hash: str) -> None:
+        self._problems.append(Problem(code, place, detail, found_hash[:16]))
+
+    def _is_acknowledged(self, problem: Problem) -> bool:
+        """Only by a later event: one that was altered must not be able to excuse itself."""
+        return self._acknowledged.get(problem.key, 0) > int(problem.place)
 
     def finish(self, *, head: str | None, records: Mapping[str, Mapping[str, Any] | None]) -> list[Problem]:
         """Compare the end of the chain with `go_live_state.event_head` and the rows (`record_of`, None if missing).
 
         Returns every problem that no reconcile has dealt with.
         """
-        problems = [problem for problem in self._problems if problem.key not in self._acknowledged]
+        problems = [problem for problem in self._problems if not self._is_acknowledged(problem)]
         newest_hash = self.newest["hash"] if self.newest is not None else None
         if newest_hash is None:
             problems.append(Problem("head", "none", "There are no events. Run `manage.py migrate`."))
@@ -142,7 +162,8 @@ class ChainVerifier:
             elif event is None:
                 problems.append(Problem("row", subject, f"No event records the row of {subject}."))
             elif event["after"] != record:
-                columns = ", ".join(sorted(k for k, v in record.items() if event["after"].get(k) != v)) or "columns"
+                after = event["after"] if isinstance(event["after"], Mapping) else {}
+                columns = ", ".join(sorted(name for name in record if after.get(name) != record[name])) or "columns"
                 problems.append(Problem("row", subject, f"{subject} was changed behind the controls ({columns})."))
             elif subject in self._drift:
                 problems.append(

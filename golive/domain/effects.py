@@ -64,8 +64,8 @@ def row_of(rows: Rows, subject: str) -> GoLiveRow | SystemRow:
 def plan_steps(change: Change, rows: Rows, request: ChangeRequest, *, actor: str, now: datetime) -> tuple[Step, ...]:
     """The steps of a change, the asked-for one first; raises StateUnknownError if a row that it needs is missing.
 
-    Reopening has a second step where the kill switch is released: a backend that is not complete must not be left
-    executing, in whichever order a release and a reopen come.
+    Reopening has a second step where the kill switch is released: a backend that somebody calls incomplete must not be
+    left executing, in whichever order a release and a reopen come.
     """
     before = row_of(rows, change.subject)
     if isinstance(before, GoLiveRow):
@@ -73,7 +73,7 @@ def plan_steps(change: Change, rows: Rows, request: ChangeRequest, *, actor: str
     else:
         after = _change_system(change, before, request, now=now)
     steps = [Step(change.name, change.subject, before, after, request.reason)]
-    if change is REOPEN and steps[0].changed and rows.go_live is not None and not rows.go_live.kill_switch_engaged:
+    if change is REOPEN and rows.go_live is not None and not rows.go_live.kill_switch_engaged:
         reason = request.reason or REOPENED_REASON
         engaged = _change_go_live(ENGAGE, rows.go_live, actor=actor, reason=reason, now=now)
         steps.append(Step(ENGAGE.name, GO_LIVE_STATE, rows.go_live, engaged, reason))

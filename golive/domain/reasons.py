@@ -32,6 +32,13 @@ def find_fault(value: object, *, limit: int, required: bool) -> str | None:
     return None
 
 
+def _write_out(value: object) -> str:
+    try:
+        return str(value)
+    except (RecursionError, ValueError):  # nested too deep, or a number of more digits than Python writes out
+        return f"({type(value).__name__})"
+
+
 def clean_text(value: object, *, limit: int) -> tuple[str, tuple[str, ...]]:
     """Make any value a storable text of at most `limit` characters; never fails. With it, notes on what was done."""
     notes: list[str] = []
@@ -39,7 +46,7 @@ def clean_text(value: object, *, limit: int) -> tuple[str, tuple[str, ...]]:
         return "", ()
     if not isinstance(value, str):
         notes.append("was not a text and was written out as one")
-        value = str(value)
+        value = _write_out(value)
     text = "".join(character for character in value if not _is_refused(character)).strip()
     if any(_is_refused(character) for character in value.strip()):
         notes.append("had control characters, which were removed")

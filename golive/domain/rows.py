@@ -55,7 +55,7 @@ def format_time(moment: datetime | None) -> str | None:
         return None
     if moment.tzinfo is None:
         raise ValueError("a time without a time zone cannot be written down")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def record_of(row: GoLiveRow | SystemRow) -> dict[str, Any]:

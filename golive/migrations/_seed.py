@@ -36,7 +36,7 @@ def _record(row: Any, columns: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _format_time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _make_event(sequence: int, head: str | None, table: str, action: str, after: dict[str, Any]) -> dict[str, Any]:

@@ -38,19 +38,33 @@ def report_away(alias: str, parameters: dict[str, Any]) -> None:
         _away.add(alias)
     logger.error("the database %s hangs; it is not asked again until it answers", alias)
     probe = threading.Thread(target=_probe, args=(alias, parameters), name="golive-probe", daemon=True)
-    probe.start()
+    try:
+        probe.start()
+    except RuntimeError:  # no more threads to be had: everybody finds out by themselves, as without this
+        _forget(alias)
+        raise
 
 
 def _probe(alias: str, parameters: dict[str, Any]) -> None:
     """Ask until there is an answer; a refusal is one too, since then nobody has to wait to be refused."""
-    while True:
-        try:
-            with psycopg.connect(**{**parameters, "connect_timeout": PROBE_TIMEOUT_SECONDS}):
-                break
-        except psycopg.errors.ConnectionTimeout:
+    try:
+        while not _answers(parameters):
             time.sleep(PROBE_PAUSE_SECONDS)
-        except psycopg.Error:
-            break
+    finally:
+        _forget(alias)
+    logger.warning("the database %s answers again", alias)
+
+
+def _answers(parameters: dict[str, Any]) -> bool:
+    try:
+        psycopg.connect(**{**parameters, "connect_timeout": PROBE_TIMEOUT_SECONDS}).close()
+    except psycopg.errors.ConnectionTimeout:
+        return False
+    except psycopg.Error:
+        return True
+    return True
+
+
+def _forget(alias: str) -> None:
     with _lock:
         _away.discard(alias)
-    logger.warning("the database %s answers again", alias)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import psycopg
@@ -11,6 +12,9 @@ from psycopg import OperationalError
 from golive.deadline import database_deadline, remaining_seconds
 from golive.postgresql.away import is_away, report_away
 
+# How often the server looks whether whoever sent a statement is still there: one that waits for a lock must not go on
+# waiting when its sender has given up (golive.deadline), or backends pile up until there are none left.
+CLIENT_CHECK_MS = 500
 # A server that is well answers SELECT 1 in a millisecond.
 HEALTH_CHECK_SECONDS = 1.0
 _NOT_FOR_LIBPQ = ("context", "cursor_factory", "prepare_threshold")
@@ -55,14 +59,24 @@ class DatabaseWrapper(base.DatabaseWrapper):
         connection.__class__ = BoundedConnection
         return connection
 
+    def init_connection_state(self) -> None:
+        super().init_connection_state()
+        # Not by libpq's `options`, which poolers refuse; and only where the server knows it (PostgreSQL 14).
+        with self.cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config(name, %s, false) FROM pg_settings WHERE name = 'client_connection_check_interval'",
+                [str(CLIENT_CHECK_MS)],
+            )
+
     def is_usable(self) -> bool:
         """The health check before a persistent connection is used again, bounded."""
         if is_away(self.alias):
             return False
+        began = time.monotonic()
         with database_deadline(HEALTH_CHECK_SECONDS):
             is_usable: bool = super().is_usable()
-            if not is_usable and remaining_seconds() == 0:
-                report_away(self.alias, _for_libpq(self.get_connection_params()))
+        if not is_usable and time.monotonic() - began >= HEALTH_CHECK_SECONDS:
+            report_away(self.alias, _for_libpq(self.get_connection_params()))
         return is_usable
 
 

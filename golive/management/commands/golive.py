@@ -17,6 +17,7 @@ from golive import controls, history, representations, state
 from golive.domain.changes import ALL_PERMISSIONS, CHANGES, EDIT, Actor, Change, Channel
 from golive.domain.decision import Decision, decide
 from golive.domain.errors import ChecklistFailedError, GoLiveError, RefusedError, StateUnknownError
+from golive.domain.reasons import NAME_LIMIT, clean_text
 from golive.management.commands._token import add_token, run_token
 
 ALLOWED, NOT_ALLOWED, UNKNOWN = 0, 1, 2
@@ -142,7 +143,7 @@ class Command(BaseCommand):
             self._print_json({"sound": found.is_sound, "checked": found.checked, "problems": problems})
         else:
             for problem in found.problems:
-                self.stdout.write(f"{problem.key}: {problem.detail}")
+                self.stdout.write(f"{problem.code}:{problem.place}: {problem.detail}")
             self.stdout.write(f"{found.checked} events checked, {len(found.problems)} problems.")
         if not found.is_sound:
             self._exit(REFUSED)
@@ -184,13 +185,14 @@ def _add_actor(parser: ArgumentParser) -> None:
 
 def _actor(options: dict[str, Any]) -> Actor:
     """Whoever has a shell here may do everything; the name is theirs to give."""
-    name = (options.get("actor") or "").strip()
+    # In one line: the name is shown in lists and logs.
+    name = " ".join(clean_text(options.get("actor"), limit=NAME_LIMIT)[0].split())
     if not name:
         try:
             name = f"{getpass.getuser()}@{socket.gethostname()}"
         except (KeyError, OSError):  # a user id without a name, as in containers
             name = f"unknown@{socket.gethostname()}"
-    return Actor(name=name[:200], permissions=ALL_PERMISSIONS)
+    return Actor(name=name, permissions=ALL_PERMISSIONS)
 
 
 def _tell(error: GoLiveError) -> str:

@@ -8,6 +8,7 @@ document.addEventListener("DOMContentLoaded", () => {
     dialog.querySelector("textarea[name=reason]")?.focus();
   };
   document.querySelectorAll("[data-dialog]").forEach((link) => {
+    link.setAttribute("aria-haspopup", "dialog");
     link.addEventListener("click", (event) => {
       event.preventDefault();
       open(document.getElementById(link.dataset.dialog));
@@ -28,6 +29,8 @@ document.addEventListener("DOMContentLoaded", () => {
   const returned = document.querySelector("dialog.golive-dialog[open]");
   if (returned) {
     open(returned);
+    // The address took the change by POST; from here on a reload is to show the page, not to ask again.
+    history.replaceState(null, "", document.querySelector("[data-page-url]").dataset.pageUrl);
   }
 });
 // A page that the browser kept may show a state that is long gone, and its buttons are spent.

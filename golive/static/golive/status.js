@@ -1,34 +1,47 @@
-// Keeps the page true: a page left open must not go on saying "allowed" after a stop.
+// Keeps a page true: one left open must not go on saying "allowed" after a stop. For the public page and the
+// operator's room; both mark what they say with the same attributes.
 "use strict";
 
 (() => {
   const POLL_MS = 5000;
+  const ANSWER_MS = 4000;
   const answer = document.querySelector("[data-status-url]");
   if (!answer) {
     return;
   }
+  const UNKNOWN = "STATE_UNKNOWN";
   const showUnknown = () => {
-    answer.dataset.code = "STATE_UNKNOWN";
-    answer.querySelector(".code").textContent = "STATE_UNKNOWN";
-    answer.querySelector("h1").textContent = "The go-live state cannot be known. Execution is not allowed.";
-    document.title = "STATE_UNKNOWN · Valhalla status";
+    if (answer.dataset.code === UNKNOWN) {
+      return;
+    }
+    answer.dataset.code = UNKNOWN;
+    answer.querySelector("[data-part=code]").textContent = UNKNOWN;
+    answer.querySelector("[data-part=message]").textContent = answer.dataset.unknown;
+    document.title = document.title.replace(/^[A-Z_]+(?= · )/, UNKNOWN);
+    // What else is on the page was true once.
+    document.querySelectorAll("[data-part=stale]").forEach((remark) => (remark.hidden = false));
+  };
+  const showChecked = () => {
+    const now = new Date().toISOString();
+    document.querySelectorAll("[data-part=checked]").forEach((time) => {
+      time.dateTime = now;
+      time.textContent = `${now.slice(0, 19).replace("T", " ")} UTC`;
+    });
   };
   const check = async () => {
     try {
-      const response = await fetch(answer.dataset.statusUrl, { cache: "no-cache", signal: AbortSignal.timeout(4000) });
+      const response = await fetch(answer.dataset.statusUrl, { cache: "no-cache", signal: AbortSignal.timeout(ANSWER_MS) });
       if (!response.ok) {
         throw new Error(String(response.status));
       }
       const status = await response.json();
       const revision = `${status.go_live.revision}.${status.system.revision}`;
-      if (status.execution.code !== answer.dataset.code || revision !== answer.dataset.revision) {
-        location.reload();
-        return;
+      if (status.execution.code === answer.dataset.code && revision === answer.dataset.revision) {
+        showChecked();
+      } else if (!document.querySelector("dialog[open]")) {
+        // Not while somebody writes a reason: that change is refused if it would overwrite another's.
+        location.replace(location.pathname);
       }
-      const now = new Date().toISOString();
-      const checkedAt = document.getElementById("checked-at");
-      checkedAt.dateTime = now;
-      checkedAt.textContent = `${now.slice(0, 19).replace("T", " ")} UTC`;
     } catch {
       showUnknown();
     }

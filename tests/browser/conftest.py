@@ -1,0 +1,105 @@
+"""Fixtures for tests in a browser: the real service under gunicorn on the database of the tests, and Chromium."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
+
+from tests.chromium import WAIT_MS, WIDE, Complaints, Scheme, chromium
+from tests.people import sign_in
+from tests.server import GunicornServer
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser, pytest.MonkeyPatch.context() as patch:
+        # Playwright leaves its event loop running in this thread, and Django would take the tests for coroutines.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        yield browser
+
+
+def server_environment() -> dict[str, str]:
+    """For a service on the database of the tests, which takes the sessions that the tests make."""
+    return {
+        "DATABASE_URL": _database_url(),
+        "SECRET_KEY": os.environ["SECRET_KEY"],
+        "RENDER_GIT_COMMIT": "e5c1b2f0a9d84736bb51c2d3e4f5061728394a5b",
+    }
+
+
+def _database_url() -> str:
+    values = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{values['NAME']}"
+    user, password = (quote(values[name], safe="") for name in ("USER", "PASSWORD"))
+    return f"postgresql://{user}:{password}@{values['HOST']}:{values['PORT']}/{quote(values['NAME'], safe='')}"
+
+
+@pytest.fixture(scope="package")
+def server(django_db_setup: None) -> Iterator[GunicornServer]:
+    with GunicornServer(server_environment()) as server:
+        yield server
+
+
+class Visitors:
+    """Opens browser windows, each of a person of their own, and keeps what the browser complains of."""
+
+    def __init__(self, browser: Browser, base_url: str, stack: ExitStack) -> None:
+        self.base_url = base_url
+        self.complaints = Complaints()
+        self._browser = browser
+        self._stack = stack
+
+    def open(
+        self,
+        path: str | None = None,
+        *,
+        user: User | None = None,
+        width: int = WIDE,
+        scheme: Scheme = "light",
+        with_script: bool = True,
+        with_policy: bool = True,
+    ) -> Page:
+        """A window of `user` (None: not signed in), at `path` if there is one.
+
+        Without the content security policy, tools can do in the page what its own scripts may not.
+        """
+        size: ViewportSize = {"width": width, "height": 800}
+        context = self._browser.new_context(
+            base_url=self.base_url,
+            viewport=size,
+            color_scheme=scheme,
+            java_script_enabled=with_script,
+            bypass_csp=not with_policy,
+        )
+        self._stack.enter_context(context)
+        context.set_default_timeout(WAIT_MS)
+        if user is not None:
+            self.sign_in(context, user)
+        page = context.new_page()
+        self.complaints.watch(page)
+        if path is not None:
+            page.goto(path)
+        return page
+
+    def sign_in(self, context: BrowserContext, user: User) -> None:
+        """By the session's cookie; hashing a password takes long, and one test does it by the form."""
+        cookies: dict[str, Any] = sign_in(user).cookies
+        context.add_cookies([{"name": "sessionid", "value": cookies["sessionid"].value, "url": self.base_url}])
+
+
+@pytest.fixture
+def visitors(browser: Browser, server: GunicornServer, database: None) -> Iterator[Visitors]:
+    """Windows onto the service. In the end, none of them may have complained."""
+    with ExitStack() as stack:
+        visitors = Visitors(browser, server.url("").rstrip("/"), stack)
+        yield visitors
+        assert visitors.complaints.found == []

@@ -1,0 +1,164 @@
+"""Processes of their own that make changes, for the tests of concurrency: `python -m tests.controls_child ROLE JSON`.
+
+DATABASE_URL names the database. `load` forks many processes that make random changes; `race` makes one change for each
+line that it reads; `freeze` stops itself (SIGSTOP) while it holds the lock. Each answers with a line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+import django
+
+# Weighted: a guarded change takes ten times as long, since it runs the checklist.
+NAMES = ("engage", "disable", "reopen", "complete", "complete", "edit") * 2 + ("release", "enable")
+
+
+def main(role: str, options: dict[str, Any]) -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "valhalla.settings")
+    django.setup()
+    {"load": run_load, "race": run_race, "freeze": run_freeze}[role](**options)
+
+
+def answer(values: Any) -> None:
+    print(json.dumps(values), flush=True)
+
+
+# -- load --------------------------------------------------------------------------------------------------------------
+
+
+def run_load(processes: int, changes: int) -> None:
+    """Fork, let every process make its changes, and answer with what came of each, as `make_change` tells it."""
+    from golive import checks
+
+    # The whole record is verified in the end; once for every guarded change would take minutes.
+    checks.EVENTS_VERIFIED = 20
+    children: list[tuple[int, int]] = []
+    for number in range(processes):
+        source, sink = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(source)
+            with os.fdopen(sink, "w") as report:
+                json.dump(make_changes(number, changes), report)
+            os._exit(0)
+        os.close(sink)
+        children.append((child, source))
+    outcomes: list[dict[str, Any]] = []
+    for child, source in children:
+        with os.fdopen(source) as report:
+            outcomes += json.load(report)
+        os.waitpid(child, 0)
+    answer(outcomes)
+
+
+def make_changes(number: int, count: int) -> list[dict[str, Any]]:
+    from golive import state
+
+    chance = random.Random(number)
+    outcomes = []
+    for turn in range(count):
+        name = chance.choice(NAMES)
+        fields: dict[str, object] = {}
+        if name in ("release", "enable"):
+            fields["override"] = chance.random() < 0.5
+        if name == "edit":
+            fields["version"] = f"{chance.randrange(3)}.0"
+        if chance.random() < 0.2:
+            fields["expected_revision"] = state.read_go_live().revision
+        outcomes.append({"name": name, **make_change(name, f"{number}-{turn}", fields)})
+    return outcomes
+
+
+def make_change(name: str, reason: str, fields: dict[str, object]) -> dict[str, Any]:
+    """Make a change; what came of it. An error that no rule names is told with its class and words."""
+    from golive.controls import apply_change
+    from golive.domain.changes import CHANGES, Channel
+    from golive.domain.errors import GoLiveError
+    from tests.factories import make_actor
+
+    began = time.monotonic()
+    try:
+        done = apply_change(CHANGES[name], actor=make_actor(), reason=reason, channel=Channel.API, fields=fields)
+    except GoLiveError as error:
+        outcome: dict[str, Any] = {"code": error.code}
+    except Exception as error:  # noqa: BLE001 - the test wants to see it
+        outcome = {"code": f"{type(error).__name__}: {error}"}
+    else:
+        outcome = {"code": "DONE", "changed": done.changed, "sequence": done.sequence}
+    return {"reason": reason, "seconds": time.monotonic() - began, **outcome}
+
+
+# -- race --------------------------------------------------------------------------------------------------------------
+
+
+def run_race(name: str, seed: int, mutation: str | None = None) -> None:
+    """For each line that comes in: make the change, with pauses between the locks, and answer."""
+    mutate(mutation)
+    chance = random.Random(seed)
+
+    def pause(sql: str) -> None:
+        if "FOR UPDATE" in sql or "golive_event" in sql:
+            time.sleep(chance.random() * 0.004)
+
+    with watch(pause, mutation):
+        answer("ready")
+        for line in sys.stdin:
+            answer(make_change(name, line.strip(), {}))
+
+
+def mutate(mutation: str | None) -> None:
+    """Let the checklist find all well, since what is raced for comes after it; and break the code, if told."""
+    from golive import controls, readiness
+    from golive.domain import effects
+    from golive.domain.checklist import Checklist
+    from tests.factories import make_result
+
+    readiness.run_checklist = lambda: Checklist.of([make_result()])
+    if mutation == "reopen does not engage":
+        controls.plan_steps = lambda *args, **options: effects.plan_steps(*args, **options)[:1]
+
+
+def watch(before: Callable[[str], None], mutation: str | None = None) -> AbstractContextManager[None]:
+    """Call `before` with each statement. With the mutation 'one row locked', `system_metadata` is not."""
+    from django.db import connection
+
+    def wrap(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        if mutation == "one row locked" and "FROM system_metadata" in sql:
+            sql = sql.replace(" FOR UPDATE", "")
+        result = execute(sql, params, many, context)
+        before(sql)
+        return result
+
+    return connection.execute_wrapper(wrap)
+
+
+# -- freeze ------------------------------------------------------------------------------------------------------------
+
+
+def run_freeze(name: str, after: str) -> None:
+    """Make a change, and stop this process after the first statement that holds these words."""
+    is_over = False
+
+    def stop(sql: str) -> None:
+        nonlocal is_over
+        if after in sql and not is_over:
+            is_over = True
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    with ExitStack() as stack:
+        mutate(None)
+        stack.enter_context(watch(stop))
+        answer(make_change(name, "frozen", {}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]))

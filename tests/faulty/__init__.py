@@ -1,0 +1,1 @@
+"""A project like the real one, with views that fail in the middle of a request. For tests/test_transactions.py."""

@@ -1,0 +1,245 @@
+"""The guard of changes toward live, and what happens when a row or a table is not there."""
+
+from __future__ import annotations
+
+import pytest
+
+from golive import readiness, state
+from golive.domain.changes import OVERRIDE_PERMISSION
+from golive.domain.checklist import Checklist
+from golive.domain.decision import decide
+from golive.domain.errors import (
+    ChecklistFailedError,
+    InvalidRequestError,
+    NotAppliedError,
+    PermissionRequiredError,
+    StateUnknownError,
+)
+from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
+from tests.controls_kit import (
+    NAMES,
+    TOWARD_SAFE,
+    apply,
+    apply_effectively,
+    check_sound,
+    events,
+    fake_checklist,
+    go_live,
+    newest,
+    prepare,
+    snapshot,
+)
+from tests.factories import make_actor, make_result
+from tests.faults import renamed_table, run_sql
+
+pytestmark = pytest.mark.usefixtures("database")
+
+# -- the guard ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["release", "enable"])
+def test_apply_change__checklist_fails__is_refused_with_the_items_and_nothing_written(name: str) -> None:
+    before = snapshot()
+
+    with pytest.raises(ChecklistFailedError) as caught:
+        apply(name)
+
+    assert [result.id for result in caught.value.failed] == ["backend_complete"]
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize("name", ["release", "enable"])
+def test_apply_change__overridden__is_made_and_keeps_the_failed_items(name: str) -> None:
+    acknowledged = apply(name, reason="the board decided", override=True)
+
+    assert acknowledged.changed is True
+    assert newest().override is True
+    assert newest().failed_checks == [{"id": "backend_complete", "detail": "Mark the backend complete first."}]
+    assert newest().reason == "the board decided"
+    check_sound()
+
+
+def test_apply_change__overridden__keeps_every_failed_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_checklist(monkeypatch, make_result("one", ok=False), make_result("two"), make_result("three", ok=False))
+
+    apply("enable", override=True)
+
+    assert [item["id"] for item in newest().failed_checks or ()] == ["backend_complete", "one", "three"]
+
+
+def test_apply_change__overridden_with_all_well__is_no_override() -> None:
+    apply("complete")
+
+    apply("release", override=True)
+
+    assert newest().override is False
+    assert newest().failed_checks is None
+
+
+@pytest.mark.parametrize("name", ["release", "enable"])
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_apply_change__override_without_its_permission__is_refused_and_nothing_written(
+    name: str, is_complete: bool
+) -> None:
+    if is_complete:
+        apply("complete")
+    before = snapshot()
+
+    with pytest.raises(PermissionRequiredError) as caught:
+        apply(name, actor=make_actor(without=OVERRIDE_PERMISSION), override=True)
+
+    assert caught.value.permission == OVERRIDE_PERMISSION
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize("name", ["release", "enable"])
+def test_apply_change__override_without_a_reason__is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        apply(name, reason="", override=True)
+
+
+@pytest.mark.parametrize("name", ["release", "enable"])
+def test_apply_change__backend_reopened_after_the_checklist__is_refused_under_the_lock(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_checklist(monkeypatch, make_result("backend_complete"), make_result("other"))
+    before = snapshot()
+
+    with pytest.raises(ChecklistFailedError) as caught:
+        apply(name)
+
+    assert [result.id for result in caught.value.failed] == ["backend_complete"]
+    assert snapshot() == before
+
+
+def test_apply_change__backend_completed_after_the_checklist__an_override_does_not_claim_that_it_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    apply("complete")
+    fake_checklist(monkeypatch, make_result("backend_complete", ok=False), make_result("other", ok=False))
+
+    apply("release", override=True)
+
+    assert [item["id"] for item in newest().failed_checks or ()] == ["other"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_apply_change__each_change__runs_the_checklist_only_where_there_is_a_guard_and_before_any_lock(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(name)
+    runs = fake_checklist(monkeypatch, make_result("backend_complete"))
+
+    apply_effectively(name)
+
+    assert runs == ([False] if name in ("release", "enable") else [])
+
+
+@pytest.mark.parametrize("name", TOWARD_SAFE)
+def test_apply_change__toward_safe_with_a_broken_checklist__is_made(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_live()
+
+    def fail() -> Checklist:
+        raise AssertionError("a stop waits for no checklist")
+
+    monkeypatch.setattr(readiness, "run_checklist", fail)
+
+    assert apply(name).changed is True
+
+
+def test_apply_change__reopen_while_released__engages_in_the_same_transaction() -> None:
+    go_live()
+
+    acknowledged = apply("reopen", actor=make_actor("bea"), reason="a leak")
+
+    reopened, engaged = events()[-2:]
+    assert (reopened.action, reopened.subject) == ("reopen", SYSTEM_METADATA)
+    assert (engaged.action, engaged.subject) == ("engage", GO_LIVE_STATE)
+    assert {event.actor for event in (reopened, engaged)} == {"bea"}
+    assert reopened.at == engaged.at
+    assert acknowledged.sequence == engaged.sequence
+    assert state.read_go_live().kill_switch_engaged is True
+    assert state.read_system().backend_complete is False
+    check_sound()
+
+
+def test_apply_change__reopen_after_a_release_by_override__stops_execution() -> None:
+    apply("release", override=True)
+    apply("enable", override=True)
+    assert decide(state.read_go_live()).allowed is True
+
+    apply("reopen")
+
+    assert decide(state.read_go_live()).allowed is False
+    check_sound()
+
+
+# -- missing rows and tables -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*TOWARD_SAFE, "complete", "edit"])
+def test_apply_change__no_row_of_go_live__is_unknown_and_nothing_written(name: str) -> None:
+    run_sql("DELETE FROM go_live_state")
+    before = snapshot()
+
+    with pytest.raises(StateUnknownError, match=GO_LIVE_STATE):
+        apply_effectively(name)
+
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize("name", ["release", "enable"])
+@pytest.mark.parametrize("override", [False, True])
+@pytest.mark.parametrize("table", [GO_LIVE_STATE, SYSTEM_METADATA])
+def test_apply_change__no_row_toward_live__is_unknown_and_nothing_written(
+    name: str, override: bool, table: str
+) -> None:
+    apply("complete")
+    run_sql(f"DELETE FROM {table}")
+    before = snapshot()
+
+    with pytest.raises(StateUnknownError, match=table):
+        apply(name, override=override)
+
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize("name", ["reopen", "complete", "edit"])
+def test_apply_change__no_row_of_system_metadata__is_unknown_and_nothing_written(name: str) -> None:
+    run_sql("DELETE FROM system_metadata")
+    before = snapshot()
+
+    with pytest.raises(StateUnknownError, match=SYSTEM_METADATA):
+        apply_effectively(name)
+
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize("name", ["engage", "disable"])
+def test_apply_change__no_row_of_system_metadata__a_stop_is_made(name: str) -> None:
+    go_live()
+    run_sql("DELETE FROM system_metadata")
+
+    assert apply(name).changed is True
+    assert decide(state.read_go_live()).allowed is False
+
+
+@pytest.mark.parametrize("name", ["engage", "disable"])
+def test_apply_change__no_table_system_metadata__a_stop_is_made(name: str) -> None:
+    go_live()
+
+    with renamed_table(SYSTEM_METADATA):
+        assert apply(name).changed is True
+        assert decide(state.read_go_live()).allowed is False
+
+    check_sound()
+
+
+@pytest.mark.parametrize("table", ["golive_event", "go_live_state"])
+def test_apply_change__no_other_table__is_not_applied(table: str) -> None:
+    go_live()
+    with renamed_table(table), pytest.raises(NotAppliedError):
+        apply("engage")
+
+    assert state.read_go_live().kill_switch_engaged is False
+    check_sound()

@@ -1,0 +1,96 @@
+"""The record: its pages, and its verification against the rows."""
+
+from __future__ import annotations
+
+import pytest
+
+from golive import history, state
+from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, record_of
+from golive.models import Event
+from tests.controls_kit import (
+    SEEDED,
+    apply,
+    go_live,
+    problem_keys,
+)
+from tests.faults import append_only_suspended, run_sql
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+def test_read_page__page_by_page__shows_every_event_once_newest_first() -> None:
+    for _ in range(5):
+        apply("engage")
+    seen: list[int] = []
+    before: int | None = None
+
+    while True:
+        page, before = history.read_page(limit=3, before=before)
+        seen += [event["sequence"] for event in page]
+        if before is None:
+            break
+
+    assert seen == list(range(7, 0, -1))
+
+
+@pytest.mark.parametrize(("limit", "following"), [(1, 2), (2, None), (3, None)])
+def test_read_page__limit__has_a_next_only_if_there_is_more(limit: int, following: int | None) -> None:
+    page, found = history.read_page(limit=limit, before=None)
+
+    assert len(page) == min(limit, SEEDED)
+    assert found == following
+
+
+def test_event_values__as_served__can_be_verified_by_an_outsider() -> None:
+    go_live()
+    page, _ = history.read_page(limit=100, before=None)
+
+    verifier = history.ChainVerifier()
+    verifier.feed(reversed(page))
+
+    row, system = state.read_both()
+    records = {GO_LIVE_STATE: record_of(row), SYSTEM_METADATA: record_of(system)}
+    assert verifier.finish(head=row.event_head, records=records) == []
+
+
+@pytest.mark.parametrize("newest_events", [1, 2, 3, 7, 100])
+def test_verify__only_the_newest__agrees_with_the_whole(newest_events: int) -> None:
+    go_live()
+    apply("reopen")
+
+    found = history.verify(newest=newest_events)
+
+    assert found.problems == ()
+    assert found.checked == min(newest_events, Event.objects.count())
+
+
+@pytest.mark.parametrize("newest_events", [1, 2, 3])
+def test_verify__only_the_newest__still_knows_older_drift(newest_events: int) -> None:
+    run_sql("UPDATE system_metadata SET notes = 'by hand'")
+    apply("edit", notes="proper")
+    for _ in range(3):
+        apply("engage")
+
+    assert problem_keys(newest_events=newest_events) == {f"row:{SYSTEM_METADATA}"}
+
+
+def test_verify__the_event_before_the_newest_is_deleted__is_found_by_both() -> None:
+    go_live()
+    with append_only_suspended():
+        run_sql("DELETE FROM golive_event WHERE sequence = 4")
+
+    for newest_events in (None, 1, 2, 3):
+        assert history.verify(newest=newest_events).problems != (), newest_events
+
+
+@pytest.mark.parametrize("column", ["before", "after", "failed_checks"])
+@pytest.mark.parametrize("value", ["[]", '"x"', "5", '[{"x": 1}]', "{}"])
+@pytest.mark.parametrize("action", ["reconcile", "engage"])
+def test_verify__an_event_altered_to_nonsense__is_found_and_does_not_crash(
+    column: str, value: str, action: str
+) -> None:
+    apply("engage")
+    with append_only_suspended():
+        run_sql(f"UPDATE golive_event SET {column} = %s, action = %s WHERE sequence = 3", [value, action])
+
+    assert "hash:3" in problem_keys()

@@ -1,0 +1,596 @@
+"""The database goes away under the running service, in every way that it can, and comes back.
+
+Real gunicorn, and a PostgreSQL of the tests' own: stopped, killed, frozen, with its connections cut, its rows locked
+by somebody else. Unknown is closed, every answer comes in time, and nobody has to restart anything.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.cookiejar import CookieJar
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.postgres import PostgresServer
+from tests.server import ROOT, GunicornServer, Response, clean_environment, request
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
+
+READ_SECONDS, WRITE_SECONDS = 3.0, 5.0
+RECOVERY_SECONDS = 2.0
+WORKERS, THREADS = 2, 8
+AT_ONCE = 8
+
+STATE = "/api/governance/go-live/state"
+ROOM, APPLY = "/admin/golive/golivestate/", "/admin/golive/golivestate/apply"
+BACKEND = "/admin/golive/systemmetadata/apply"
+
+
+# -- the service and its operator --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Page:
+    """What an operator's browser got."""
+
+    status: int
+    text: str
+    seconds: float
+
+
+class Operator:
+    """A browser without scripts: it keeps cookies, follows redirects and posts forms."""
+
+    def __init__(self, server: GunicornServer) -> None:
+        self._server = server
+        self._jar = CookieJar()
+        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self._jar))
+
+    @property
+    def cookies(self) -> str:
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._jar)
+
+    def get(self, path: str) -> Page:
+        return self._open(urllib.request.Request(self._server.url(path), headers={"Accept": "text/html"}))
+
+    def post(self, path: str, **form: str) -> Page:
+        token = next((cookie.value or "" for cookie in self._jar if cookie.name == "csrftoken"), "")
+        body = urllib.parse.urlencode({**form, "csrfmiddlewaretoken": token}).encode()
+        return self._open(urllib.request.Request(self._server.url(path), body, headers={"Accept": "text/html"}))
+
+    def sign_in(self, name: str, password: str) -> None:
+        self.get("/admin/login/")
+        page = self.post("/admin/login/?next=/admin/", username=name, password=password)
+        assert page.status == 200, page.text
+        assert "Log out" in page.text
+
+    def _open(self, asked: urllib.request.Request) -> Page:
+        began = time.monotonic()
+        try:
+            answer = self._opener.open(asked, timeout=15)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            text = answer.read().decode()
+        return Page(answer.status, text, time.monotonic() - began)
+
+
+@dataclass(frozen=True)
+class Service:
+    """The running service, the database under it, and somebody who is signed in."""
+
+    postgres: PostgresServer
+    server: GunicornServer
+    operator: Operator
+
+    def get(self, path: str, **headers: str) -> Response:
+        return request("GET", self.server.url(path), headers=headers)
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        return self.postgres.execute(statement, "valhalla")
+
+    def count_events(self) -> int:
+        return int(self.execute("SELECT count(*) FROM golive_event")[0][0])
+
+    def is_engaged(self) -> bool:
+        return bool(self.execute("SELECT kill_switch_engaged FROM go_live_state")[0][0])
+
+    def count_threads(self) -> list[int]:
+        """Of each worker."""
+        return [len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in self.server.worker_pids()]
+
+
+def run_manage(database_url: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=clean_environment({"DATABASE_URL": database_url}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Service]:
+    with PostgresServer() as postgres:
+        url = postgres.create_database("valhalla")
+        run_manage(url, "migrate", "--noinput", "--verbosity", "0")
+        (password,) = re.findall(r"^Password: (\S+)$", run_manage(url, "create_operator"), re.MULTILINE)
+        with GunicornServer({"DATABASE_URL": url}, workers=WORKERS) as server:
+            operator = Operator(server)
+            operator.sign_in("operator", password)
+            yield Service(postgres, server, operator)
+
+
+@pytest.fixture
+def service(started: Service) -> Iterator[Service]:
+    """The service with everything in order, whatever the test before it left behind."""
+    check_recovered(started)
+    yield started
+    started.postgres.thaw()
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float, problem: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, problem
+        time.sleep(0.02)
+
+
+# -- what must be true of every answer ---------------------------------------------------------------------------------
+
+
+def is_ok(answer: Response) -> bool:
+    return answer.status == 200
+
+
+def is_unknown(answer: Response) -> bool:
+    """503 problem+json: the state cannot be known, so nothing executes."""
+    problem = answer.json()
+    return (
+        answer.status == 503
+        and answer.headers["Content-Type"] == "application/problem+json"
+        and answer.headers["Retry-After"] == "1"
+        and (problem["code"], problem["status"], problem["execution_allowed"]) == ("STATE_UNKNOWN", 503, False)
+    )
+
+
+def is_unready(answer: Response) -> bool:
+    return answer.status == 503 and answer.json()["ok"] is False and not answer.json()["checks"]["database"]["ok"]
+
+
+def is_failing_checklist(answer: Response) -> bool:
+    required = answer.json()["required"]
+    return is_ok(answer) and answer.json()["ok"] is False and not required["backend_complete"]["ok"]
+
+
+def is_runbook_with_blocker(answer: Response) -> bool:
+    runbook = answer.json()
+    blockers = {item["id"] for item in runbook["blockers"]}
+    return is_ok(answer) and "database" in blockers and runbook["ok_to_enable_go_live"] is False
+
+
+def is_markdown_with_blocker(answer: Response) -> bool:
+    return is_ok(answer) and "**NOT OK to enable go-live**" in answer.text and "(`database`)" in answer.text
+
+
+def is_page_saying_unknown(answer: Response) -> bool:
+    return is_ok(answer) and 'data-code="STATE_UNKNOWN"' in answer.text
+
+
+def is_error_page(answer: Response) -> bool:
+    return answer.status == 503 and "STATE_UNKNOWN" in answer.text and "Traceback" not in answer.text
+
+
+def is_json_identity(answer: Response) -> bool:
+    return is_ok(answer) and answer.json() == {"ok": True, "service": "valhalla"}
+
+
+# What is asked -> what must be true of the answer while the database is away.
+DURING: dict[tuple[str, str], Callable[[Response], bool]] = {
+    ("/health", "*/*"): lambda answer: is_ok(answer) and answer.json() == {"status": "ok"},
+    ("/readyz", "*/*"): is_unready,
+    ("/api/status", "*/*"): is_unknown,
+    ("/api/system/status", "*/*"): is_unknown,
+    (STATE, "*/*"): is_unknown,
+    ("/api/governance/go-live/checklist", "*/*"): is_failing_checklist,
+    ("/api/governance/go-live/history", "*/*"): is_unknown,
+    ("/api/governance/runbook/status", "*/*"): is_runbook_with_blocker,
+    ("/api/governance/runbook/markdown", "*/*"): is_markdown_with_blocker,
+    ("/", "text/html"): is_page_saying_unknown,
+    ("/", "application/json"): is_json_identity,
+    ("/admin/login/", "text/html"): is_error_page,
+    ("/admin/", "text/html"): is_error_page,
+    (ROOM, "text/html"): is_error_page,
+    ("/admin/golive/event/", "text/html"): is_error_page,
+}
+WITHOUT_DATABASE = {("/health", "*/*"), ("/", "application/json")}
+
+
+def ask_many(service: Service, asked: list[tuple[str, str]], *, at_once: int = AT_ONCE) -> list[tuple[str, Response]]:
+    """All of these, so many at once, by somebody who is signed in."""
+    cookies = service.operator.cookies
+
+    def ask(item: tuple[str, str]) -> tuple[str, Response]:
+        path, accept = item
+        return path, service.get(path, Accept=accept, Cookie=cookies)
+
+    with ThreadPoolExecutor(at_once) as pool:
+        return list(pool.map(ask, asked))
+
+
+def check_during_outage(service: Service, *, rounds: int = 2) -> None:
+    """Each path answers what it must, in time, with others at the same time."""
+    asked = [*DURING] * rounds
+
+    answers = ask_many(service, asked)
+
+    for item, (path, answer) in zip(asked, answers, strict=True):
+        assert DURING[item](answer), f"{item}: {answer.status} {answer.text[:2000]}"
+        assert answer.seconds < READ_SECONDS, f"{item} took {answer.seconds:.2f} s"
+        if item in WITHOUT_DATABASE:
+            assert answer.seconds < 1, f"{path} took {answer.seconds:.2f} s"
+
+
+def check_recovered(service: Service) -> None:
+    """By itself and soon: every worker answers rightly again, and goes on doing so."""
+
+    def is_back() -> bool:
+        return all(service.get(path).status == 200 for path in (STATE, "/readyz"))
+
+    wait_until(is_back, seconds=RECOVERY_SECONDS, problem="the service did not recover")
+    asked = [item for item in DURING if item != ("/admin/login/", "text/html")] * 3
+    for path, answer in ask_many(service, asked):
+        assert answer.status == 200, f"{path}: {answer.status} {answer.text[:2000]}"
+        assert answer.seconds < READ_SECONDS
+
+
+# -- outages -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def stopped(postgres: PostgresServer) -> Iterator[None]:
+    postgres.stop()
+    try:
+        yield
+    finally:
+        postgres.start_again()
+
+
+@contextmanager
+def killed(postgres: PostgresServer) -> Iterator[None]:
+    postgres.kill()
+    try:
+        yield
+    finally:
+        postgres.start_again()
+
+
+@contextmanager
+def frozen(postgres: PostgresServer) -> Iterator[None]:
+    """Connections stay open, new ones are taken by the kernel, and nothing answers."""
+    postgres.freeze()
+    try:
+        yield
+    finally:
+        postgres.thaw()
+
+
+@pytest.mark.parametrize("outage", [stopped, killed, frozen])
+def test_outage__of_the_database__is_answered_in_time_and_ends_by_itself(
+    service: Service, outage: Callable[[PostgresServer], Any]
+) -> None:
+    workers = service.server.worker_pids()
+
+    with outage(service.postgres):
+        check_during_outage(service)
+    check_recovered(service)
+
+    assert service.server.worker_pids() == workers, "a worker was restarted"
+
+
+def test_outage__frozen_under_a_crowd__is_answered_in_time_and_piles_up_no_threads(service: Service) -> None:
+    """Three times as many at once as there are threads: those at the end of the queue must not wait in turn."""
+    asked = [("/readyz", "*/*"), (STATE, "*/*"), (ROOM, "text/html"), ("/health", "*/*")] * 12
+
+    with frozen(service.postgres):
+        answers = ask_many(service, asked, at_once=len(asked))
+        during = service.count_threads()
+    check_recovered(service)
+
+    for item, (path, answer) in zip(asked, answers, strict=True):
+        assert DURING[item](answer), f"{path}: {answer.status} {answer.text[:2000]}"
+        assert answer.seconds < READ_SECONDS, f"{path} took {answer.seconds:.2f} s"
+    # The main thread, the pool, at most one more for each of the pool (to run checks), and one that asks for the end.
+    assert all(count <= 1 + 2 * THREADS + 1 for count in during), during
+    wait_until(
+        lambda: all(count <= 1 + THREADS for count in service.count_threads()),
+        seconds=5,
+        problem=f"threads stay behind: {service.count_threads()}",
+    )
+
+
+def test_connections_cut__under_the_idle_service__nobody_notices(service: Service) -> None:
+    ask_many(service, [("/api/status", "*/*")] * 40)
+    cut = service.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'valhalla'"
+    )
+
+    answers = ask_many(service, [item for item in DURING if item[0] != "/admin/login/"] * 3)
+
+    assert len(cut) > 1
+    assert Counter(answer.status for _, answer in answers) == {200: len(answers)}
+
+
+def test_outage__log_of_the_service__holds_no_secret(service: Service) -> None:
+    with stopped(service.postgres):
+        ask_many(service, [*DURING])
+
+    assert service.postgres.password not in service.server.log_text()
+
+
+# -- changes while the database is in trouble --------------------------------------------------------------------------
+
+
+def make_releasable(service: Service) -> None:
+    """Kill switch released, so that engaging it changes something."""
+    service.operator.get(ROOM)
+    completed = service.operator.post(f"{BACKEND}/complete/", reason="Prepare the test.")
+    released = service.operator.post(f"{APPLY}/release/", reason="Prepare the test.")
+    assert (completed.status, released.status) == (200, 200), released.text
+    assert not service.is_engaged()
+
+
+def test_engage__frozen_database__answers_in_5_seconds_that_it_was_not_done(service: Service) -> None:
+    make_releasable(service)
+    events = service.count_events()
+
+    with frozen(service.postgres):
+        page = service.operator.post(f"{APPLY}/engage/", reason="Stop.")
+    check_recovered(service)
+
+    assert page.status == 503
+    assert page.seconds < WRITE_SECONDS
+    assert re.search(r"STATE_UNKNOWN|NOT_APPLIED", page.text)
+    assert "Traceback" not in page.text
+    # It was honest: nothing of it came through when the database went on.
+    assert (service.count_events(), service.is_engaged()) == (events, False)
+
+
+def test_engage__stopped_database__answers_at_once_and_works_afterwards(service: Service) -> None:
+    make_releasable(service)
+    events = service.count_events()
+
+    with stopped(service.postgres):
+        page = service.operator.post(f"{APPLY}/engage/", reason="Stop.")
+    check_recovered(service)
+    untouched = (service.count_events(), service.is_engaged())
+    repeated = service.operator.post(f"{APPLY}/engage/", reason="Stop.")
+
+    assert page.status == 503
+    assert page.seconds < WRITE_SECONDS
+    assert untouched == (events, False)
+    assert repeated.status == 200
+    assert service.is_engaged()
+
+
+def test_engage__stopped_database__tells_the_operator_that_nothing_was_done(service: Service) -> None:
+    """The state is unknown to everybody now, but once the database is back execution goes on."""
+    make_releasable(service)
+
+    with stopped(service.postgres):
+        page = service.operator.post(f"{APPLY}/engage/", reason="Stop.")
+    check_recovered(service)
+
+    assert re.search(r"NOT_APPLIED|nothing was done", page.text)
+
+
+def test_engage__row_held_by_another__is_not_applied_and_reads_stay_quick(service: Service) -> None:
+    make_releasable(service)
+    events = service.count_events()
+
+    with psycopg.connect(service.postgres.url("valhalla")) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("SELECT 1 FROM go_live_state WHERE id = 1 FOR UPDATE")
+        engaging = pool.submit(service.operator.post, f"{APPLY}/engage/", reason="Stop.")
+        reads = []
+        while not engaging.done():
+            reads.append(service.get(STATE))
+        page = engaging.result()
+        other.rollback()
+
+    assert page.status == 503
+    assert page.seconds < WRITE_SECONDS
+    assert "Another change holds the row; nothing was done." in page.text
+    assert "Stop." in page.text, "what was typed is still there"
+    assert len(reads) > 10
+    assert {(read.status, read.json()["code"]) for read in reads} == {(200, "GO_LIVE_DISABLED")}
+    assert max(read.seconds for read in reads) < 1
+    assert (service.count_events(), service.is_engaged()) == (events, False)
+
+
+def test_engage__frozen_while_it_waits_for_the_row__is_not_applied(service: Service) -> None:
+    make_releasable(service)
+    events = service.count_events()
+
+    with psycopg.connect(service.postgres.url("valhalla")) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("SELECT 1 FROM go_live_state WHERE id = 1 FOR UPDATE")
+        engaging = pool.submit(service.operator.post, f"{APPLY}/engage/", reason="Stop.")
+        wait_for_backend(service, "wait_event_type = 'Lock' AND query LIKE '%FOR UPDATE%'")
+        with frozen(service.postgres):
+            page = engaging.result()
+        other.rollback()
+    check_recovered(service)
+
+    assert page.status == 503
+    assert page.seconds < WRITE_SECONDS
+    assert "nothing was done" in page.text
+    assert (service.count_events(), service.is_engaged()) == (events, False)
+
+
+def wait_for_backend(service: Service, condition: str) -> int:
+    """The process id of the service's backend of which the condition is true, as soon as there is one."""
+    found: list[tuple[Any, ...]] = []
+
+    def is_there() -> bool:
+        found[:] = service.execute(
+            f"SELECT pid FROM pg_stat_activity WHERE application_name = 'valhalla' AND {condition}"
+        )
+        return bool(found)
+
+    wait_until(is_there, seconds=5, problem=f"no backend with {condition}")
+    return int(found[0][0])
+
+
+@contextmanager
+def slow_commit(service: Service, seconds: float) -> Iterator[None]:
+    """COMMIT of every change takes so long: a trigger that is put off until then waits."""
+    service.execute(
+        "CREATE FUNCTION test_wait() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END $$"
+    )
+    service.execute(
+        "CREATE CONSTRAINT TRIGGER test_slow_commit AFTER INSERT ON golive_event DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION test_wait()"
+    )
+    try:
+        yield
+    finally:
+        service.execute("DROP TRIGGER test_slow_commit ON golive_event")
+        service.execute("DROP FUNCTION test_wait()")
+
+
+COMMITTING = "query = 'COMMIT' AND wait_event = 'PgSleep'"
+
+
+def test_engage__connection_lost_at_commit__says_that_the_outcome_is_unknown(service: Service) -> None:
+    make_releasable(service)
+
+    with slow_commit(service, 3), ThreadPoolExecutor(1) as pool:
+        engaging = pool.submit(service.operator.post, f"{APPLY}/engage/", reason="Stop.")
+        backend = wait_for_backend(service, COMMITTING)
+        service.execute(f"SELECT pg_terminate_backend({backend}, 5000)")
+        page = engaging.result()
+
+    assert page.status == 503
+    assert page.seconds < WRITE_SECONDS
+    assert "The connection was lost at COMMIT." in page.text
+    assert service.operator.post(f"{APPLY}/engage/", reason="Again.").status == 200
+    assert service.is_engaged()
+
+
+def test_engage__frozen_at_commit__says_that_the_outcome_is_unknown(service: Service) -> None:
+    """Why it must not say NOT_APPLIED: whether the server commits when it goes on is up to the server."""
+    make_releasable(service)
+    events = service.count_events()
+
+    with slow_commit(service, 1), ThreadPoolExecutor(1) as pool:
+        engaging = pool.submit(service.operator.post, f"{APPLY}/engage/", reason="Stop.")
+        wait_for_backend(service, COMMITTING)
+        with frozen(service.postgres):
+            page = engaging.result()
+        check_recovered(service)
+        ended = f"SELECT 1 FROM pg_stat_activity WHERE {COMMITTING}"
+        wait_until(lambda: service.execute(ended) == [], seconds=5, problem="the commit did not end")
+
+    assert page.status == 503
+    assert page.seconds < WRITE_SECONDS
+    assert "The connection was lost at COMMIT." in page.text
+    assert service.count_events() - events == int(service.is_engaged()), "the row and its event, or neither"
+
+
+def test_reads__table_locked_by_another__are_unknown_in_time_and_leave_no_backends(service: Service) -> None:
+    """As when somebody alters the table: a read waits at the server, and must not go on waiting when we have left."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'valhalla' AND wait_event_type = 'Lock'"
+
+    with psycopg.connect(service.postgres.url("valhalla")) as other:
+        other.execute("LOCK TABLE go_live_state IN ACCESS EXCLUSIVE MODE")
+        answers = ask_many(service, [(STATE, "*/*")] * AT_ONCE)
+        assert all(is_unknown(answer) and answer.seconds < READ_SECONDS for _, answer in answers)
+        wait_until(
+            lambda: service.execute(waiting) == [(0,)],
+            seconds=5,
+            problem="backends wait for nobody",
+        )
+
+
+def test_migrate__has_to_wait_longer_than_a_request_may__is_not_cut_off(service: Service) -> None:
+    """A deploy that alters a table waits for whoever reads it, and a long statement of its own is right."""
+    url = service.postgres.create_database("migrating")
+    run_manage(url, "migrate", "--noinput", "--verbosity", "0")
+    waited = (
+        "SELECT max(clock_timestamp() - query_start) > '4.5 s' FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    )
+
+    with psycopg.connect(url) as reader, ThreadPoolExecutor(1) as pool:
+        reader.execute("SELECT 1 FROM golive_event LIMIT 1")
+        migrating = pool.submit(run_manage, url, "migrate", "golive", "zero", "--noinput", "--verbosity", "0")
+        wait_until(
+            lambda: migrating.done() or service.execute(waited) == [(True,)],
+            seconds=30,
+            problem="the migration does not wait",
+        )
+        reader.rollback()
+        migrating.result()
+
+    assert service.postgres.execute("SELECT to_regclass('golive_event')", "migrating") == [(None,)]
+
+
+# -- the story ---------------------------------------------------------------------------------------------------------
+
+
+def test_story__from_the_first_deploy__to_live_and_stopped_again(service: Service) -> None:
+    operator = service.operator
+    operator.get(ROOM)
+    operator.post(f"{BACKEND}/reopen/", reason="Start from the beginning.")
+    operator.post(f"{APPLY}/disable/", reason="Start from the beginning.")
+    operator.post(f"{APPLY}/engage/", reason="Start from the beginning.")
+
+    refused = operator.post(f"{APPLY}/enable/", reason="Too early.")
+    unreasoned = operator.post(f"{BACKEND}/complete/", reason=" ")
+    completed = operator.post(f"{BACKEND}/complete/", reason="All built.", version="2.0.0")
+    released = operator.post(f"{APPLY}/release/", reason="Ready to go.")
+    enabled = operator.post(f"{APPLY}/enable/", reason="Go.")
+    allowed = service.get(STATE).json()
+    engaged = operator.post(f"{APPLY}/engage/", reason="Smoke in the room.")
+    halted = service.get(STATE).json()
+    events = service.get("/api/governance/go-live/history?limit=4").json()["events"]
+
+    assert refused.status == 412
+    assert "Refused: the checklist fails." in refused.text
+    assert "<code>backend_complete</code> Mark the backend complete first." in refused.text
+    assert unreasoned.status == 422
+    assert [page.status for page in (completed, released, enabled, engaged)] == [200, 200, 200, 200]
+    assert (allowed["execution_allowed"], allowed["code"]) == (True, "ALLOWED")
+    assert (halted["execution_allowed"], halted["code"]) == (False, "KILL_SWITCH_ENGAGED")
+    assert (halted["changed_by"], halted["reason"]) == ("operator", "Smoke in the room.")
+    assert [(event["action"], event["actor"], event["channel"], event["reason"]) for event in events] == [
+        ("engage", "operator", "admin", "Smoke in the room."),
+        ("enable", "operator", "admin", "Go."),
+        ("release", "operator", "admin", "Ready to go."),
+        ("complete", "operator", "admin", "All built."),
+    ]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", event["at"]) for event in events)
+    assert halted["event_head"] == events[0]["hash"]
+    status = service.get("/api/status").json()
+    assert status["system"]["version"] == "2.0.0"
+    assert json.loads(run_manage(service.postgres.url("valhalla"), "golive", "history", "--verify", "--json"))["sound"]
+    record = operator.get("/admin/golive/event/")
+    assert all(reason in record.text for reason in ("Smoke in the room.", "Go.", "Ready to go.", "All built."))
