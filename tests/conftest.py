@@ -20,7 +20,7 @@ from django.test.utils import setup_databases, teardown_databases
 def django_db_setup(django_db_blocker: Any) -> Iterator[None]:
     """The test database. pytest-django's own makes it only for tests that use its marks and fixtures."""
     with django_db_blocker.unblock():
-        made = setup_databases(verbosity=0, interactive=False, aliases={"default"})
+        made = setup_databases(verbosity=0, interactive=False, aliases={"default": set()})
     yield
     with django_db_blocker.unblock():
         connections.close_all()

@@ -25,7 +25,8 @@ NAMES = ("engage", "disable", "reopen", "complete", "complete", "edit") * 2 + ("
 def main(role: str, options: dict[str, Any]) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "valhalla.settings")
     django.setup()
-    {"load": run_load, "race": run_race, "freeze": run_freeze}[role](**options)
+    roles: dict[str, Callable[..., None]] = {"load": run_load, "race": run_race, "freeze": run_freeze}
+    roles[role](**options)
 
 
 def answer(values: Any) -> None:
@@ -124,7 +125,7 @@ def mutate(mutation: str | None) -> None:
 
     readiness.run_checklist = lambda: Checklist.of([make_result()])
     if mutation == "reopen does not engage":
-        controls.plan_steps = lambda *args, **options: effects.plan_steps(*args, **options)[:1]
+        vars(controls)["plan_steps"] = lambda *args, **options: effects.plan_steps(*args, **options)[:1]
 
 
 def watch(before: Callable[[str], None], mutation: str | None = None) -> AbstractContextManager[None]:

@@ -222,7 +222,8 @@ def test_apply_change__a_release_is_frozen_between_the_locks__a_stop_does_not_ev
         acknowledged = apply("engage")
 
         assert acknowledged.changed is True
-        assert time.monotonic() - began < 1.0
+        # Had it waited for the frozen one, the server would have cut that one off after 2 seconds.
+        assert time.monotonic() - began < 1.9
 
 
 @pytest.mark.parametrize("name", TOWARD_SAFE)
@@ -291,7 +292,7 @@ def test_apply_change__the_server_is_down__is_not_applied_at_once(name: str) -> 
         began = time.monotonic()
         with pytest.raises(NotAppliedError):
             apply(name)
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 2.0
 
 
 def elsewhere(work: Callable[[], Any]) -> None:

@@ -49,6 +49,22 @@ def test_apply_change__checklist_fails__is_refused_with_the_items_and_nothing_wr
 
 
 @pytest.mark.parametrize("name", ["release", "enable"])
+def test_apply_change__another_check_fails__is_refused_with_it_and_nothing_written(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of this one the rows say nothing: it is not asked again under the lock.
+    apply("complete")
+    fake_checklist(monkeypatch, make_result("backend_complete"), make_result("payments", ok=False))
+    before = snapshot()
+
+    with pytest.raises(ChecklistFailedError) as caught:
+        apply(name)
+
+    assert [result.id for result in caught.value.failed] == ["payments"]
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize("name", ["release", "enable"])
 def test_apply_change__overridden__is_made_and_keeps_the_failed_items(name: str) -> None:
     acknowledged = apply(name, reason="the board decided", override=True)
 

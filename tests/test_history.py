@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from golive import history, state
+from golive.domain.chain import ChainVerifier
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, record_of
 from golive.models import Event
 from tests.controls_kit import (
@@ -45,7 +46,7 @@ def test_event_values__as_served__can_be_verified_by_an_outsider() -> None:
     go_live()
     page, _ = history.read_page(limit=100, before=None)
 
-    verifier = history.ChainVerifier()
+    verifier = ChainVerifier()
     verifier.feed(reversed(page))
 
     row, system = state.read_both()

@@ -61,7 +61,7 @@ def load() -> Environment:
             environ.Env.read_env(str(BASE_DIR / ".env"))
         except (OSError, UnicodeDecodeError) as error:
             raise _wrong(
-                ".env", f"beside manage.py cannot be read ({type(error).__name__}); write it in UTF-8"
+                ".env", f"beside manage.py cannot be read ({type(error).__name__}); it must be UTF-8"
             ) from None
     app_env = os.environ.get("APP_ENV", "").strip() or "production"
     if app_env not in ("development", "production"):

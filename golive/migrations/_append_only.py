@@ -19,6 +19,13 @@ _SQLITE = """
 CREATE TRIGGER golive_event_no_{verb} BEFORE {verb} ON golive_event
 BEGIN SELECT RAISE(ABORT, 'golive_event is append only: {verb} is refused'); END
 """
+# REPLACE deletes the row that is in its way without asking the trigger above.
+_SQLITE_REPLACE = """
+CREATE TRIGGER golive_event_no_REPLACE BEFORE INSERT ON golive_event
+WHEN EXISTS (SELECT 1 FROM golive_event WHERE sequence = NEW.sequence OR hash = NEW.hash
+             OR previous_hash = NEW.previous_hash)
+BEGIN SELECT RAISE(ABORT, 'golive_event is append only: REPLACE is refused'); END
+"""
 _VERBS = ("UPDATE", "DELETE")
 
 
@@ -29,11 +36,12 @@ def refuse_alteration(apps: Any, schema_editor: Any) -> None:
         return
     for verb in _VERBS:
         schema_editor.execute(_SQLITE.format(verb=verb))
+    schema_editor.execute(_SQLITE_REPLACE)
 
 
 def allow_alteration(apps: Any, schema_editor: Any) -> None:
     if schema_editor.connection.vendor == "postgresql":
         schema_editor.execute(_POSTGRESQL_REVERSE, params=None)
         return
-    for verb in _VERBS:
+    for verb in (*_VERBS, "REPLACE"):
         schema_editor.execute(f"DROP TRIGGER golive_event_no_{verb}")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
 
 from tests.chromium import WAIT_MS, WIDE, Complaints, Scheme, chromium
 from tests.people import sign_in
+from tests.served import server_environment
 from tests.server import GunicornServer
 
 
@@ -24,23 +22,6 @@ def browser() -> Iterator[Browser]:
         # Playwright leaves its event loop running in this thread, and Django would take the tests for coroutines.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         yield browser
-
-
-def server_environment() -> dict[str, str]:
-    """For a service on the database of the tests, which takes the sessions that the tests make."""
-    return {
-        "DATABASE_URL": _database_url(),
-        "SECRET_KEY": os.environ["SECRET_KEY"],
-        "RENDER_GIT_COMMIT": "e5c1b2f0a9d84736bb51c2d3e4f5061728394a5b",
-    }
-
-
-def _database_url() -> str:
-    values = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{values['NAME']}"
-    user, password = (quote(values[name], safe="") for name in ("USER", "PASSWORD"))
-    return f"postgresql://{user}:{password}@{values['HOST']}:{values['PORT']}/{quote(values['NAME'], safe='')}"
 
 
 @pytest.fixture(scope="package")

@@ -6,9 +6,10 @@ import pytest
 from django.db import connection
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Visitors, server_environment
+from tests.browser.conftest import Visitors
 from tests.chromium import WAIT_MS
 from tests.people import OPERATORS, go_live, make_change, make_user
+from tests.served import server_environment
 from tests.server import GunicornServer
 
 pytestmark = pytest.mark.browser

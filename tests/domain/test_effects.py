@@ -53,7 +53,10 @@ def _plan(name: str, rows: Rows, **request: Any) -> tuple[Step, ...]:
 
 def _after(rows: Rows, steps: tuple[Step, ...]) -> Rows:
     for step in steps:
-        rows = replace(rows, go_live=step.after) if step.subject == GO_LIVE_STATE else replace(rows, system=step.after)
+        if isinstance(step.after, GoLiveRow):
+            rows = replace(rows, go_live=step.after)
+        else:
+            rows = replace(rows, system=step.after)
     return rows
 
 
@@ -170,6 +173,7 @@ def test_plan_steps__complete__sets_completed_at_once() -> None:
     rows = make_rows(complete=False)
 
     (first,) = _plan("complete", rows)
+    assert isinstance(first.after, SystemRow)
     (second,) = plan_steps(
         CHANGES["complete"],
         replace(rows, system=first.after),

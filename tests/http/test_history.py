@@ -117,6 +117,7 @@ def test_walk__any_page_size__is_the_whole_record_newest_first(client: Client, l
     events = [event for page in pages for event in page]
     assert [event["sequence"] for event in events] == [7, 6, 5, 4, 3, 2, 1]
     assert all(len(page) == limit for page in pages[:-1])
+    assert pages[-1]  # `next` is null on the last page, not one page later
     assert [event["action"] for event in events] == [
         "engage",
         "engage",

@@ -1,0 +1,123 @@
+"""On the wire, under gunicorn: what the test client does not show. Answers end where they say, whatever was asked."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from http.client import HTTPConnection
+from typing import Any
+
+import pytest
+
+from tests.http import endpoints
+from tests.served import server_environment
+from tests.server import GunicornServer
+
+
+@pytest.fixture(scope="module")
+def server(django_db_setup: None, django_db_blocker: Any) -> Iterator[GunicornServer]:
+    with django_db_blocker.unblock():
+        environment = server_environment()
+    with GunicornServer(environment, workers=1) as server:
+        yield server
+
+
+def _send(server: GunicornServer, request: bytes) -> bytes:
+    """What comes back for these bytes, until the server ends the connection, be it in the middle of the request."""
+    received = b""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection, suppress(ConnectionError):
+        connection.sendall(request)
+        while part := connection.recv(65536):
+            received += part
+    return received
+
+
+def _status(answer: bytes) -> int:
+    found = re.match(rb"HTTP/1\.[01] (\d{3}) ", answer)
+    assert found, answer[:200]
+    return int(found[1])
+
+
+def test_connection__answers_without_a_body_in_between__stays_in_step(server: GunicornServer) -> None:
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    seen = []
+    for method, path, headers in (
+        ("HEAD", endpoints.STATE, {}),
+        ("GET", endpoints.STATE, {"If-None-Match": "*"}),
+        ("OPTIONS", endpoints.STATE, {}),
+        ("HEAD", "/", {}),
+        ("POST", endpoints.STATE, {}),
+        ("HEAD", "/api/nothing", {}),
+        ("GET", endpoints.STATE, {}),
+    ):
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status == 204:
+            assert answer.headers["Content-Length"] is None
+        seen.append((method, answer.status, bool(body), answer.will_close))
+    connection.close()
+
+    assert seen == [
+        ("HEAD", 200, False, False),
+        ("GET", 304, False, False),
+        ("OPTIONS", 204, False, False),
+        ("HEAD", 200, False, False),
+        ("POST", 405, True, False),
+        ("HEAD", 404, False, False),
+        ("GET", 200, True, False),
+    ]
+
+
+def test_head__on_the_wire__sends_the_length_and_nothing_more(server: GunicornServer) -> None:
+    head = _send(server, b"HEAD /api/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    get = _send(server, b"GET /api/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+
+    lengths = [re.findall(rb"Content-Length: (\d+)", answer) for answer in (head, get)]
+    assert head.endswith(b"\r\n\r\n")
+    assert lengths[0] == lengths[1] == [str(len(get.partition(b"\r\n\r\n")[2])).encode()]
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"GET /api/\xff\xfe HTTP/1.1",
+        b"GET /api/status?x=\xff HTTP/1.1",
+        b"GET /api/%00 HTTP/1.1",
+        b"GET /api/%0d%0aX: HTTP/1.1",
+        b"GET http://evil.example/api/status HTTP/1.1",
+        b"GET * HTTP/1.1",
+        b"GET //api/status HTTP/1.1",
+        b"GET /api/status HTTP/9.9",
+        b"GET /api/status",
+        b"\x00\x01\x02",
+        b"GET /" + b"x" * 100_000 + b" HTTP/1.1",
+        b"GET /api/status HTTP/1.1\r\nX: " + b"y" * 100_000,
+        b"GET /api/status HTTP/1.1" + b"\r\nX: y" * 1000,
+        b"GET /api/status HTTP/1.1\r\nX-Request-ID: a\x0bb",
+        b"GET /api/status HTTP/1.1\r\nX Y: z",
+        b"POST /api/status HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked",
+        b"POST /api/status HTTP/1.1\r\nContent-Length: -1",
+        b"POST /api/status HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz",
+    ],
+    ids=lambda line: repr(line[:40]),
+)
+def test_request__that_is_hardly_one__is_refused_or_answered(server: GunicornServer, request_line: bytes) -> None:
+    answer = _send(server, request_line + b"\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+
+    # Nothing at all is an answer too: some of these are ended by gunicorn before they are a request.
+    assert not answer or _status(answer) < 500
+    assert b"Traceback" not in answer
+
+
+def test_header__split_by_a_line_break__makes_no_header_of_its_own(server: GunicornServer) -> None:
+    request = b"GET /api/status HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: a\nX-Evil: 1\r\nConnection: close\r\n\r\n"
+
+    assert b"X-Evil" not in _send(server, request)
+
+
+def test_server__after_all_that__has_logged_no_error_of_its_own(server: GunicornServer) -> None:
+    assert _status(_send(server, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")) == 200
+    assert "Traceback" not in server.log_text()
