@@ -83,7 +83,7 @@ def check_can_read(request: HttpRequest) -> None:
 def check_can_see_history(request: HttpRequest) -> None:
     """Raise 401 or 403 for a reader who may not see names and reasons."""
     token = find_token(request)
-    if not settings.GOLIVE_PUBLIC_DETAILS:
+    if settings.GOLIVE_READ_TOKEN_REQUIRED or not settings.GOLIVE_PUBLIC_DETAILS:
         _check_reader(request, token)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Collection, Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
@@ -39,7 +40,7 @@ def make_token(
     """Make a token; its row and its text, which nobody can find out again. Raises InvalidRequestError."""
     chosen = tuple(scope for scope in SCOPES if scope in set(scopes))
     _check_new(name, set(scopes), expires_in)
-    text = make_token_text()
+    text = make_token_text(secrets.choice)
     now = datetime.now(UTC)
     token = ApiToken(
         name=name,

@@ -19,7 +19,7 @@ from golive import history, state
 from golive.domain import chain
 from golive.domain.decision import decide
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, GoLiveRow, SystemRow, record_of
-from golive.models import Event, GoLiveState, SystemMetadata
+from golive.models import ApiToken, Event, GoLiveState, SystemMetadata
 from tests.controls_kit import apply, check_sound, events, go_live
 from tests.faults import append_only_suspended, database_url, is_postgresql, rerouted, run_sql
 from tests.postgres import fresh_database
@@ -541,10 +541,13 @@ def test_migrate__done__has_each_permission_once_and_with_its_name(scratch: None
     )
     declared = {
         codename: name
-        for model in (GoLiveState, SystemMetadata, Event)
+        for model in (GoLiveState, SystemMetadata, Event, ApiToken)
         for codename, name in (
             *model._meta.permissions,
-            (f"view_{model._meta.model_name}", f"Can view {model._meta.verbose_name}"),
+            *(
+                (f"{action}_{model._meta.model_name}", f"Can {action} {model._meta.verbose_name}")
+                for action in model._meta.default_permissions
+            ),
         )
     }
     assert sorted(found) == sorted(declared.items())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import secrets
 import string
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _CHARACTERS = string.ascii_letters + string.digits
@@ -39,8 +39,9 @@ class TokenText:
         return hashlib.sha256(self.secret.encode()).hexdigest()
 
 
-def make_token_text() -> TokenText:
-    return TokenText(_choose(_PREFIX_LENGTH), _choose(_SECRET_LENGTH))
+def make_token_text(choose: Callable[[str], str]) -> TokenText:
+    """A new token; `choose` picks one of the characters, by lots that nobody can foresee."""
+    return TokenText(_draw(_PREFIX_LENGTH, choose), _draw(_SECRET_LENGTH, choose))
 
 
 def read_token_text(text: str) -> TokenText | None:
@@ -59,5 +60,5 @@ def is_same_hash(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode(), other.encode())
 
 
-def _choose(length: int) -> str:
-    return "".join(secrets.choice(_CHARACTERS) for _ in range(length))
+def _draw(length: int, choose: Callable[[str], str]) -> str:
+    return "".join(choose(_CHARACTERS) for _ in range(length))

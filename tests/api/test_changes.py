@@ -284,6 +284,12 @@ def test_strict__another_content_type__is_415(client: Client, name: str, kind: s
     assert response.status_code == 415
 
 
+@pytest.mark.parametrize("name", STRICT)
+def test_strict__malformed_by_somebody_who_may_not__is_403(client: Client, name: str) -> None:
+    """What the body should be is for those to know who may send one."""
+    assert call(client, name, content=b"{", token=make_token("read")).status_code == 403
+
+
 @pytest.mark.parametrize("name", LIVE)
 @pytest.mark.parametrize("reason", ["", "  \n ", None])
 def test_toward_live__without_a_reason__is_422_and_names_the_field(client: Client, name: str, reason: Any) -> None:

@@ -110,18 +110,18 @@ def test_readiness__row_or_table_missing__is_503_and_says_which(client: Client, 
 
 
 def test_readiness__migration_not_applied__is_503_and_names_it(client: Client) -> None:
-    execute("DELETE FROM django_migrations WHERE app = 'golive' AND name = '0003_groups'")
+    execute("DELETE FROM django_migrations WHERE app = 'golive' AND name = '0004_api_tokens'")
     try:
         response = client.get(endpoints.READINESS)
     finally:
         execute(
-            "INSERT INTO django_migrations (app, name, applied) VALUES ('golive', '0003_groups', CURRENT_TIMESTAMP)"
+            "INSERT INTO django_migrations (app, name, applied) VALUES ('golive', '0004_api_tokens', CURRENT_TIMESTAMP)"
         )
 
     check = response.json()["checks"]["migrations_applied"]
     assert response.status_code == 503
     assert check["ok"] is False
-    assert "golive.0003_groups" in check["detail"]
+    assert "golive.0004_api_tokens" in check["detail"]
 
 
 @broken
