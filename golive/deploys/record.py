@@ -73,7 +73,7 @@ def check_before(using: str, *, app: str | None, is_initial_faked: bool) -> list
             "both. Unknown ones that were removed on purpose, as after a squash, can be forgotten: migrate APP --prune."
         )
     is_adopting = f"{APP}.0001_initial" in pending and not is_initial_faked
-    if is_adopting and connection.vendor == "postgresql":
+    if is_adopting:
         with connection.cursor() as cursor:
             faults = find_all_faults(cursor)
         if faults:
