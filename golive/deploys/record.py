@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from django.db import connections
+from django.db import connections, router
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
@@ -15,13 +15,23 @@ from golive.controls import Difference
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import DEPLOY
 from golive.migrations._adoption import find_all_faults
-from golive.models import Event
+from golive.models import SINGLETON_ID, Event, GoLiveState, SystemMetadata
 
 APP = "golive"
+_MOST_NAMES = 8
+_ROW_MISSING = (
+    "row 1 is missing, and migrate makes it only once. Remedy: INSERT INTO TABLE (id) VALUES (1), "
+    "then `manage.py golive reconcile --reason ...`"
+)
 
 
 class DeployError(Exception):
     """A migrate that must not begin, or did not end as it should; the message says what to do."""
+
+
+def is_kept_in(using: str) -> bool:
+    """Whether this app has its tables in that database at all, as the project's routers say."""
+    return router.allow_migrate_model(using, Event)
 
 
 def is_installed(using: str) -> bool:
@@ -45,29 +55,25 @@ def compare_with_events(using: str) -> Difference:
     return Difference(tuple(sorted(applied - recorded)), tuple(sorted(recorded - applied)))
 
 
-def check_before(using: str) -> list[str]:
-    """Refuse what must not begin (DeployError), before anything is altered; returns warnings.
+def check_before(using: str, *, app: str | None, is_initial_faked: bool) -> list[str]:
+    """Refuse what must not begin (DeployError), before anything is altered; returns warnings. `app` None: all apps.
 
     Migrations that are applied and unknown here mean that a newer release has migrated. With nothing to apply that is a
     rollback, which is fine; with something to apply the two releases have parted, and their order is not known.
     """
     connection = connections[using]
     executor = MigrationExecutor(connection)
-    known = set(executor.loader.disk_migrations) | set(executor.loader.replacements)
-    replaced = {key for migration in executor.loader.replacements.values() for key in migration.replaces}
-    unknown = sorted(
-        f"{app}.{name}"
-        for app, name in executor.loader.applied_migrations
-        if app in executor.loader.migrated_apps and (app, name) not in known | replaced
-    )
-    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    pending = [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
+    unknown = _find_unknown(executor.loader)
+    leaves = [leaf for leaf in executor.loader.graph.leaf_nodes() if app in (None, leaf[0])]
+    pending = [f"{migration.app_label}.{migration.name}" for migration, _ in executor.migration_plan(leaves)]
     if unknown and pending:
         raise DeployError(
             f"The database has migrations that this release does not know ({_list(unknown)}), and this release has "
-            f"migrations that the database lacks ({_list(pending)}). Deploy a release that has both."
+            f"migrations that the database lacks ({_list(pending)}). Nothing was changed. Deploy a release that has "
+            "both. Unknown ones that were removed on purpose, as after a squash, can be forgotten: migrate APP --prune."
         )
-    if (APP, "0001_initial") not in executor.loader.applied_migrations and connection.vendor == "postgresql":
+    is_adopting = f"{APP}.0001_initial" in pending and not is_initial_faked
+    if is_adopting and connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             faults = find_all_faults(cursor)
         if faults:
@@ -79,18 +85,39 @@ def check_before(using: str) -> list[str]:
     return []
 
 
+def _find_unknown(loader: MigrationLoader) -> list[str]:
+    """Migrations of our apps that are applied and not in our files, as `app.name`."""
+    replaced = {key for migration in loader.replacements.values() for key in migration.replaces}
+    known = {*loader.disk_migrations, *loader.replacements, *replaced}
+    return sorted(
+        f"{app}.{name}" for app, name in set(loader.applied_migrations) - known if app in loader.migrated_apps
+    )
+
+
 def _list(names: Iterable[str]) -> str:
     names = list(names)
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 def check_after(using: str) -> None:
     """Raise DeployError unless the tables are as the models say and both rows can be read."""
-    faults: list[Any] = schema.find_faults(schema.describe(using=using), using=using)
-    try:
-        state.read_both(using=using)
-    except StateUnknownError as error:
-        faults.append(error.detail)
+    faults = schema.find_faults(schema.describe(using=using), using=using)
+    readers: tuple[tuple[Any, Callable[..., object]], ...] = (
+        (SystemMetadata, state.read_system),
+        (GoLiveState, state.read_go_live),
+    )
+    for model, read in readers:
+        table = model._meta.db_table
+        try:
+            read(using=using)
+        except StateUnknownError as error:
+            if any(fault.startswith(table) for fault in faults):
+                continue  # it cannot be read because of what has been found already
+            if model._default_manager.using(using).filter(pk=SINGLETON_ID).exists():
+                faults.append(f"{table}: {error.detail}")
+            else:
+                faults.append(f"{table}: {_ROW_MISSING.replace('TABLE', table)}")
     if faults:
         told = "\n".join(f"  {fault}" for fault in faults)
         raise DeployError(f"The migrations are applied, but the database is not as it must be:\n{told}")

@@ -1,0 +1,139 @@
+"""The connection that migrates: past a pooler, with bounded waits, known to the lock, and afterwards as it was."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, Error, connections
+from django.db.backends.signals import connection_created
+
+from golive.deploys import sessions
+from golive.deploys.lock import MigrationLock, Worker
+
+_NOT_FOR_LIBPQ = ("context", "cursor_factory", "prepare_threshold", "server_side_binding", "pool", "assume_role")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long to wait for what; `ddl_` is about single statements, 0 is no limit."""
+
+    lock_seconds: float
+    ddl_lock_ms: int
+    ddl_statement_ms: int
+    ddl_tries: int
+
+
+def libpq_parameters(connection: Any) -> dict[str, Any]:
+    """What psycopg needs for another connection to the same database."""
+    given: dict[str, Any] = connection.get_connection_params()
+    return {name: value for name, value in given.items() if name not in _NOT_FOR_LIBPQ}
+
+
+@contextmanager
+def direct_connection(using: str) -> Iterator[None]:
+    """Migrate past a connection pooler, which keeps no session's lock or settings, if DATABASE_DIRECT_URL says how.
+
+    The name of the database stays if somebody has changed it since the start, as the test runner does.
+    """
+    direct: dict[str, Any] | None = getattr(settings, "GOLIVE_DIRECT_DATABASE", None)
+    connection = connections[using]
+    if direct is None or using != DEFAULT_DB_ALIAS:
+        yield
+        return
+    before = dict(connection.settings_dict)
+    is_renamed = before["NAME"] != settings.GOLIVE_DATABASE_NAME
+    connection.close()
+    connection.settings_dict.update(
+        {
+            **{name: direct[name] for name in ("HOST", "PORT", "USER", "PASSWORD")},
+            "NAME": before["NAME"] if is_renamed else direct["NAME"],
+            "OPTIONS": {**before["OPTIONS"], **direct.get("OPTIONS", {})},
+        }
+    )
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict.update(before)
+
+
+@contextmanager
+def working_session(using: str, lock: MigrationLock, limits: Limits) -> Iterator[None]:
+    """Bound the waits of the session that migrates, on the server, name it, and let the lock watch it."""
+    connection = connections[using]
+    values = {
+        "application_name": sessions.working_name(),
+        "lock_timeout": str(limits.ddl_lock_ms),
+        "statement_timeout": str(limits.ddl_statement_ms),
+    }
+
+    def begin(*, connection: Any, **_: Any) -> None:
+        if connection is not connections[using]:
+            return
+        # A migration may close the connection, and a thawed process may find it closed: not without the lock.
+        lock.check()
+        calls = ", ".join("set_config(%s, %s, false)" for _ in values)
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT pg_backend_pid(), {calls}", [text for pair in values.items() for text in pair])
+            lock.watch(Worker(cursor.fetchone()[0], _cutter(connection)))
+
+    connection.ensure_connection()
+    begin(connection=connection)
+    connection_created.connect(begin)
+    try:
+        with connection.execute_wrapper(_wait_if_concurrent(limits)):
+            yield
+    finally:
+        connection_created.disconnect(begin)
+        lock.watch(None)
+        _restore(connection, values)
+
+
+def _cutter(connection: Any) -> Callable[[], None]:
+    """Cut the connection off at its socket: its thread, which may be waiting for an answer, gets an error at once."""
+    raw = connection.connection
+
+    def cut_off() -> None:
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(raw.fileno())) as duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)
+
+    return cut_off
+
+
+def _restore(connection: Any, names: dict[str, str]) -> None:
+    if connection.connection is None:
+        return
+    try:
+        with connection.cursor() as cursor:
+            for name in names:
+                cursor.execute(f"RESET {name}")
+    except Error:
+        # Of no use to whoever comes next; they get a new one.
+        connection.close()
+
+
+def _wait_if_concurrent(limits: Limits) -> Callable[..., Any]:
+    """CREATE INDEX CONCURRENTLY and its kind wait for old transactions and keep nobody waiting behind them.
+
+    Giving up such a wait would help nobody and leave an invalid index.
+    """
+
+    def execute_patiently(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+        connection = context["connection"]
+        if "CONCURRENTLY" not in str(sql).upper() or connection.in_atomic_block:
+            return execute(sql, params, many, context)
+        connection.connection.execute("SET lock_timeout = 0")
+        try:
+            return execute(sql, params, many, context)
+        finally:
+            with suppress(psycopg.Error):
+                connection.connection.execute(f"SET lock_timeout = {limits.ddl_lock_ms}")
+
+    return execute_patiently

@@ -1,0 +1,111 @@
+"""What PostgreSQL tells about sessions: who holds the lock, who is in the way, who works on without the lock.
+
+Two sessions belong to each migrate, and their names say so: one holds the lock, one does the work.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+# "golive" in ASCII, as two halves: advisory locks are numbers, and each database has its own.
+LOCK_KEY = (0x676F, 0x6C697665)
+_HOLDS, _WORKS = "golive migrate ", "golive migrating "
+_QUERY_LENGTH = 200
+
+_HOLDER = """
+SELECT a.pid, a.application_name, coalesce(a.client_addr::text, 'this machine'), a.backend_start::timestamp(0)::text
+FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s AND l.objsubid = 2
+AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+_DESCRIBED = """
+coalesce(nullif(application_name, ''), 'no name') || ', user ' || coalesce(usename, '?') || ', '
+    || coalesce(state, 'state unknown') || coalesce(', in a transaction since ' || xact_start::timestamp(0)::text, '')
+    || '): ' || left(regexp_replace(coalesce(query, '?'), '\\s+', ' ', 'g'), %s)
+"""
+_WORKER = f"SELECT 'pid ' || pid || ' (' || {_DESCRIBED} FROM pg_stat_activity WHERE application_name = %s"  # noqa: S608 - constants
+_BLOCKERS = f"""
+SELECT DISTINCT CASE WHEN b.pid = 0 THEN 'a prepared transaction (SELECT * FROM pg_prepared_xacts)'
+    ELSE 'pid ' || b.pid || coalesce(' (' || {_DESCRIBED}, '') END
+FROM unnest(pg_blocking_pids(%s)) AS b (pid) LEFT JOIN pg_stat_activity a ON a.pid = b.pid
+"""  # noqa: S608 - constants
+_WORKERS = """
+SELECT pid, application_name FROM pg_stat_activity
+WHERE datname = current_database() AND starts_with(application_name, %s)
+"""
+
+# Runs one statement on the session that asks; its rows.
+Ask = Callable[..., list[tuple[Any, ...]]]
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has the lock. `worker` describes the session that works for it, None if there is none yet."""
+
+    pid: int
+    name: str
+    address: str
+    since: str
+    worker: str | None
+
+    def __str__(self) -> str:
+        at_work = f"; it works as {self.worker}" if self.worker else ""
+        return f"pid {self.pid} ({self.name or 'no name'}) from {self.address}, connected since {self.since}{at_work}"
+
+
+def holding_name() -> str:
+    return f"{_HOLDS}{_place()}"
+
+
+def working_name() -> str:
+    return f"{_WORKS}{_place()}"
+
+
+def _place() -> str:
+    # A name of PostgreSQL has 63 bytes.
+    return f"{socket.gethostname()[:30]}:{os.getpid()}"
+
+
+def find_holder(ask: Ask) -> Holder | None:
+    """Who holds the lock of this database; None if it has just become free."""
+    rows = ask(_HOLDER, LOCK_KEY)
+    if not rows:
+        return None
+    pid, name, address, since = rows[0]
+    workers = ask(_WORKER, (_QUERY_LENGTH, name.replace(_HOLDS, _WORKS, 1)))
+    return Holder(pid, name, address, since, workers[0][0] if workers else None)
+
+
+def find_blockers(ask: Ask, pid: int) -> tuple[str, ...]:
+    """Who the session `pid` waits for at this moment, in words."""
+    return tuple(text for (text,) in ask(_BLOCKERS, (_QUERY_LENGTH, pid)))
+
+
+def find_workers(ask: Ask) -> dict[int, str]:
+    """The sessions that work for a migrate, pid -> name. To whoever has just got the lock: those without it."""
+    return dict(ask(_WORKERS, (_WORKS,)))
+
+
+def is_direct(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server itself answers: a pooler gives its clients a process id of its own making."""
+    (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (None,)
+    return bool(pid == connection.info.backend_pid)
+
+
+def are_sessions_kept(first: psycopg.Connection[Any], second: psycopg.Connection[Any]) -> bool:
+    """Whether each connection has a session to itself, as a pooler grants it in session mode only.
+
+    In any other mode a server that one connection has just used serves the other one next; the order is such that
+    neither a stack nor a ring of idle servers can look like a session kept.
+    """
+    pids: dict[int, set[int]] = {0: set(), 1: set()}
+    for number in (0, 1, 1, 0, 0, 1, 0, 1, 1, 0):
+        (pid,) = (first, second)[number].execute("SELECT pg_backend_pid()").fetchone() or (0,)
+        pids[number].add(pid)
+    return len(pids[0]) == len(pids[1]) == 1 and pids[0] != pids[1]

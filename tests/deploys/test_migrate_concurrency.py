@@ -1,0 +1,110 @@
+"""Several `manage.py migrate` at once, as containers that start together run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deploys.catalogue import describe_database
+from tests.deploys.conftest import ADOPT_EVENTS, LEGACY_ROWS, SEED_EVENTS, MakeProject
+from tests.deploys.project import RELEASE, Project, add_app
+
+pytestmark = pytest.mark.postgresql
+
+THING = """
+    migrations.CreateModel("Thing", [("id", models.AutoField(primary_key=True)), ("name", models.TextField())]),
+"""
+INDEX = """\
+atomic = False
+    migrations.RunPython(await_another),
+    AddIndexConcurrently("thing", models.Index(fields=["name"], name="extra_thing_name")),
+"""
+SLOW = """
+    migrations.RunPython(lambda apps, editor: time.sleep(1.5)),
+"""
+
+
+def migrate_at_once(project: Project, number: int) -> list[tuple[int, str]]:
+    """Exit code and output of each."""
+    processes = [project.start("migrate", "-v1") for _ in range(number)]
+    ended = [(process, *process.communicate(timeout=120)) for process in processes]
+    return [(process.returncode, output + errors) for process, output, errors in ended]
+
+
+@pytest.mark.parametrize(("template", "events"), [("template1", SEED_EVENTS), ("legacy", ADOPT_EVENTS)])
+def test_migrate__ten_at_once__each_migration_is_applied_once(
+    make_project: MakeProject,
+    inspected: Callable[[Project], Any],
+    migrated: Project,
+    adopted: Project,
+    template: str,
+    events: list[tuple[str, str]],
+) -> None:
+    project = make_project(template)
+
+    ended = migrate_at_once(project, 10)
+
+    assert [code for code, _ in ended] == [0] * 10, ended
+    assert all("Traceback" not in output for _, output in ended)
+    assert sum("Applying golive.0001_initial... OK" in output for _, output in ended) == 1
+    assert sum("Waiting for another migrate: pid " in output for _, output in ended) >= 5
+    applied = project.applied()
+    assert len(applied) == len(set(applied))
+    assert sorted(applied) == sorted(migrated.applied())
+    assert project.events() == events
+    assert project.query("SELECT channel, actor, after FROM golive_event WHERE subject = 'deploy'") == [
+        ("migration", "migrate", {"applied": sorted(applied), "unapplied": [], "release": RELEASE})
+    ]
+    clean = migrated if template == "template1" else adopted
+    assert inspected(project) == (inspected(clean)[0], [], ())
+    assert describe_database(project) == describe_database(clean)
+    if template == "legacy":
+        assert {query: project.query(query) for query in LEGACY_ROWS} == LEGACY_ROWS
+
+
+def test_migrate__again__does_nothing_and_records_nothing(project: Project) -> None:
+    before = describe_database(project)
+
+    output = project.migrate()
+
+    assert "No migrations to apply." in output
+    assert (project.events(), describe_database(project)) == (SEED_EVENTS, before)
+
+
+def test_migrate__lock_in_a_transaction__is_caught(make_project: MakeProject, tmp_path: Path) -> None:
+    """The mutation: without the lock two of them apply the same migration."""
+    project = add_app(make_project(), tmp_path, {"0001_slow": THING + SLOW})
+
+    ended = migrate_at_once(project.sabotaged("lock-in-a-transaction"), 4)
+
+    assert any(code != 0 for code, _ in ended)
+
+
+@pytest.mark.parametrize(
+    ("mutation", "trouble"),
+    [
+        ("", ""),
+        ("wait-inside-the-lock", "canceling statement due to statement timeout"),
+        ("lock-on-own-connection", "AddIndexConcurrently operation cannot be executed inside a transaction"),
+    ],
+)
+def test_migrate__index_made_concurrently_while_another_waits__works(
+    project: Project, tmp_path: Path, mutation: str, trouble: str
+) -> None:
+    """And does not with either mutation: the waiter that sleeps in the server, the lock in a transaction."""
+    project = add_app(project, tmp_path, {"0001_thing": THING, "0002_index": INDEX}).sabotaged(mutation)
+
+    processes = [project.start("migrate", "--ddl-statement-timeout", "1500") for _ in range(2)]
+    outputs = ["".join(process.communicate(timeout=60)) for process in processes]
+
+    is_valid = project.query("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('extra_thing_name')")
+    codes = [process.returncode for process in processes]
+    if mutation:
+        assert codes != [0, 0]
+        assert trouble in "".join(outputs)
+    else:
+        assert (codes, is_valid) == ([0, 0], [(True,)]), outputs
+        assert "Waiting for another migrate" in "".join(outputs)

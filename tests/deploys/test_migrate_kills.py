@@ -1,0 +1,137 @@
+"""`manage.py migrate` killed at any moment: the next one makes it good."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.deploys.catalogue import describe_database
+from tests.deploys.conftest import ADOPT_EVENTS, LEGACY_ROWS, SEED_EVENTS, MakeProject
+from tests.deploys.project import Project
+
+pytestmark = pytest.mark.postgresql
+
+MOMENTS = 20
+# In a clean run: the recorder's table, auth, golive (two), and the last one of all, the deploy event.
+COMMITS = (1, 3, 19, 20, 32)
+KILLED = -9
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a killed migrate ended, and how the next one did."""
+
+    what: str
+    project: Project
+    killed: int
+    code: int
+    output: str
+
+
+def measure(project: Project) -> tuple[float, float]:
+    """Seconds from the start of a clean run to its first output and to its end."""
+    began = time.monotonic()
+    process = project.start("migrate", "-v1")
+    assert process.stdout is not None
+    process.stdout.readline()
+    first = time.monotonic() - began
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    return first, time.monotonic() - began
+
+
+def kill_after(project: Project, seconds: float) -> int:
+    process = project.start("migrate", "-v0")
+    time.sleep(seconds)
+    process.kill()
+    process.communicate(timeout=60)
+    return process.returncode
+
+
+def make_good(what: str, project: Project, killed: int) -> Run:
+    done = project.run("migrate", "-v1", "--lock-timeout", "30")
+    return Run(what, project, killed, done.returncode, done.stdout + done.stderr)
+
+
+@pytest.fixture
+def assert_sound(
+    inspected: Callable[[Project], Any], migrated: Project, adopted: Project
+) -> Callable[[Run, str], None]:
+    """The database is as if nobody had been killed."""
+    clean = {"template1": describe_database(migrated), "legacy": describe_database(adopted)}
+    fingerprints = {"template1": inspected(migrated)[0], "legacy": inspected(adopted)[0]}
+
+    def check(run: Run, template: str) -> None:
+        assert run.code == 0, (run.what, run.output)
+        assert describe_database(run.project) == clean[template], run.what
+        assert inspected(run.project) == (fingerprints[template], [], ()), run.what
+        events = run.project.events()
+        # One deploy event, or two if it was killed between the last migration and what it had still to do.
+        assert events[:3] == (SEED_EVENTS if template == "template1" else ADOPT_EVENTS), run.what
+        assert len(events) == 3, (run.what, events)
+        if template == "legacy":
+            assert {query: run.project.query(query) for query in LEGACY_ROWS} == LEGACY_ROWS, run.what
+
+    return check
+
+
+@pytest.mark.parametrize("template", ["template1", "legacy"])
+def test_migrate__killed_at_random_moments__the_next_one_makes_it_good(
+    make_project: MakeProject, assert_sound: Callable[[Run, str], None], template: str
+) -> None:
+    chance = random.Random(2026)
+    first, end = measure(make_project(template))
+    step = (end - 0.8 * first) / (MOMENTS // 2)
+    moments = [0.8 * first + step * (number + chance.random()) for number in range(MOMENTS // 2)]
+    projects = [make_project(template) for _ in moments]
+
+    with ThreadPoolExecutor(2) as pool:
+        killed = list(pool.map(kill_after, projects, moments))
+        runs = list(pool.map(make_good, [f"{moment:.3f} s" for moment in moments], projects, killed))
+
+    print(f"killed: {[(run.what, run.killed) for run in runs]}")
+    assert sum(run.killed == KILLED for run in runs) >= MOMENTS // 4, "the run was over too soon"
+    for run in runs:
+        assert_sound(run, template)
+
+
+def test_migrate__killed_around_a_commit__the_next_one_makes_it_good(
+    make_project: MakeProject, assert_sound: Callable[[Run, str], None]
+) -> None:
+    orders = [f"kill {when} commit {number}" for number in COMMITS for when in ("before", "after")]
+    templates = ["template1" if number % 2 else "legacy" for number in range(len(orders))]
+    projects = [make_project(template) for template in templates]
+
+    def run(order: str, project: Project) -> Run:
+        return make_good(order, project, project.sabotaged(order).run("migrate", "-v0").returncode)
+
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(run, orders, projects))
+
+    assert [run.killed for run in runs] == [KILLED] * len(orders)
+    for done, template in zip(runs, templates, strict=True):
+        assert_sound(done, template)
+
+
+@pytest.mark.parametrize("mutation", ["", "record-as-django-does"])
+@pytest.mark.parametrize(
+    ("migration", "arguments"), [("golive.0001_initial", ()), ("golive.0001_initial", ("golive", "zero"))]
+)
+def test_migrate__killed_where_it_records__the_next_one_makes_it_good(
+    make_project: MakeProject, migrated: Project, migration: str, arguments: tuple[str, ...], mutation: str
+) -> None:
+    """And does not with the mutation: Django's own executor records after the transaction."""
+    project = make_project(migrated.url.rpartition("/")[2] if arguments else "template1")
+
+    killed = project.sabotaged(f"kill inside {migration}", mutation).run("migrate", "-v0", *arguments)
+    again = project.run("migrate", "-v0", *arguments)
+
+    assert killed.returncode == KILLED
+    assert (again.returncode == 0) is not bool(mutation), again.stderr
+    assert ("ProgrammingError" in again.stderr) is bool(mutation)
