@@ -1,7 +1,7 @@
 """What `make test` runs: pytest on SQLite, then on PostgreSQL, and one summary of both.
 
-`python -m tests.run [--strict] [arguments for pytest]`. What the machine lacks (Chromium, PostgreSQL) is left out and
-said so. With `--strict`, or CI=true in the environment, that is a failure, and so is every skipped test.
+`python -m tests.run [--strict] [arguments for pytest]`. What the machine lacks (Chromium, PostgreSQL, pgbouncer) is
+left out and said so. With `--strict`, or CI=true in the environment, that is a failure, and so is every skipped test.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from tests.server import ROOT, clean_environment
 # Pure code: what it does cannot depend on the database, so once is enough.
 WITHOUT_DATABASE = ("tests/domain/", "tests/migration_graph/")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# Debian puts it where only root's PATH leads.
+POOLER_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
+NO_POOLER = "no pgbouncer on the PATH. On Debian: apt-get install pgbouncer"
 NO_BROWSER = f"no Chromium on the PATH ({', '.join(BROWSERS)}). On Debian: apt-get install chromium"
 INTERRUPT_SECONDS = 60
 # pytest's exit code when no test was selected.
@@ -37,6 +40,11 @@ NOTHING_SELECTED = 5
 def find_chromium() -> str | None:
     """The path of a Chromium that browser tests can drive, or None."""
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
+def find_pgbouncer() -> str | None:
+    """The path of the pooler that tests can put before PostgreSQL, or None."""
+    return shutil.which("pgbouncer", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *POOLER_FOLDERS]))
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,9 @@ def main(arguments: Sequence[str]) -> int:
         if find_chromium() is None:
             left_out.append(f"all tests in a browser: {NO_BROWSER}")
             runs = [replace(run, markers=f"{run.markers} and not browser") for run in runs]
+        if find_pgbouncer() is None:
+            left_out.append(f"all tests behind a connection pooler: {NO_POOLER}")
+            runs = [replace(run, markers=f"{run.markers} and not pooler") for run in runs]
         if options.strict and left_out:
             return _report([Outcome("Set-up", problem=f"cannot run {reason}") for reason in left_out], [])
         outcomes = [_run(run, options) for run in runs]

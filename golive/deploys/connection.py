@@ -48,7 +48,7 @@ def direct_connection(using: str) -> Iterator[None]:
         yield
         return
     before = dict(connection.settings_dict)
-    is_renamed = before["NAME"] != settings.GOLIVE_DATABASE_NAME
+    is_renamed = before["NAME"] != getattr(settings, "GOLIVE_DATABASE_NAME", before["NAME"])
     connection.close()
     connection.settings_dict.update(
         {

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -73,6 +74,9 @@ class MigrationLock:
         try:
             self._acquire()
             self._end_orphans()
+        except psycopg.Error as error:
+            self._drop_connection()
+            raise LockError(f"The migrate lock was had and lost again: {_first_line(error)}") from error
         except BaseException:
             self._drop_connection()
             raise
@@ -84,7 +88,11 @@ class MigrationLock:
     ) -> None:
         self._done.set()
         self._watcher.join(timeout=ANSWER_SECONDS + 1)
-        # Closing ends the session and with it the lock; nothing may stay connected, lest CREATE DATABASE fail.
+        # Closing gives the lock back too, but only when the server comes to notice.
+        if self._lost is None:
+            with suppress(psycopg.Error):
+                self._ask("SELECT pg_advisory_unlock(%s, %s)", sessions.LOCK_KEY)
+        # Nothing may stay connected, lest CREATE DATABASE fail.
         self._drop_connection()
 
     def watch(self, worker: Worker | None) -> None:
@@ -167,17 +175,20 @@ class MigrationLock:
         """End the sessions that work for a migrate which has lost the lock: frozen ones, or what a killed one left."""
         ends_at = time.monotonic() + ORPHAN_SECONDS
         ended: set[int] = set()
-        try:
-            while orphans := sessions.find_workers(self._ask):
-                for pid in orphans.keys() - ended:
-                    self._tell(f"Ending pid {pid} ({orphans[pid]}), which works on without the lock.")
+        while orphans := sessions.find_workers(self._ask):
+            for pid in orphans.keys() - ended:
+                self._tell(f"Ending pid {pid} ({orphans[pid]}), which works on without the lock.")
+                try:
                     self._ask("SELECT pg_terminate_backend(%s)", (pid,))
-                    ended.add(pid)
-                if time.monotonic() > ends_at:
-                    raise LockError(f"Sessions of an earlier migrate do not end: pid {', '.join(map(str, orphans))}.")
-                time.sleep(0.05)
-        except psycopg.Error as error:
-            raise LockError(f"An earlier migrate is still at work and cannot be ended: {_first_line(error)}") from error
+                except psycopg.errors.InsufficientPrivilege as error:
+                    raise LockError(
+                        f"An earlier migrate works on without the lock, as pid {pid}, and this role may not end it. "
+                        f"As its owner: SELECT pg_terminate_backend({pid}). Then run migrate again."
+                    ) from error
+                ended.add(pid)
+            if time.monotonic() > ends_at:
+                raise LockError(f"Sessions of an earlier migrate do not end: pid {', '.join(map(str, orphans))}.")
+            time.sleep(0.05)
 
     # -- keeping it ------------------------------------------------------------------------------------------------
 

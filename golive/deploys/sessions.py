@@ -19,7 +19,8 @@ _HOLDS, _WORKS = "golive migrate ", "golive migrating "
 _QUERY_LENGTH = 200
 
 _HOLDER = """
-SELECT a.pid, a.application_name, coalesce(a.client_addr::text, 'this machine'), a.backend_start::timestamp(0)::text
+SELECT a.pid, coalesce(a.application_name, ''), coalesce(' from ' || host(a.client_addr), '')
+    || coalesce(', connected since ' || a.backend_start::timestamp(0)::text, '')
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s AND l.objsubid = 2
 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -50,13 +51,12 @@ class Holder:
 
     pid: int
     name: str
-    address: str
-    since: str
+    origin: str
     worker: str | None
 
     def __str__(self) -> str:
         at_work = f"; it works as {self.worker}" if self.worker else ""
-        return f"pid {self.pid} ({self.name or 'no name'}) from {self.address}, connected since {self.since}{at_work}"
+        return f"pid {self.pid} ({self.name or 'no name'}){self.origin}{at_work}"
 
 
 def holding_name() -> str:
@@ -77,9 +77,9 @@ def find_holder(ask: Ask) -> Holder | None:
     rows = ask(_HOLDER, LOCK_KEY)
     if not rows:
         return None
-    pid, name, address, since = rows[0]
+    pid, name, origin = rows[0]
     workers = ask(_WORKER, (_QUERY_LENGTH, name.replace(_HOLDS, _WORKS, 1)))
-    return Holder(pid, name, address, since, workers[0][0] if workers else None)
+    return Holder(pid, name, origin, workers[0][0] if workers else None)
 
 
 def find_blockers(ask: Ask, pid: int) -> tuple[str, ...]:

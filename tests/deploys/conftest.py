@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from typing import Any
 
@@ -41,6 +41,7 @@ SEED_EVENTS = [("system_metadata", "seed"), ("go_live_state", "seed"), ("deploy"
 ADOPT_EVENTS = [("system_metadata", "adopt"), ("go_live_state", "adopt"), ("deploy", "migrate")]
 
 MakeProject = Callable[..., Project]
+Alias = Callable[[Project], AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="session")
@@ -93,33 +94,37 @@ def project(make_project: MakeProject, migrated: Project) -> Project:
 
 
 @pytest.fixture
-def inspected(django_db_setup: None, django_db_blocker: Any) -> Callable[[Project], Any]:
-    """`golive`'s own view of a project's database, through a connection of this process."""
+def alias(django_db_setup: None, django_db_blocker: Any) -> Alias:
+    """A connection of this process to a project's database: `with alias(project) as using`."""
+
+    @contextmanager
+    def connect(project: Project) -> Iterator[str]:
+        parameters = psycopg.conninfo.conninfo_to_dict(project.url)
+        names = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password", "NAME": "dbname"}
+        connections.settings["inspected"] = {
+            **connections.settings["default"],
+            **{name: parameters[key] for name, key in names.items()},
+        }
+        with django_db_blocker.unblock():
+            try:
+                yield "inspected"
+            finally:
+                connections["inspected"].close()
+                del connections["inspected"]
+                del connections.settings["inspected"]
+
+    return connect
+
+
+@pytest.fixture
+def inspected(alias: Alias) -> Callable[[Project], Any]:
+    """What `golive` itself finds in a project's database."""
 
     def inspect(project: Project) -> tuple[str, list[str], tuple[Any, ...]]:
         """The schema's fingerprint, its faults, and the problems of the chain."""
-        with django_db_blocker.unblock(), _alias(project) as using:
+        with alias(project) as using:
             found = schema.describe(using=using)
-            return (
-                schema.fingerprint(found),
-                schema.find_faults(found, using=using),
-                history.verify(using=using).problems,
-            )
+            faults = schema.find_faults(found, using=using)
+            return schema.fingerprint(found), faults, history.verify(using=using).problems
 
     return inspect
-
-
-@contextmanager
-def _alias(project: Project) -> Iterator[str]:
-    parameters = psycopg.conninfo.conninfo_to_dict(project.url)
-    names = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password", "NAME": "dbname"}
-    connections.settings["inspected"] = {
-        **connections.settings["default"],
-        **{name: parameters[key] for name, key in names.items()},
-    }
-    try:
-        yield "inspected"
-    finally:
-        connections["inspected"].close()
-        del connections["inspected"]
-        del connections.settings["inspected"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -33,11 +32,14 @@ class Project:
     variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def settings(self) -> dict[str, str]:
+        """The environment variables that are not as everywhere."""
+        module = {"DJANGO_SETTINGS_MODULE": "tests.deploys.settings"} if self.folder == ROOT else {}
+        return {"SECRET_KEY": KEY, "DATABASE_URL": self.url, "RENDER_GIT_COMMIT": RELEASE, **module, **self.variables}
+
+    @property
     def environment(self) -> dict[str, str]:
-        settings = {"DJANGO_SETTINGS_MODULE": "tests.deploys.settings"} if self.folder == ROOT else {}
-        return clean_environment(
-            {"SECRET_KEY": KEY, "DATABASE_URL": self.url, "RENDER_GIT_COMMIT": RELEASE, **settings, **self.variables}
-        )
+        return clean_environment(self.settings)
 
     def having(self, **variables: str) -> Project:
         return replace(self, variables={**self.variables, **variables})
@@ -152,4 +154,4 @@ def copy_tree(project: Project, folder: Path) -> Project:
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / name)
-    return replace(project, folder=folder, variables={"PATH": os.environ["PATH"]})
+    return replace(project, folder=folder)

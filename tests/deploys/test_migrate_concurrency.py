@@ -34,7 +34,9 @@ def migrate_at_once(project: Project, number: int) -> list[tuple[int, str]]:
     return [(process.returncode, output + errors) for process, output, errors in ended]
 
 
-@pytest.mark.parametrize(("template", "events"), [("template1", SEED_EVENTS), ("legacy", ADOPT_EVENTS)])
+@pytest.mark.parametrize(
+    ("template", "events"), [("template1", SEED_EVENTS), ("legacy", ADOPT_EVENTS)], ids=["empty", "legacy"]
+)
 def test_migrate__ten_at_once__each_migration_is_applied_once(
     make_project: MakeProject,
     inspected: Callable[[Project], Any],
@@ -90,6 +92,7 @@ def test_migrate__lock_in_a_transaction__is_caught(make_project: MakeProject, tm
         ("wait-inside-the-lock", "canceling statement due to statement timeout"),
         ("lock-on-own-connection", "AddIndexConcurrently operation cannot be executed inside a transaction"),
     ],
+    ids=["sound", "wait-inside-the-lock", "lock-on-own-connection"],
 )
 def test_migrate__index_made_concurrently_while_another_waits__works(
     project: Project, tmp_path: Path, mutation: str, trouble: str

@@ -11,9 +11,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.core.management import CommandError, call_command
 
 from tests.deploys.conftest import SEED_EVENTS
-from tests.deploys.project import KEY, RELEASE, Project, add_app
+from tests.deploys.project import Project, add_app
 from tests.server import GunicornServer, request
 
 pytestmark = pytest.mark.postgresql
@@ -69,8 +70,7 @@ def transaction(project: Project, statement: str) -> Iterator[psycopg.Connection
 
 @pytest.fixture
 def clients(project: Project) -> Iterator[Clients]:
-    variables = {"DATABASE_URL": project.url, "SECRET_KEY": KEY, "RENDER_GIT_COMMIT": RELEASE}
-    with GunicornServer(variables, workers=2) as server:
+    with GunicornServer(project.settings, workers=2) as server:
         yield Clients(server, 4)
 
 
@@ -86,7 +86,7 @@ def test_migrate__long_transaction_in_the_way__fails_in_time_naming_it_while_the
         pid = blocker.info.backend_pid
 
     assert done.returncode == 1
-    assert 3 * 1 + 2 * 2 <= seconds < 20
+    assert 3 * 1 + 2 * 2 <= seconds < 30
     assert "Traceback" not in done.stderr
     assert (
         "extra.0001_alter: A lock was not had in 3 tries (--ddl-tries) of 1000 ms (--ddl-lock-timeout)" in done.stderr
@@ -178,20 +178,19 @@ def test_migrate__migration_that_is_not_atomic_cut_off__is_not_tried_again_and_s
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    "argument",
     [
-        ("--ddl-tries", "0"),
-        ("--ddl-lock-timeout", "0"),
-        ("--ddl-statement-timeout", "-1"),
-        ("--lock-timeout", "nan"),
-        ("--lock-timeout", "-1"),
+        "--ddl-tries=0",
+        "--ddl-lock-timeout=0",
+        "--ddl-statement-timeout=-1",
+        "--lock-timeout=nan",
+        "--lock-timeout=-1",
+        "--lock-timeout=long",
     ],
 )
-def test_migrate__limit_that_is_none__is_refused(arguments: tuple[str, str]) -> None:
-    done = Project("sqlite://:memory:").run("migrate", *arguments)
-
-    assert done.returncode == 2
-    assert f"argument {arguments[0]}: must be" in done.stderr
+def test_migrate__limit_that_is_none__is_refused(argument: str) -> None:
+    with pytest.raises(CommandError, match=f"argument {argument.partition('=')[0]}: must be "):
+        call_command("migrate", argument)
 
 
 def await_rows(query: Callable[[], list[Any]]) -> None:

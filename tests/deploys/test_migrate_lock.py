@@ -19,7 +19,7 @@ from golive.deploys.lock import LockError, MigrationLock
 from tests.deploys.catalogue import describe_database
 from tests.deploys.conftest import SEED_EVENTS, MakeProject
 from tests.deploys.project import SECONDS, Project, add_app
-from tests.postgres import PostgresServer
+from tests.postgres import USER, PostgresServer
 
 pytestmark = pytest.mark.postgresql
 
@@ -90,17 +90,23 @@ def test_migrate__frozen_holder_thaws__both_are_done(make_project: MakeProject, 
     assert project.events() == SEED_EVENTS
 
 
-@pytest.mark.parametrize("moment", ["before", "inside", "after"])
-@pytest.mark.parametrize("migration", ["golive.0001_initial", "golive.0002_seed_singletons"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "before golive.0001_initial",
+        "inside golive.0001_initial",
+        "after golive.0001_initial",
+        "inside golive.0002_seed_singletons",
+    ],
+)
 def test_migrate__frozen_holder_loses_the_lock__the_next_one_succeeds_and_it_stops_by_itself(
     make_project: MakeProject,
     inspected: Callable[[Project], Any],
     migrated: Project,
-    moment: str,
-    migration: str,
+    where: str,
 ) -> None:
     project = make_project()
-    with frozen(project, f"{moment} {migration}") as first:
+    with frozen(project, where) as first:
         project.query(f"SELECT pg_terminate_backend({holder_of(project)})")
         code, output, _ = end(project.start("migrate", "--lock-timeout", "20"))
         assert code == 0, output
@@ -252,3 +258,32 @@ def test_lock__given_back__the_database_can_be_a_template(project: Project, serv
             pass
         server.execute(f"CREATE DATABASE {name}_copy TEMPLATE {name} STRATEGY file_copy")
         server.execute(f"DROP DATABASE {name}_copy")
+
+
+def connect_as(project: Project, name: str) -> psycopg.Connection[Any]:
+    return psycopg.connect(project.url, autocommit=True, application_name=name)
+
+
+def test_lock__sessions_that_work_without_it__are_ended_in_this_database_only(
+    migrated: Project, adopted: Project
+) -> None:
+    name = "golive migrating elsewhere:1"
+    with connect_as(migrated, name) as orphan, connect_as(adopted, name) as other, connect_as(migrated, "web") as web:
+        with make_lock(migrated):
+            pass
+
+        with pytest.raises(psycopg.errors.AdminShutdown):
+            orphan.execute("SELECT 1")
+        assert [connection.execute("SELECT 1").fetchone() for connection in (other, web)] == [(1,), (1,)]
+
+
+def test_lock__session_of_another_role_works_without_it__is_refused_naming_it(
+    migrated: Project, server: PostgresServer
+) -> None:
+    server.execute("CREATE ROLE plain LOGIN PASSWORD 'plain'")
+    plain = Project(migrated.url.replace(f"{USER}:{server.password}", "plain:plain"))
+    with connect_as(migrated, "golive migrating elsewhere:1") as orphan:
+        pid = orphan.info.backend_pid
+
+        with pytest.raises(LockError, match=rf"as pid {pid}, .*pg_terminate_backend\({pid}\)"), make_lock(plain):
+            pass

@@ -98,6 +98,7 @@ def pair(make_project: MakeProject, migrated: Project, tmp_path: Path) -> tuple[
         ("extra 0001 --fake", "extra --fake", "extra zero --fake", "-v2", "nosuchapp", "extra 0009", "extra 0"),
         ("golive 9", "messages", "golive zero --plan", "golive 0002", "golive", "golive zero", "golive", "golive zero"),
     ],
+    ids=["asking", "forward and back", "fake", "ours"],
 )
 def test_migrate__options__do_what_djangos_do(pair: tuple[Project, Project], steps: tuple[str, ...]) -> None:
     ours, djangos = pair
@@ -239,7 +240,7 @@ class Others(TestCase):
 
 
 @pytest.mark.postgresql
-@pytest.mark.parametrize("arguments", [(), ("--parallel", "2")])
+@pytest.mark.parametrize("arguments", [(), ("--parallel", "2")], ids=["one", "clones"])
 def test_test_runner__own_databases_and_clones__work(
     make_project: MakeProject, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
