@@ -15,7 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.signals import connection_created
 
 from golive.deploys import sessions
-from golive.deploys.lock import MigrationLock, Worker
+from golive.deploys.lock import LockError, MigrationLock, Worker
 
 _NOT_FOR_LIBPQ = ("context", "cursor_factory", "prepare_threshold", "server_side_binding", "pool", "assume_role")
 
@@ -66,7 +66,10 @@ def direct_connection(using: str) -> Iterator[None]:
 
 @contextmanager
 def working_session(using: str, lock: MigrationLock, limits: Limits) -> Iterator[None]:
-    """Bound the waits of the session that migrates, on the server, name it, and let the lock watch it."""
+    """Bound the waits of the session that migrates, on the server, name it, and let the lock watch it.
+
+    Raises LockError if the connection cannot be had.
+    """
     connection = connections[using]
     values = {
         "application_name": sessions.working_name(),
@@ -84,8 +87,11 @@ def working_session(using: str, lock: MigrationLock, limits: Limits) -> Iterator
             cursor.execute(f"SELECT pg_backend_pid(), {calls}", [text for pair in values.items() for text in pair])
             lock.watch(Worker(cursor.fetchone()[0], _cutter(connection)))
 
-    connection.ensure_connection()
-    begin(connection=connection)
+    try:
+        connection.ensure_connection()
+        begin(connection=connection)
+    except Error as error:
+        raise LockError(f"The database was reached and lost again: {error}") from error
     connection_created.connect(begin)
     try:
         with connection.execute_wrapper(_wait_if_concurrent(limits)):

@@ -90,7 +90,7 @@ def _no_process_is_left() -> Iterator[None]:
 @pytest.fixture
 def project(make_project: MakeProject, migrated: Project) -> Project:
     """The project on a migrated database of its own."""
-    return make_project(migrated.url.rpartition("/")[2])
+    return make_project(migrated.name)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,39 @@ KEY = "for-the-test-only-0123456789-0123456789"
 # What a release is made of, as far as it runs.
 _TREE = ("golive", "valhalla", "manage.py", "gunicorn.conf.py")
 SECONDS = 120
+# Runs one migrate after the other in one process, by our command or by Django's own, and tells how each went.
+_STEPS = """
+import contextlib, django, io, json, sys
+django.setup()
+from django.core.management.commands.migrate import Command as Djangos
+from django.db import connection
+from golive.management.commands.migrate import Command as Ours
+told = []
+for database, whose, step in json.loads(sys.argv[1]):
+    connection.close()
+    connection.settings_dict["NAME"] = database
+    output, errors, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        try:
+            {"ours": Ours, "djangos": Djangos}[whose]().run_from_argv(["manage.py", "migrate", *step.split()])
+        except SystemExit as end:
+            code = end.code
+    words = [word for word in output.getvalue().split() if not word.startswith("(0.")]
+    told.append([step, code, " ".join(words), errors.getvalue(), connection.introspection.table_names()])
+print(json.dumps(told))
+"""
 _started: list[subprocess.Popen[str]] = []
+
+
+@dataclass(frozen=True)
+class Told:
+    """How one migrate went: what it printed (without durations), and the tables afterwards."""
+
+    step: str
+    code: int
+    output: str
+    errors: str
+    tables: list[str]
 
 
 @dataclass(frozen=True)
@@ -40,6 +73,11 @@ class Project:
     @property
     def environment(self) -> dict[str, str]:
         return clean_environment(self.settings)
+
+    @property
+    def name(self) -> str:
+        """The name of the database, or the path of SQLite's file."""
+        return self.url.removeprefix("sqlite:///") if self.url.startswith("sqlite") else self.url.rpartition("/")[2]
 
     def having(self, **variables: str) -> Project:
         return replace(self, variables={**self.variables, **variables})
@@ -90,6 +128,21 @@ class Project:
     def events(self) -> list[tuple[str, str]]:
         """Subject and action of every event, oldest first."""
         return [(row[0], row[1]) for row in self.query("SELECT subject, action FROM golive_event ORDER BY sequence")]
+
+
+def run_in_one_process(project: Project, steps: Iterable[tuple[str, str, str]]) -> list[Told]:
+    """Run migrates one after the other: name of the database, whose command ("ours", "djangos"), arguments."""
+    done = subprocess.run(
+        [sys.executable, "-c", _STEPS, json.dumps(list(steps))],
+        cwd=ROOT,
+        env=project.environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [Told(*told) for told in json.loads(done.stdout)]
 
 
 def end_all() -> None:

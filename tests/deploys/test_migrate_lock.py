@@ -23,7 +23,7 @@ from tests.postgres import USER, PostgresServer
 
 pytestmark = pytest.mark.postgresql
 
-BUSY = {"0001_busy": 'migrations.RunSQL("SELECT pg_sleep(2)"),'}
+BUSY = {"0001_busy": 'migrations.RunSQL("SELECT pg_sleep(3)"),'}
 LOCK_SESSIONS = (
     "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'golive %'"
 )
@@ -50,6 +50,11 @@ def holder_of(project: Project) -> int:
     )
     rows = project.query(f"{query}(SELECT oid FROM pg_database WHERE datname = current_database())")
     return rows[0][0] if rows else 0
+
+
+def await_busy(project: Project) -> None:
+    busy = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'SELECT pg_sleep%'"
+    await_true(lambda: bool(project.query(busy)), "it is in the middle of a migration")
 
 
 @contextmanager
@@ -140,7 +145,7 @@ def test_migrate__database_restarted_in_the_middle__it_ends_and_the_waiting_one_
 ) -> None:
     project = add_app(project, tmp_path, BUSY)
     first = project.start("migrate")
-    await_true(lambda: bool(holder_of(project)), "it has the lock")
+    await_busy(project)
     second = project.start("migrate", "--lock-timeout", "60")
     await_true(lambda: len(project.query(LOCK_SESSIONS)) == 3, "the second one waits")
 
@@ -162,7 +167,7 @@ def test_migrate__database_hangs_in_the_middle__it_ends_and_the_next_one_succeed
 ) -> None:
     project = add_app(project, tmp_path, BUSY)
     process = project.sabotaged("hurry").start("migrate")
-    await_true(lambda: bool(holder_of(project)), "it has the lock")
+    await_busy(project)
     server.freeze()
     try:
         code, output, seconds = end(process, 30)
@@ -189,7 +194,7 @@ def test_migrate__database_down__says_so_at_once(make_project: MakeProject) -> N
 def test_migrate__ended_by_a_signal__the_lock_is_free(project: Project, tmp_path: Path, number: signal.Signals) -> None:
     project = add_app(project, tmp_path, {"0001_busy": 'migrations.RunSQL("SELECT pg_sleep(60)"),'})
     process = project.start("migrate")
-    await_true(lambda: bool(holder_of(project)), "it has the lock")
+    await_busy(project)
 
     process.send_signal(number)
     process.communicate(timeout=20)
@@ -252,7 +257,7 @@ def test_lock__its_session_ended__is_told_at_once(migrated: Project) -> None:
 
 
 def test_lock__given_back__the_database_can_be_a_template(project: Project, server: PostgresServer) -> None:
-    name = project.url.rpartition("/")[2]
+    name = project.name
     for _ in range(3):
         with make_lock(project):
             pass
