@@ -17,7 +17,7 @@ from golive.domain.decision import decide
 from golive.domain.effects import BACKEND_COMPLETE, judge_backend
 from golive.readiness import Finding, register
 
-# A check must end in a second, also when many ask at once; `manage.py golive history --verify` recomputes the whole chain.
+# Many may ask at once, and a check must end in a second; `manage.py golive history --verify` recomputes all of it.
 EVENTS_VERIFIED = 500
 CLOCK_TOLERANCE_SECONDS = 2.0
 
