@@ -51,13 +51,18 @@ def table_names() -> set[str]:
 # -- the seed ----------------------------------------------------------------------------------------------------------
 
 
+def rows_events() -> list[Event]:
+    """Without the event by which a migrate records itself."""
+    return [event for event in events() if event.subject != "deploy"]
+
+
 def test_migrate__an_empty_database__has_the_safe_rows_and_their_events(scratch: None) -> None:
     began = datetime.now(UTC)
 
     migrate()
 
     go_live_row, system_row = state.read_both()
-    seeded = events()
+    seeded = rows_events()
     assert decide(go_live_row).code == "KILL_SWITCH_ENGAGED"
     assert (go_live_row.go_live_enabled, go_live_row.kill_switch_engaged, go_live_row.revision) == (False, True, 1)
     assert (system_row.version, system_row.backend_complete, system_row.revision) == ("1.0.0", False, 1)
@@ -71,7 +76,7 @@ def test_migrate__an_empty_database__has_the_safe_rows_and_their_events(scratch:
         assert (event.changed, event.override, event.before) == (True, False, None)
         assert event.after == record_of(row)
         assert began <= event.at <= datetime.now(UTC)
-    assert go_live_row.event_head == seeded[1].hash
+    assert go_live_row.event_head == events()[-1].hash
     check_sound()
 
 
@@ -103,7 +108,7 @@ def test_migrate__rows_that_stand__are_recorded_and_left_as_they_are(scratch: No
     go_live_row, system_row = state.read_both()
     assert system_row == before[1]
     assert record_of(go_live_row) == record_of(before[0])
-    adopted = events()
+    adopted = rows_events()
     assert [(event.subject, event.action, event.changed) for event in adopted] == [
         (SYSTEM_METADATA, "adopt", False),
         (GO_LIVE_STATE, "adopt", False),
@@ -121,7 +126,7 @@ def test_migrate__one_row_stands__the_other_is_made(scratch: None, table: str) -
 
     migrate()
 
-    assert {event.subject: event.action for event in events()} == {
+    assert {event.subject: event.action for event in rows_events()} == {
         each: "adopt" if each == table else "seed" for each in TABLES
     }
     check_sound()
@@ -165,7 +170,7 @@ def test_migrate__to_zero_and_forward__is_as_after_the_first_time(scratch: None)
     migrate()
 
     assert decide(state.read_go_live()).code == "KILL_SWITCH_ENGAGED"
-    assert len(events()) == 2
+    assert len(rows_events()) == 2
     check_sound()
     with pytest.raises(Error):
         run_sql("DELETE FROM golive_event")

@@ -110,10 +110,12 @@ class ChainVerifier:
             elif event["sequence"] != 1 and not self._is_partial:
                 self._report("gap", place, f"The events before {place} are missing.", found)
         else:
+            # Of both ends: another event before this one is another break.
+            joint = hashlib.sha256(f"{previous['hash']} {found}".encode()).hexdigest()
             if event["sequence"] != previous["sequence"] + 1:
-                self._report("gap", place, f"Events between {previous['sequence']} and {place} are missing.", found)
+                self._report("gap", place, f"Events between {previous['sequence']} and {place} are missing.", joint)
             if event["previous_hash"] != previous["hash"]:
-                self._report("link", place, f"Event {place} does not follow from the event before it.", found)
+                self._report("link", place, f"Event {place} does not follow from the event before it.", joint)
         return bool(event["hash"] == found)
 
     def _acknowledge(self, event: Event) -> None:
