@@ -38,6 +38,15 @@ def test_stop__by_keyboard_alone__is_made(visitors: Visitors) -> None:
     expect(page.locator(".golive-facts")).to_contain_text("Queue on fire.")
 
 
+def test_dialog__with_other_fields__has_the_focus_in_the_reason(visitors: Visitors) -> None:
+    page = visitors.open("/admin/golive/systemmetadata/", user=make_user(groups=[RELEASE_MANAGERS]))
+
+    _tab_to(page, "[data-dialog=dialog-complete]")
+    page.keyboard.press("Enter")
+
+    expect(page.locator("#complete-reason")).to_be_focused()
+
+
 def test_dialog__escape__closes_it_and_gives_the_focus_back(visitors: Visitors) -> None:
     page = visitors.open(CONTROL, user=make_user(groups=[OPERATORS]))
     _tab_to(page, "[data-dialog=dialog-engage]")

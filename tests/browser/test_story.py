@@ -111,8 +111,17 @@ def test_submit__clicked_twice__asks_once(visitors: Visitors, server: GunicornSe
     page = visitors.open(CONTROL, user=make_user(groups=[OPERATORS]))
     page.get_by_role("link", name=LABELS["engage"]).click()
 
-    page.locator("#dialog-engage").get_by_role("button", name=LABELS["engage"]).dblclick()
+    button = page.locator("#dialog-engage").get_by_role("button", name=LABELS["engage"])
+    count = """button => {
+        let count = 0;
+        button.form.addEventListener("submit", () => count++);
+        button.click();
+        button.click();
+        return count;
+    }"""
+    submitted = button.evaluate(count)
 
+    assert submitted == 1
     expect(page.locator(".messagelist")).to_contain_text("done")
     events = request("GET", server.url("/api/governance/go-live/history")).json()["events"]
     assert [event["action"] for event in events[:2]] == ["engage", "enable"]

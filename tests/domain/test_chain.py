@@ -509,12 +509,13 @@ def test_verifier__an_event_rehashed_again_after_its_break_was_acknowledged__is_
 
 
 def test_verifier__more_is_deleted_after_a_gap_was_acknowledged__is_found() -> None:
+    # Neither event changes a row, so that nothing but the chain itself can tell.
     chain = _make_chain()
-    named = [problem.key for problem in _verify([*chain[:3], *chain[4:]])]
+    named = [problem.key for problem in _verify([*chain[:5], *chain[6:]])]
     chain = _link([*chain, _reconcile_break(*named)])
-    assert _verify([*chain[:3], *chain[4:]]) == []
+    assert _verify([*chain[:5], *chain[6:]]) == []
 
-    assert _verify([*chain[:2], *chain[4:]]) != []
+    assert _verify([*chain[:4], *chain[6:]]) != []
 
 
 @pytest.mark.parametrize("noted", [{"id": "x"}, ["x"], [1], "x", [{"detail": ""}], [None]], ids=repr)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.http.rooms import snapshot
+from tests.http.rooms import BROWSER, snapshot
+from tests.people import RELEASE_MANAGERS, make_user, sign_in
 
 
 @pytest.fixture
@@ -24,3 +25,15 @@ def reader(django_db_setup: None, django_db_blocker: Any) -> Iterator[Client]:
         before = snapshot()
         yield Client(raise_request_exception=False)
         assert snapshot() == before
+
+
+@pytest.fixture
+def manager(database: None) -> Client:
+    """The browser of a release manager, who may do all but override."""
+    return sign_in(make_user(groups=[RELEASE_MANAGERS]), headers={"Accept": BROWSER})
+
+
+@pytest.fixture
+def root(database: None) -> Client:
+    """The browser of somebody who may do everything there is: what is refused to them is refused to all."""
+    return sign_in(make_user("root", is_superuser=True), headers={"Accept": BROWSER})

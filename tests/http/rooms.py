@@ -15,6 +15,7 @@ from tests.people import go_live, make_change
 
 CONTROL, SYSTEM, EVENTS = "/admin/golive/golivestate/", "/admin/golive/systemmetadata/", "/admin/golive/event/"
 LOGIN = "/admin/login/"
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 NAMES = tuple(CHANGES)
 FIELDS = {"complete": {"version": "2.4.0"}, "edit": {"version": "2.4.0"}}
 
@@ -30,6 +31,13 @@ def apply_url(name: str) -> str:
 def ask(client: Client, name: str, **fields: str) -> Any:
     """Send the dialog of a change, as a browser does; the answer, not what it redirects to."""
     return client.post(apply_url(name), {"reason": "It is time.", **FIELDS.get(name, {}), **fields})
+
+
+def follow(client: Client, response: Any) -> str:
+    """The page to which an answer sends the browser on."""
+    assert response.status_code == 302
+    page: str = client.get(response["Location"]).content.decode()
+    return page
 
 
 def prepare(name: str) -> None:

@@ -6,14 +6,12 @@ import re
 from typing import Any
 
 import pytest
-from django.contrib.auth import get_user_model
 from django.test import Client
 
 from golive.domain.changes import CHANGES
 from tests.http.rooms import (
     CONTROL,
     EVENTS,
-    LOGIN,
     NAMES,
     SYSTEM,
     apply_url,
@@ -22,8 +20,9 @@ from tests.http.rooms import (
     page_of,
     prepare,
     snapshot,
+    typed_in,
 )
-from tests.people import OPERATORS, go_live, make_user, sign_in
+from tests.people import make_user, sign_in
 
 FORGED: dict[str, Any] = {
     "id": "1",
@@ -64,12 +63,6 @@ TARGETS = [
         "1/change/?_popup=1",
     )
 ]
-
-
-@pytest.fixture
-def root(database: None) -> Client:
-    """May do everything there is; what is refused to them is refused to all."""
-    return sign_in(make_user("root", is_superuser=True))
 
 
 @pytest.mark.parametrize("path", TARGETS)
@@ -214,9 +207,9 @@ def strict(database: None) -> Client:
 
 
 def _token(client: Client) -> str:
-    found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', client.get(CONTROL).content.decode())
-    assert found
-    return found[1]
+    token = typed_in(client.get(CONTROL).content.decode(), "engage", "csrfmiddlewaretoken")
+    assert token
+    return token
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -262,59 +255,3 @@ def test_csrf__failure_in_a_browser__is_a_page_that_helps(strict: Client) -> Non
 
     assert response.status_code == 403
     assert "Go back, reload, try again." in response.content.decode()
-
-
-# -- signing in --------------------------------------------------------------------------------------------------------
-
-
-def test_session_over__operator_who_stops__comes_back_to_the_open_dialog(database: None, settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    go_live()
-    make_user("ann", groups=[OPERATORS], password="correct horse")
-    client = Client(raise_request_exception=False)
-
-    away = client.post(apply_url("engage"), {"reason": "Queue on fire."})
-    back = client.post(away["Location"], {"username": "ann", "password": "correct horse"})
-
-    assert back.status_code == 302
-    assert back["Location"] == f"{CONTROL}?change=engage"
-    assert '<dialog id="dialog-engage"' in client.get(back["Location"]).content.decode()
-
-
-@pytest.mark.parametrize(
-    "target", ["https://evil.example/", "//evil.example", "javascript:alert(1)", "/\\evil.example"]
-)
-def test_login__sent_on_to_elsewhere__stays_here(database: None, settings: Any, target: str) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    make_user("ann", groups=[OPERATORS], password="correct horse")
-
-    response = Client().post(LOGIN, {"username": "ann", "password": "correct horse", "next": target})
-
-    assert response.status_code == 302
-    assert "evil" not in response["Location"]
-    assert not response["Location"].startswith("javascript")
-
-
-def test_login__wrong_password__says_no_more_than_that(database: None, settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    make_user("ann", password="correct horse")
-
-    answers = [
-        Client().post(LOGIN, {"username": username, "password": "wrong"}).content.decode()
-        for username in ("ann", "nobody")
-    ]
-
-    errors = [re.findall(r'<p class="errornote">\s*(.*?)\s*</p>', answer, re.DOTALL) for answer in answers]
-    assert errors[0]
-    assert errors[0] == errors[1]
-
-
-@pytest.mark.parametrize("username", ["\x00", "x" * 10_000, "'; DROP TABLE auth_user; --", "<script>alert(1)</script>"])
-def test_login__nonsense__is_the_form_again(database: None, settings: Any, username: str) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-    response = Client().post(LOGIN, {"username": username, "password": "\x00"})
-
-    assert response.status_code == 200
-    assert b"<script>alert" not in response.content
-    assert get_user_model()._default_manager.count() == 0

@@ -12,10 +12,11 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from golive import state
+from golive.domain.errors import StateUnknownError
 from tests.http import endpoints
+from tests.http.rooms import BROWSER
 from tests.people import go_live, make_change, make_user, sign_in
 
-BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 MARKUP = '<script>alert("x")</script><img src=x onerror=alert(1)> \' " & </textarea></dialog>'
 
 PUBLIC_PAGES = ("/", "/nothing", "/admin/login/")
@@ -213,6 +214,20 @@ def test_error__whose_cause_holds_a_secret__does_not_tell(
     assert response.status_code == (500 if kind is RuntimeError else 503)
     for part in ("hunter2", "db.internal", django_settings.SECRET_KEY, "Traceback", "RuntimeError", "settings.py"):
         assert part not in text
+
+
+def test_unknown_state__whose_cause_holds_a_secret__does_not_tell(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise StateUnknownError("The database does not answer.") from OperationalError("hunter2 at db.internal")
+
+    for name in ("read_go_live", "read_both", "read_system"):
+        monkeypatch.setattr(state, name, fail)
+
+    for path in (endpoints.STATE, endpoints.STATUS, endpoints.RUNBOOK, "/", "/admin/golive/golivestate/"):
+        text = browser.get(path).content.decode()
+        assert (path, "hunter2" in text, "db.internal" in text) == (path, False, False)
 
 
 def test_problem__every_error_of_the_api__has_an_explanation(browser: Client) -> None:
