@@ -531,28 +531,6 @@ def test_reads__table_locked_by_another__are_unknown_in_time_and_leave_no_backen
         )
 
 
-def test_migrate__has_to_wait_longer_than_a_request_may__is_not_cut_off(service: Service) -> None:
-    """A deploy that alters a table waits for whoever reads it, and a long statement of its own is right."""
-    url = service.postgres.create_database("migrating")
-    run_manage(url, "migrate", "--noinput", "--verbosity", "0")
-    waited = (
-        "SELECT max(clock_timestamp() - query_start) > '4.5 s' FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    )
-
-    with psycopg.connect(url) as reader, ThreadPoolExecutor(1) as pool:
-        reader.execute("SELECT 1 FROM golive_event LIMIT 1")
-        migrating = pool.submit(run_manage, url, "migrate", "golive", "zero", "--noinput", "--verbosity", "0")
-        wait_until(
-            lambda: migrating.done() or service.execute(waited) == [(True,)],
-            seconds=30,
-            problem="the migration does not wait",
-        )
-        reader.rollback()
-        migrating.result()
-
-    assert service.postgres.execute("SELECT to_regclass('golive_event')", "migrating") == [(None,)]
-
-
 # -- the story ---------------------------------------------------------------------------------------------------------
 
 

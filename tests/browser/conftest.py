@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connections
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
 
 from tests.chromium import WAIT_MS, WIDE, Complaints, Scheme, chromium
@@ -22,6 +23,8 @@ def browser() -> Iterator[Browser]:
         # Playwright leaves its event loop running in this thread, and Django would take the tests for coroutines.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         yield browser
+        # While that loop runs, Django keeps other connections than outside of it, which nobody else could close.
+        connections.close_all()
 
 
 @pytest.fixture(scope="package")
