@@ -81,6 +81,20 @@ def test_verify_deployment__as_text__says_the_same(deployment: Deployment) -> No
     assert "0 failed" in done.stdout
 
 
+def test_verify_deployment__with_a_token__engages_once_more_and_finds_it_recorded(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    told = deployment.manage("golive", "token", "create", "probe", "--scope", "read", "--scope", "engage").stdout
+    file = tmp_path / "token"
+    file.write_text(next(word for word in told.split() if word.startswith("vgl_")))
+
+    code, results = deployment.verify("--token-file", str(file))
+
+    assert (code, _failed(results)) == (0, set())
+    assert results["engage-no-op"]["ok"] is True
+    assert "verify_deployment" in deployment.manage("golive", "history", "--limit", "1").stdout
+
+
 def test_verify_deployment__other_release__fails(deployment: Deployment) -> None:
     code, results = deployment.verify("--release", "something-else")
     assert (code, _failed(results)) == (1, {"release"})
