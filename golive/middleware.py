@@ -39,6 +39,8 @@ class RequestIdMiddleware:
         if response.status_code == HTTPStatus.NOT_MODIFIED:
             # There is no body; what would be said of one, a cache would take for the body that the client has.
             del response["Content-Length"], response["Content-Type"]
+        elif response.status_code == HTTPStatus.NO_CONTENT:
+            del response["Content-Length"]
         elif isinstance(response, HttpResponse) and not response.has_header("Content-Length"):
             # Without it the server answers in chunks, which costs proxies and clients more.
             response["Content-Length"] = str(len(response.content))
