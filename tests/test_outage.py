@@ -254,7 +254,9 @@ def check_recovered(service: Service) -> None:
     """By itself and soon: every worker answers rightly again, and goes on doing so."""
 
     def is_back() -> bool:
-        return all(service.get(path).status == 200 for path in (STATE, "/readyz"))
+        # Many at once, for each worker finds out by itself, and one that answers says nothing of the other.
+        answers = ask_many(service, [(STATE, "*/*"), ("/readyz", "*/*")] * AT_ONCE)
+        return all(answer.status == 200 for _, answer in answers)
 
     wait_until(is_back, seconds=RECOVERY_SECONDS, problem="the service did not recover")
     asked = [item for item in DURING if item != ("/admin/login/", "text/html")] * 3
