@@ -7,7 +7,7 @@ forward slashes; lines count from 1.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -45,7 +45,7 @@ class Node:
 
     `name` is Alembic's revision id or Django's `app.name`. `create_date` and `revises` are what the docstring of an
     Alembic file says, as written. `is_reversible` None: it was not looked at. `content_hash` is the SHA-256 of the
-    bytes.
+    bytes. A Django name may end in `__first__` or `__latest__`; `settings.X` stands for the app of a swappable model.
     """
 
     key: str
@@ -58,6 +58,8 @@ class Node:
     revises: str | None = None
     is_reversible: bool | None = None
     content_hash: str = ""
+    # What could not be read without running the file ("down_revision"), so that nothing is built on its absence.
+    unread: tuple[str, ...] = ()
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -153,6 +155,34 @@ class Episode:
 
 
 @dataclass(frozen=True, slots=True)
+class ParsedFile:
+    """What one file says, before anything is known of the others.
+
+    `node` None: it could not be read at all, and a finding says why; `guesses` are the names that it may have held, so
+    that who refers to them is not blamed. `run_before` and `replaces` are Django's, as `app.name`.
+    """
+
+    key: str
+    node: Node | None
+    findings: tuple[Finding, ...] = ()
+    run_before: tuple[Reference, ...] = ()
+    replaces: tuple[str, ...] = ()
+    guesses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What a Django project knows beyond its migrations; for Alembic it stays empty.
+
+    `apps`: labels of the apps whose folders are in the project; None: those of the migrations. `settings`: names of
+    settings to swappable models ("AUTH_USER_MODEL" -> "accounts.User").
+    """
+
+    apps: frozenset[str] | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Graph:
     """All files of one folder. `nodes` by key, in the order of their keys."""
 
@@ -163,6 +193,14 @@ class Graph:
     dependencies: Mapping[str, tuple[str, ...]]
     heads: tuple[str, ...]
     bases: tuple[str, ...]
+    # Key of the child and the references of it that lead to no file.
+    dangling: Mapping[str, tuple[Reference, ...]] = field(default_factory=dict)
+    # (child, parent) by their keys -> file and line that make the edge, where that is not the child's own reference.
+    origins: Mapping[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
+    # Old migrations that a squashed one stands for: key of the old one -> key of the new one.
+    replaced: Mapping[str, str] = field(default_factory=dict)
+    # Names that unreadable files may hold.
+    guesses: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

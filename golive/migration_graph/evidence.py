@@ -1,0 +1,82 @@
+"""What the files themselves say for and against each edge of a cycle. The history says more: see there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from golive.migration_graph.model import Cut, Edge, Graph, Node
+
+# The first offer rests on the files as they stand, and they cannot prove which edge is the wrong one.
+GRAPH_ALONE = "the graph alone cannot tell which edge is wrong; --history can"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How much speaks for taking an edge out (compared part by part, more is better), and that in words."""
+
+    score: tuple[int, ...] = ()
+    because: tuple[str, ...] = ()
+
+
+Judge = Callable[[tuple[str, str]], Evidence]
+
+
+def judge_statically(graph: Graph, child: str, parent: str) -> Evidence:
+    """The evidence in the two files of an edge, given by their keys."""
+    node, target = graph.nodes[child], graph.nodes[parent]
+    because = []
+    disagrees = does_docstring_disagree(node, target)
+    if disagrees:
+        said = node.revises or "nothing"
+        because.append(f'the docstring of {child} says "Revises: {said}", not {target.name}')
+    newer = is_newer(target, node)
+    if newer:
+        because.append(
+            f"{target.name} ({target.create_date}) was made after its child {node.name} ({node.create_date})"
+        )
+    return Evidence((int(disagrees), int(newer)), tuple(because))
+
+
+def does_docstring_disagree(child: Node, parent: Node) -> bool:
+    """Whether the docstring has a line `Revises:` that does not name the parent."""
+    if child.revises is None:
+        return False
+    named = set(re.split(r"[\s,()'\"]+", child.revises))
+    return parent.name not in named
+
+
+def is_newer(node: Node, other: Node) -> bool:
+    """Whether a revision was made after another, by the dates in their docstrings; False where that is not known."""
+    first, second = parse_date(node.create_date), parse_date(other.create_date)
+    if first is None or second is None or (first.tzinfo is None) is not (second.tzinfo is None):
+        return False
+    return first > second
+
+
+def parse_date(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def rank_cuts(cuts: Iterable[tuple[Cut, tuple[int, ...]]]) -> tuple[Cut, ...]:
+    """Cuts with their scores, best first; those with the same score share a rank, from 1. Ties are in order of file."""
+    ordered = sorted(cuts, key=lambda pair: (tuple(-part for part in pair[1]), _place(pair[0].edges)))
+    ranked: list[Cut] = []
+    previous: tuple[int, ...] | None = None
+    rank = 0
+    for cut, score in ordered:
+        if score != previous:
+            rank, previous = rank + 1, score
+        ranked.append(replace(cut, rank=rank))
+    return tuple(ranked)
+
+
+def _place(edges: Iterable[Edge]) -> list[tuple[str, int, str]]:
+    return [(edge.file, edge.line, edge.parent) for edge in edges]

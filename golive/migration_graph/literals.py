@@ -1,0 +1,211 @@
+"""What names are bound to when a module's statements have run, as far as literals tell. Nothing is run.
+
+A value is a str, None, bool, int, float, or a tuple, list, set or dict of such. What would need execution is UNKNOWN,
+and stays so through everything built from it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+COLLECTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "tuple": tuple,
+    "list": list,
+    "set": set,
+    "frozenset": frozenset,
+    "dict": dict,
+}
+# A literal longer than this names no revision; it bounds what `"x" * 10**9` and the like could cost.
+MOST_CHARACTERS = 100_000
+
+
+class NotLiteralError(Exception):
+    """The value depends on what only running the file would tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a name was last bound to: the expression, its line, and the value, or UNKNOWN with the reason."""
+
+    line: int
+    value: object
+    expression: ast.expr | None = None
+    reason: str = ""
+
+
+UNKNOWN: Final = object()
+Bindings = dict[str, Binding]
+
+
+def evaluate(expression: ast.expr, names: Mapping[str, Binding]) -> Any:
+    """The value of an expression. Raises NotLiteralError."""
+    evaluator = _EVALUATORS.get(type(expression))
+    if evaluator is None:
+        raise NotLiteralError
+    return evaluator(expression, names)
+
+
+def _evaluate_constant(node: ast.Constant, names: Mapping[str, Binding]) -> Any:
+    if isinstance(node.value, str | int | float | None) or node.value is None:
+        return node.value
+    raise NotLiteralError
+
+
+def _evaluate_name(node: ast.Name, names: Mapping[str, Binding]) -> Any:
+    if node.id in names:
+        value = names[node.id].value
+        if value is not UNKNOWN:
+            return value
+    elif node.id == "TYPE_CHECKING":
+        return False
+    raise NotLiteralError
+
+
+def _evaluate_attribute(node: ast.Attribute, names: Mapping[str, Binding]) -> Any:
+    if node.attr == "TYPE_CHECKING":
+        return False
+    raise NotLiteralError
+
+
+def _evaluate_elements(elements: Iterable[ast.expr], names: Mapping[str, Binding]) -> list[Any]:
+    found: list[Any] = []
+    for element in elements:
+        if isinstance(element, ast.Starred):
+            found.extend(_as_sequence(evaluate(element.value, names)))
+        else:
+            found.append(evaluate(element, names))
+    return found
+
+
+def _as_sequence(value: Any) -> Sequence[Any]:
+    if isinstance(value, str | tuple | list | set | frozenset | dict):
+        return list(value)
+    raise NotLiteralError
+
+
+def _evaluate_tuple(node: ast.Tuple, names: Mapping[str, Binding]) -> Any:
+    return tuple(_evaluate_elements(node.elts, names))
+
+
+def _evaluate_list(node: ast.List, names: Mapping[str, Binding]) -> Any:
+    return _evaluate_elements(node.elts, names)
+
+
+def _evaluate_set(node: ast.Set, names: Mapping[str, Binding]) -> Any:
+    # A dict keeps the order in which they are written; Alembic does not care for it.
+    return _attempt(lambda: list(dict.fromkeys(_evaluate_elements(node.elts, names))))
+
+
+def _evaluate_dict(node: ast.Dict, names: Mapping[str, Binding]) -> Any:
+    pairs = zip(node.keys, node.values, strict=True)
+    keys = [(None if key is None else evaluate(key, names), evaluate(value, names)) for key, value in pairs]
+    if None in node.keys:
+        raise NotLiteralError
+    return _attempt(lambda: dict(keys))
+
+
+def _evaluate_f_string(node: ast.JoinedStr, names: Mapping[str, Binding]) -> Any:
+    parts = []
+    for part in node.values:
+        if isinstance(part, ast.FormattedValue):
+            if part.format_spec is not None or part.conversion not in (-1, ord("s")):
+                raise NotLiteralError
+            value = evaluate(part.value, names)
+            if not isinstance(value, str | int | None):
+                raise NotLiteralError
+            parts.append(str(value))
+        else:
+            parts.append(evaluate(part, names))
+    return "".join(parts)
+
+
+def _evaluate_operator(node: ast.BinOp, names: Mapping[str, Binding]) -> Any:
+    left, right = evaluate(node.left, names), evaluate(node.right, names)
+    if isinstance(node.op, ast.Add) and type(left) is type(right) and isinstance(left, str | tuple | list | int):
+        return _bound(_attempt(lambda: left + right))
+    if isinstance(node.op, ast.Mod) and isinstance(left, str) and _is_plain_format(left):
+        return _bound(_attempt(lambda: left % right))
+    raise NotLiteralError
+
+
+def _is_plain_format(text: str) -> bool:
+    """Whether all that is formatted is `%s` or `%d`: a width could ask for any amount of memory."""
+    rest = text.replace("%s", "").replace("%d", "").replace("%%", "")
+    return "%" not in rest
+
+
+def _bound(value: Any) -> Any:
+    if isinstance(value, str | tuple | list) and len(value) > MOST_CHARACTERS:
+        raise NotLiteralError
+    return value
+
+
+def _evaluate_subscript(node: ast.Subscript, names: Mapping[str, Binding]) -> Any:
+    value, index = evaluate(node.value, names), evaluate(node.slice, names)
+    if isinstance(value, str | tuple | list | dict):
+        return _attempt(lambda: value[index])
+    raise NotLiteralError
+
+
+def _evaluate_choice(node: ast.IfExp, names: Mapping[str, Binding]) -> Any:
+    return evaluate(node.body if evaluate(node.test, names) else node.orelse, names)
+
+
+def _evaluate_connective(node: ast.BoolOp, names: Mapping[str, Binding]) -> Any:
+    stops = isinstance(node.op, ast.Or)
+    value = None
+    for part in node.values:
+        value = evaluate(part, names)
+        if bool(value) is stops:
+            break
+    return value
+
+
+def _evaluate_sign(node: ast.UnaryOp, names: Mapping[str, Binding]) -> Any:
+    value = evaluate(node.operand, names)
+    if isinstance(node.op, ast.Not):
+        return not value
+    if isinstance(node.op, ast.USub) and isinstance(value, int | float):
+        return -value
+    raise NotLiteralError
+
+
+def _evaluate_call(node: ast.Call, names: Mapping[str, Binding]) -> Any:
+    name = node.func.id if isinstance(node.func, ast.Name) else ""
+    if name in names or node.keywords or len(node.args) > 1:
+        raise NotLiteralError
+    arguments = _evaluate_elements(node.args, names)
+    if name == "str" and arguments and isinstance(arguments[0], str):
+        return arguments[0]
+    if name in COLLECTIONS and not (arguments and name == "dict"):
+        make = COLLECTIONS[name]
+        return _attempt(lambda: make(_as_sequence(arguments[0]) if arguments else ()))
+    raise NotLiteralError
+
+
+def _attempt(make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except (TypeError, ValueError, KeyError, IndexError) as error:
+        raise NotLiteralError from error
+
+
+_EVALUATORS: Final[Mapping[type[ast.expr], Callable[[Any, Mapping[str, Binding]], Any]]] = {
+    ast.Constant: _evaluate_constant,
+    ast.Name: _evaluate_name,
+    ast.Attribute: _evaluate_attribute,
+    ast.Tuple: _evaluate_tuple,
+    ast.List: _evaluate_list,
+    ast.Set: _evaluate_set,
+    ast.Dict: _evaluate_dict,
+    ast.JoinedStr: _evaluate_f_string,
+    ast.BinOp: _evaluate_operator,
+    ast.Subscript: _evaluate_subscript,
+    ast.IfExp: _evaluate_choice,
+    ast.BoolOp: _evaluate_connective,
+    ast.UnaryOp: _evaluate_sign,
+    ast.Call: _evaluate_call,
+}
