@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from golive.migration_graph.bindings import STAR, follow
+from golive.migration_graph.bindings import STAR, follow, lose_globals
 from golive.migration_graph.codes import make_finding
 from golive.migration_graph.literals import UNKNOWN, Binding, Bindings
 from golive.migration_graph.model import Finding, Node, ParsedFile, Reference, Role
@@ -29,16 +29,18 @@ def read_fully(key: str, content: bytes) -> ParsedFile:
     tree = parse(key, content)
     if isinstance(tree, Finding):
         return salvage(key, content, tree)
-    return read_tree(key, tree, hash_content(content))
+    return read_tree(key, tree, content)
 
 
 def hash_content(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_tree(key: str, tree: ast.Module, content_hash: str) -> ParsedFile:
+def read_tree(key: str, tree: ast.Module, content: bytes) -> ParsedFile:
     """What the statements of a module bind to the names that Alembic asks for."""
     names = follow(tree.body)
+    if b"global" in content:
+        lose_globals(tree.body, names)
     doc = read_docstring(ast.get_docstring(tree, clean=False) or "")
     findings: list[Finding] = []
     name, line = _read_id(key, names, doc, findings)
@@ -65,7 +67,7 @@ def read_tree(key: str, tree: ast.Module, content_hash: str) -> ParsedFile:
         create_date=doc.get("Create Date"),
         revises=doc.get("Revises"),
         is_reversible=judge_reversibility(tree.body, names),
-        content_hash=content_hash,
+        content_hash=hash_content(content),
         unread=tuple(unread),
     )
     return ParsedFile(key, node, tuple(findings))
@@ -101,7 +103,7 @@ def _read_id(key: str, names: Bindings, doc: dict[str, str], findings: list[Find
     if bound is None or bound.value is UNKNOWN:
         findings.append(_report_not_literal(key, "revision", line, bound, ()))
         return doc.get("Revision ID") or _strip_slug(key), line
-    if not isinstance(bound.value, str) or any(character in bound.value for character in _ILLEGAL):
+    if not isinstance(bound.value, str) or not is_acceptable_id(bound.value):
         findings.append(
             make_finding(
                 "MG105",
@@ -113,6 +115,11 @@ def _read_id(key: str, names: Bindings, doc: dict[str, str], findings: list[Find
         )
         return (bound.value, line) if isinstance(bound.value, str) else (None, line)
     return bound.value, line
+
+
+def is_acceptable_id(name: str) -> bool:
+    """Whether Alembic lets a revision be called so."""
+    return not any(character in name for character in _ILLEGAL)
 
 
 def _read_values(
@@ -181,14 +188,22 @@ def _report_missing(key: str, revision: str, line: int) -> Finding:
 
 
 def judge_reversibility(statements: Iterable[ast.stmt], names: Bindings) -> bool | None:
-    """Whether `downgrade` does anything, or `upgrade` does nothing either (as in a merge). None: it cannot be told."""
-    functions = {node.name: node for node in statements if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    downgrade, upgrade = functions.get("downgrade"), functions.get("upgrade")
-    if downgrade is None and ("downgrade" in names or STAR in names):
+    """Whether a revision can be undone. None: it cannot be told, since the functions come from elsewhere."""
+    functions = {
+        node.name: is_effective(node.body)
+        for node in statements
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    if STAR in names or any(name in names and name not in functions for name in ("upgrade", "downgrade")):
         return None
-    if downgrade is not None and is_effective(downgrade.body):
+    return judge_functions(functions)
+
+
+def judge_functions(functions: Mapping[str, bool]) -> bool | None:
+    """Whether `downgrade` does anything, or `upgrade` does nothing either (as in a merge). None: there are neither."""
+    if functions.get("downgrade"):
         return True
-    return upgrade is not None and not is_effective(upgrade.body) if "upgrade" in names else None
+    return not functions["upgrade"] if "upgrade" in functions else None
 
 
 def is_effective(body: Iterable[ast.stmt]) -> bool:

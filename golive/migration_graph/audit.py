@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from golive.migration_graph.alembic_reader import read_fully
@@ -12,6 +12,7 @@ from golive.migration_graph.findings import find_defects
 from golive.migration_graph.graph import build_graph, count_branch_points, count_merges
 from golive.migration_graph.layouts import find_layout
 from golive.migration_graph.model import Finding, Graph, Kind, ParsedFile, Report
+from golive.migration_graph.shortcut import Shortcut
 from golive.migration_graph.sources import Layout, list_files, read_content
 
 __all__ = [
@@ -54,6 +55,7 @@ def read_layout(layout: Layout) -> tuple[list[ParsedFile], list[Finding]]:
     """Every file of a layout, and findings for what cannot be looked into."""
     files: list[ParsedFile] = []
     findings: list[Finding] = list(layout.notes)
+    shortcut = Shortcut()
     for location in layout.locations:
         listed, problems = list_files(location)
         findings += problems
@@ -62,17 +64,19 @@ def read_layout(layout: Layout) -> tuple[list[ParsedFile], list[Finding]]:
             if isinstance(content, Finding):
                 files.append(_keep_unreadable(layout.kind, key, content, location.app))
             else:
-                files.append(read_file(layout.kind, key, content, app=location.app))
+                files.append(read_file(layout.kind, key, content, app=location.app, shortcut=shortcut))
     return files, findings
 
 
-def read_file(kind: Kind, key: str, content: bytes, *, app: str = "") -> ParsedFile:
+def read_file(kind: Kind, key: str, content: bytes, *, app: str = "", shortcut: Shortcut | None = None) -> ParsedFile:
     """What one file says. `app`: for Django, the label of its app; "": the folder above `migrations`.
+
+    `shortcut`: give the same one for many files, and what they have in common is parsed once; the answer is the same.
 
     Never raises for what a file holds: that it cannot be read is a finding in the answer.
     """
     if kind is Kind.ALEMBIC:
-        return read_fully(key, content)
+        return (shortcut.read(key, content) if shortcut else None) or read_fully(key, content)
     from golive.migration_graph.django_reader import read_migration
 
     return read_migration(key, content, app or _guess_app(key))

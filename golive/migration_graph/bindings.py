@@ -43,7 +43,6 @@ def _follow(statement: ast.stmt, names: Bindings) -> None:  # noqa: C901 - one c
             _lose(statement, names, "is bound in a loop or a match")
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             names[name] = Binding(statement.lineno, UNKNOWN, None, "is a function or a class")
-            _lose_globals(statement, names)
         case ast.Import() | ast.ImportFrom():
             for alias in statement.names:
                 name = alias.asname or alias.name.partition(".")[0]
@@ -192,8 +191,10 @@ def _bind_walrus(statement: ast.stmt, names: Bindings) -> None:
             pass
 
 
-def _lose_globals(statement: ast.stmt, names: Bindings) -> None:
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Global):
-            for name in node.names:
-                names[name] = Binding(node.lineno, UNKNOWN, None, "is changed by a function")
+def lose_globals(statements: Iterable[ast.stmt], names: Bindings) -> None:
+    """Names that a function may change with `global` are UNKNOWN."""
+    for statement in statements:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Global):
+                for name in node.names:
+                    names[name] = Binding(node.lineno, UNKNOWN, None, "is changed by a function")

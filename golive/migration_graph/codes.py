@@ -26,7 +26,7 @@ CODES: Final[dict[str, tuple[str, Severity]]] = {
 _ORDER: Final = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 
-def make_finding(  # noqa: PLR0913 - the parts of a finding
+def make_finding(
     code: str,
     message: str,
     hint: str,

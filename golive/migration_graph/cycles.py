@@ -110,7 +110,7 @@ def foresee(graph: Graph, arcs: Iterable[Arc]) -> tuple[tuple[str, ...] | None, 
     if graph.kind is Kind.DJANGO:
         return None, None
     gone = set(arcs)
-    children = {parent: [] for _, parent in gone} if gone else {}
+    children: dict[str, list[str]] = {parent: [] for _, parent in gone}
     for child, parents in graph.parents.items():
         for parent in parents:
             if parent in children and (child, parent) not in gone:

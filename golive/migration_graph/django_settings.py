@@ -21,7 +21,7 @@ _MOST_STEPS = 5
 
 @dataclass(frozen=True, slots=True)
 class DjangoSettings:
-    """`models`: names of settings to swappable models; `migration_modules`: label to dotted module, None: no migrations."""
+    """`models`: names of settings to swappable models. `migration_modules`: label to module, None: no migrations."""
 
     installed_apps: tuple[str, ...] = ()
     models: Mapping[str, str] = field(default_factory=dict)

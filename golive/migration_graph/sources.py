@@ -60,7 +60,7 @@ def is_revision_file(name: str) -> bool:
 def is_migration_file(name: str) -> bool:
     """Whether Django would load a file of this name."""
     stem = name.removesuffix(".py")
-    return stem != name and stem != "" and "." not in stem and stem[0] not in "_~"
+    return stem not in ("", name) and "." not in stem and stem[0] not in "_~"
 
 
 def list_files(location: Location) -> tuple[list[tuple[str, str]], list[Finding]]:

@@ -12,7 +12,7 @@ MOST_EDITS = 2
 
 
 def find_meant(graph: Graph, name: str, *, elsewhere: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
-    """(name, why) of what may have been meant, the likeliest first. `elsewhere`: ids in files that are not configured."""
+    """(name, why) of what may have been meant, the likeliest first. `elsewhere`: ids in files not configured."""
     if elsewhere and name in elsewhere:
         return [(name, f"it stands in {elsewhere[name]}, which is in no configured location")]
     return [*_find_by_file(graph, name), *_find_by_label(graph, name), *_find_by_start(graph, name)][:3] or _find_near(
