@@ -33,7 +33,8 @@ def read_fully(key: str, content: bytes) -> ParsedFile:
 
 
 def hash_content(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+    """SHA-256 in hex. Line ends count as LF: git may check the same file out with others."""
+    return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
 
 
 def read_tree(key: str, tree: ast.Module, content: bytes) -> ParsedFile:

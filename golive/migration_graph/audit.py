@@ -62,7 +62,7 @@ def read_layout(layout: Layout) -> tuple[list[ParsedFile], list[Finding]]:
         for key, path in listed:
             content = read_content(key, path)
             if isinstance(content, Finding):
-                files.append(_keep_unreadable(layout.kind, key, content, location.app))
+                files.append(keep_unreadable(layout.kind, key, content, location.app))
             else:
                 files.append(read_file(layout.kind, key, content, app=location.app, shortcut=shortcut))
     return files, findings
@@ -87,7 +87,8 @@ def _guess_app(key: str) -> str:
     return folders[-2] if len(folders) > 1 else "app"
 
 
-def _keep_unreadable(kind: Kind, key: str, finding: Finding, app: str) -> ParsedFile:
+def keep_unreadable(kind: Kind, key: str, finding: Finding, app: str) -> ParsedFile:
+    """What is known of a file that was not read: for Django its name, for Alembic names that it may hold."""
     if kind is Kind.ALEMBIC:
         from golive.migration_graph.alembic_reader import guess_names
 

@@ -45,7 +45,8 @@ class Node:
 
     `name` is Alembic's revision id or Django's `app.name`. `create_date` and `revises` are what the docstring of an
     Alembic file says, as written. `is_reversible` None: it was not looked at. `content_hash` is the SHA-256 of the
-    bytes. A Django name may end in `__first__` or `__latest__`; `settings.X` stands for the app of a swappable model.
+    bytes with line ends as LF. A Django name may end in `__first__` or `__latest__`; `settings.X` stands for the app of
+    a swappable model.
     """
 
     key: str
@@ -81,17 +82,30 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """What a commit did to one reference list of one file: the values before and after, as Python source."""
+
+    file: str
+    line: int
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """One remedy of a cycle: take these edges out. Cuts of one finding are listed best first.
 
     `restore` is the value that stood before the edit that made the edge (as Python source, `None` included as "None"),
-    or None where that is not known. `because` is the evidence in words. `rank` is shared by cuts that tie, from 1.
+    or None where that is not known, or where several values are to be put back. `because` is the evidence in words.
+    `rank` is shared by cuts that tie, from 1.
     """
 
     edges: tuple[Edge, ...]
     restore: str | None = None
     because: tuple[str, ...] = ()
     rank: int = 1
+    # The edits to undo, one for each list: each has its value before. Empty where a value is not known.
+    edits: tuple[Edit, ...] = ()
     # What the graph would be afterwards; None: not worked out.
     heads: tuple[str, ...] | None = None
     bases: tuple[str, ...] | None = None
@@ -106,16 +120,6 @@ class Commit:
     subject: str
     date: str
     author: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """What a commit did to one reference list of one file: the values before and after, as Python source."""
-
-    file: str
-    line: int
-    before: str | None
-    after: str | None
 
 
 @dataclass(frozen=True, slots=True)

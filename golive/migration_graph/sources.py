@@ -28,9 +28,9 @@ class Location:
 
     def owns(self, key: str) -> bool:
         """Whether a file with this key would be read as a migration."""
-        folder, _, name = key.rpartition("/")
+        folder, slash, name = key.rpartition("/")
         if self.app:
-            return f"{folder}/" == self.prefix and is_migration_file(name)
+            return folder + slash == self.prefix and is_migration_file(name)
         if not is_revision_file(name) or not key.startswith(self.prefix):
             return False
         inner = key[len(self.prefix) :].split("/")[:-1]

@@ -1,0 +1,109 @@
+"""What a database says it has run: the rows that Alembic or Django keeps. Read only, and bounded in time."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from threading import Timer
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import psycopg
+
+from golive.migration_graph.model import Kind, UnusableInputError
+
+# To connect (psycopg goes no lower than 2 s), and for all that comes after.
+CONNECT_SECONDS = 5
+READ_SECONDS = 5
+_TABLES = {Kind.ALEMBIC: "alembic_version", Kind.DJANGO: "django_migrations"}
+_QUERIES = {
+    Kind.ALEMBIC: "SELECT version_num FROM alembic_version",
+    Kind.DJANGO: "SELECT app || '.' || name FROM django_migrations",
+}
+# As SQLAlchemy writes them: the driver's name after a plus.
+_SCHEME = re.compile(r"(?P<database>postgres|postgresql|sqlite)(\+\w+)?://", re.IGNORECASE)
+
+
+def read_applied(url: str, kind: Kind) -> tuple[str, ...]:
+    """The names in the tool's own table, sorted: Alembic's current revisions, or Django's `app.name` of all applied.
+
+    `url` as SQLAlchemy or Django take it: `postgresql://`, `postgresql+psycopg2://`, `sqlite:///file`. The table is
+    looked for by its usual name, in the search path. Raises UnusableInputError with one line that never holds the
+    password.
+    """
+    scheme = _SCHEME.match(url)
+    if scheme is None:
+        raise UnusableInputError("--database: only postgresql:// and sqlite:/// URLs can be read")
+    rest = url[scheme.end() :]
+    if scheme["database"].lower() == "sqlite":
+        rows = _read_sqlite(rest, kind)
+    else:
+        rows = _read_postgresql(f"postgresql://{rest}", kind)
+    return tuple(sorted(str(name) for (name,) in rows))
+
+
+def _read_sqlite(rest: str, kind: Kind) -> list[tuple[Any, ...]]:
+    path = rest.partition("?")[0]
+    if not path.startswith("/") or path == "/":
+        raise UnusableInputError("--database: an SQLite URL names a file: sqlite:///relative or sqlite:////absolute")
+    try:
+        # `mode=ro`: a file that is not there is an error, and is not made.
+        address = f"file:{quote(path[1:])}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=READ_SECONDS)) as connection:
+            return connection.execute(_QUERIES[kind]).fetchall()
+    except sqlite3.Error as error:
+        raise UnusableInputError(
+            _explain_missing(kind) if "no such table" in str(error) else f"--database: {error}"
+        ) from None
+
+
+def _read_postgresql(url: str, kind: Kind) -> list[tuple[Any, ...]]:
+    try:
+        with closing(psycopg.connect(url, connect_timeout=CONNECT_SECONDS)) as connection, _time_limit(connection):
+            connection.read_only = True
+            return connection.execute(_QUERIES[kind]).fetchall()
+    except psycopg.errors.UndefinedTable:
+        raise UnusableInputError(_explain_missing(kind)) from None
+    except psycopg.ProgrammingError as error:
+        # What libpq says about a URL that it cannot read repeats the URL.
+        detail = error.diag.message_primary or "the URL cannot be read"
+        raise UnusableInputError(f"--database: {detail}") from None
+    except psycopg.Error as error:
+        raise UnusableInputError(
+            f"--database: {_hide_password(url, str(error).strip().partition(chr(10))[0])}"
+        ) from None
+
+
+@contextmanager
+def _time_limit(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Cut the connection off at its socket when the time is over; whoever waits for an answer gets an error at once.
+
+    On this side, because a server that hangs keeps no limit of its own.
+    """
+
+    def cut_off() -> None:
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)
+
+    timer = Timer(READ_SECONDS, cut_off)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _explain_missing(kind: Kind) -> str:
+    return f"--database: there is no table {_TABLES[kind]}; one of another name or schema cannot be read"
+
+
+def _hide_password(url: str, text: str) -> str:
+    with suppress(ValueError):
+        if password := urlsplit(url).password:
+            text = text.replace(unquote(password), "***").replace(password, "***")
+    return text
