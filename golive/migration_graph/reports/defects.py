@@ -1,0 +1,93 @@
+"""Which parts of a graph the findings are about: what a drawing marks, and what it never folds away."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from golive.migration_graph.model import Edge, Finding, Graph, Report, Severity
+
+# An edge by the keys of its ends: child, parent.
+Arrow = tuple[str, str]
+
+# A finding that names more revisions than this is about a whole region, and its file alone is marked.
+MOST_NAMED = 12
+MOST_CUTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Defects:
+    """`cuts`: the edges of the best remedies, best first. `loop`: the other edges of the shortest cycles. `pinned`: the
+    nodes to be seen at once. `findings`: what is to be said of each node."""
+
+    cuts: tuple[Arrow, ...]
+    loop: frozenset[Arrow]
+    pinned: frozenset[str]
+    findings: Mapping[str, list[Finding]]
+
+
+def find_defects(report: Report) -> Defects:
+    finder = _Finder(report.graph)
+    for finding in report.findings:
+        finder.add(finding)
+    return Defects(
+        tuple(finder.cuts), frozenset(finder.loop.difference(finder.cuts)), frozenset(finder.pinned), finder.findings
+    )
+
+
+def mark(defects: Defects, key: str) -> str:
+    """The class of a node: the most severe that is to be said of it, empty for nothing."""
+    severities = {finding.severity for finding in defects.findings.get(key, ())}
+    return next((severity.value for severity in Severity if severity in severities), "")
+
+
+class _Finder:
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._keys = defaultdict(list)
+        for key, node in graph.nodes.items():
+            self._keys[node.name].append(key)
+        self.cuts: dict[Arrow, None] = {}
+        self.loop: set[Arrow] = set()
+        self.pinned: set[str] = set()
+        self.findings: dict[str, list[Finding]] = defaultdict(list)
+
+    def add(self, finding: Finding) -> None:
+        if finding.file is not None and finding.file in self._graph.nodes:
+            self._note(finding.file, finding)
+        if len(finding.revisions) <= MOST_NAMED:
+            for name in finding.revisions:
+                for key in self._keys[name]:
+                    self._note(key, finding)
+        if finding.cycle:
+            self._add_cycle(finding, finding.cycle)
+            best = [cut for cut in finding.cuts if cut.rank == finding.cuts[0].rank][:MOST_CUTS]
+            for cut in best:
+                for edge in cut.edges:
+                    self._add_cut(edge)
+
+    def _note(self, key: str, finding: Finding) -> None:
+        if finding not in self.findings[key]:
+            self.findings[key].append(finding)
+        if finding.severity is Severity.ERROR:
+            self.pinned.add(key)
+
+    def _add_cycle(self, finding: Finding, cycle: tuple[str, ...]) -> None:
+        for child, parent in zip(cycle, (*cycle[1:], cycle[0]), strict=True):
+            for key in self._keys[child]:
+                self.loop |= {(key, end) for end in self._ends(key, parent)}
+                if finding not in self.findings[key]:
+                    self.findings[key].append(finding)
+
+    def _add_cut(self, edge: Edge) -> None:
+        children = [edge.file] if edge.file in self._graph.nodes else self._keys[edge.child]
+        for key in children:
+            for end in self._ends(key, edge.parent):
+                self.cuts[(key, end)] = None
+                self.pinned |= {key, end}
+
+    def _ends(self, key: str, parent: str) -> list[str]:
+        """The keys of the nodes of that name which the node points at."""
+        ends = (*self._graph.parents.get(key, ()), *self._graph.dependencies.get(key, ()))
+        return [end for end in ends if self._graph.nodes[end].name == parent]

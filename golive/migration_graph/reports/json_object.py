@@ -1,0 +1,106 @@
+"""The report as one JSON object, for programs. The keys are a contract (docs/migration-audit.md)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from golive.migration_graph.model import Commit, Cut, Edge, Edit, Episode, Finding, Report
+from golive.migration_graph.reports.words import drop_halves
+
+
+def render(report: Report) -> str:
+    # ASCII, so that no terminal and no locale can spoil it.
+    return json.dumps(_clean(describe(report)), indent=2) + "\n"
+
+
+def describe(report: Report) -> dict[str, Any]:
+    """The object. The keys of history and database are there only when these were asked for."""
+    with_history = report.episodes is not None or report.history_note is not None
+    described: dict[str, Any] = {
+        "path": report.path,
+        "kind": report.kind.value,
+        "revisions": report.revisions,
+        "heads": list(report.graph.heads),
+        "bases": list(report.graph.bases),
+        "merges": report.merges,
+        "branch_points": report.branch_points,
+        "sound": report.sound,
+        "findings": [_describe_finding(finding, with_history=with_history) for finding in report.findings],
+    }
+    if with_history:
+        described["episodes"] = [_describe_episode(episode) for episode in report.episodes or ()]
+        described["history_note"] = report.history_note
+    if report.pending is not None:
+        described["pending"] = list(report.pending)
+    return described
+
+
+def _describe_finding(finding: Finding, *, with_history: bool) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "code": finding.code,
+        "name": finding.name,
+        "severity": finding.severity.value,
+        "message": finding.message,
+        "hint": finding.hint,
+        "file": finding.file,
+        "line": finding.line,
+        "revisions": list(finding.revisions),
+    }
+    if finding.cycle is not None:
+        described["cycle"] = list(finding.cycle)
+        described["cuts"] = [_describe_cut(cut) for cut in finding.cuts]
+        described["affected"] = finding.affected
+        described["is_minimal"] = finding.is_minimal
+    if with_history:
+        described["introduced_by"] = _describe_commit(finding.introduced_by)
+        described["edit"] = None if finding.edit is None else _describe_edit(finding.edit)
+    return described
+
+
+def _describe_cut(cut: Cut) -> dict[str, Any]:
+    return {
+        "edges": [_describe_edge(edge) for edge in cut.edges],
+        "restore": cut.restore,
+        "because": list(cut.because),
+        "rank": cut.rank,
+        "edits": [_describe_edit(edit) for edit in cut.edits],
+        "heads_after": None if cut.heads is None else list(cut.heads),
+        "bases_after": None if cut.bases is None else list(cut.bases),
+        "sound_after": cut.is_sound,
+    }
+
+
+def _describe_edge(edge: Edge) -> dict[str, Any]:
+    return {"child": edge.child, "parent": edge.parent, "file": edge.file, "line": edge.line}
+
+
+def _describe_edit(edit: Edit) -> dict[str, Any]:
+    return {"file": edit.file, "line": edit.line, "before": edit.before, "after": edit.after}
+
+
+def _describe_commit(commit: Commit | None) -> dict[str, Any] | None:
+    if commit is None:
+        return None
+    return {"commit": commit.commit, "subject": commit.subject, "date": commit.date, "author": commit.author}
+
+
+def _describe_episode(episode: Episode) -> dict[str, Any]:
+    return {
+        "code": episode.code,
+        "summary": episode.summary,
+        "began": _describe_commit(episode.began),
+        "ended": _describe_commit(episode.ended),
+        "edits": [_describe_edit(edit) for edit in episode.edits],
+    }
+
+
+def _clean(value: Any) -> Any:
+    """Without halves of a character: they are no text, and strict readers of JSON refuse them."""
+    if isinstance(value, str):
+        return drop_halves(value)
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _clean(item) for key, item in value.items()}
+    return value

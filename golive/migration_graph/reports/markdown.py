@@ -1,0 +1,173 @@
+"""The report for people who do not read code: what is affected, since when, what to do; then every finding."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Final
+
+from golive.migration_graph.model import Commit, Edit, Finding, Report, Severity
+from golive.migration_graph.reports.offer import Offer, describe_outcome, find_offer, list_values, summarize
+from golive.migration_graph.reports.words import count, describe_size, make_visible, name_place, shorten_cycle, show
+
+MOST: Final = {Severity.ERROR: 50, Severity.WARNING: 10, Severity.INFO: 10}
+MOST_CUTS: Final = 10
+# All that Markdown could take for a mark, a tag or a link where other text stands before it on the line. `@` becomes
+# code: nothing else keeps GitHub from telling the person of that name.
+_MARKS: Final = re.compile(r"@+|[\\`*_\[\]<>#~&:$]|(?<=www)\.", re.IGNORECASE)
+_REFERENCES: Final = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "`": "&#96;"}
+
+
+def render(report: Report) -> str:
+    return "\n".join(_write(report)) + "\n"
+
+
+def _write(report: Report) -> Iterator[str]:
+    yield f"# Migration audit: {summarize(report).lower()}"
+    yield ""
+    yield f"{quote(report.path)}: {escape(describe_size(report))}."
+    offer = find_offer(report)
+    if offer is not None:
+        yield from _write_offer(offer)
+    elif not report.sound:
+        yield ""
+        yield "No single edit can be named. The findings say what is wrong."
+    if report.findings:
+        yield ""
+        yield "## Findings"
+        for _, findings in groupby(report.findings, lambda finding: (finding.code, finding.severity)):
+            yield from _write_group(list(findings))
+    yield from _write_history(report)
+    if report.pending is not None:
+        yield ""
+        yield "## What an upgrade would run"
+        yield ""
+        yield from (f"1. {quote(name)}" for name in report.pending)
+        if not report.pending:
+            yield "Nothing."
+
+
+def _write_offer(offer: Offer) -> Iterator[str]:
+    yield ""
+    yield "| | |"
+    yield "|---|---|"
+    yield _write_row("What is affected", _say_affected(offer.finding))
+    yield _write_row("Since when", _say_since(offer.commit))
+    yield _write_row("What to do", _say_edit(offer))
+    if offer.outcome:
+        yield _write_row("Then", escape(offer.outcome))
+    if offer.because:
+        yield _write_row("Why this one", "; ".join(escape(reason) for reason in offer.because))
+
+
+def _write_row(name: str, text: str) -> str:
+    """A row of the table. A bar would end the cell, inside of code too."""
+    bar = "\\|"
+    return f"| **{name}** | {text.replace('|', bar)} |"
+
+
+def _say_affected(finding: Finding) -> str:
+    if finding.affected is None:
+        return escape(finding.message)
+    return f"{count(finding.affected, 'migration')} cannot be put in order, so no deploy can run any that is new."
+
+
+def _say_since(commit: Commit | None) -> str:
+    if commit is None:
+        return "Not known. With `--history` the audit looks for the commit."
+    return f"{escape(show(commit.date)[:10])}, commit {_name_commit(commit)}"
+
+
+def _name_commit(commit: Commit) -> str:
+    author = f" by {escape(show(commit.author))}" if commit.author else ""
+    return f"{quote(commit.commit[:12])} ({quote(commit.subject)}){author}"
+
+
+def _say_edit(offer: Offer) -> str:
+    if offer.tied:
+        return f"Ask who knows which of {offer.ties} edits is wrong: nothing tells them apart. They are listed below."
+    if offer.edits:
+        return f"{'; '.join(_say_value(edit) for edit in offer.edits)}."
+    edges = " and ".join(
+        f"{quote(edge.child)} → {quote(edge.parent)} in {quote(name_place(edge.file, edge.line))}"
+        for edge in offer.edges
+    )
+    return f"Take out {edges}."
+
+
+def _say_value(edit: Edit) -> str:
+    now = f" in place of {quote(edit.after)}" if edit.after is not None else ""
+    return f"In {quote(name_place(edit.file, edit.line))}, put back {quote(edit.before or 'None')}{now}"
+
+
+def _write_group(findings: list[Finding]) -> Iterator[str]:
+    first = findings[0]
+    yield ""
+    yield f"### {first.code} {escape(first.name)} ({first.severity.value})"
+    most = MOST[first.severity]
+    for finding in findings[:most]:
+        yield ""
+        yield from _write_finding(finding)
+    if len(findings) > most:
+        yield ""
+        yield f"And {len(findings) - most:,} more."
+
+
+def _write_finding(finding: Finding) -> Iterator[str]:
+    place = f"{quote(name_place(finding.file, finding.line))}: " if finding.file is not None else ""
+    yield f"- {place}{escape(finding.message)} {escape(finding.hint)}".rstrip()
+    if finding.introduced_by is not None:
+        yield f"  - Since {escape(show(finding.introduced_by.date)[:10])}, {_name_commit(finding.introduced_by)}"
+    if finding.edit is not None:
+        values = [
+            quote(value) if value is not None else "nothing" for value in (finding.edit.before, finding.edit.after)
+        ]
+        yield f"  - The commit changed {changed[0]} to {changed[1]}"
+    if finding.cycle:
+        steps = shorten_cycle(finding.cycle)
+        yield f"  - The cycle: {' → '.join(quote(name) for name in steps)}"
+    for cut in finding.cuts[:MOST_CUTS]:
+        edges = " and ".join(
+            f"{quote(edge.child)} → {quote(edge.parent)} ({quote(name_place(edge.file, edge.line))})"
+            for edge in cut.edges
+        )
+        values = " and ".join(quote(value) for value in list_values(cut))
+        value = f", put back {values}" if values else ""
+        then = f"; then {escape(describe_outcome(cut))}" if describe_outcome(cut) else ""
+        yield f"  - Remedy, rank {cut.rank}: take out {edges}{value}{then}"
+    if len(finding.cuts) > MOST_CUTS:
+        yield f"  - And {len(finding.cuts) - MOST_CUTS} more remedies"
+
+
+def _write_history(report: Report) -> Iterator[str]:
+    if report.history_note:
+        yield ""
+        yield f"About the history: {escape(report.history_note)}"
+    if report.episodes:
+        yield ""
+        yield "## Episodes"
+        yield ""
+        for episode in report.episodes:
+            ended = f"ended by {_name_commit(episode.ended)}" if episode.ended is not None else "still stands"
+            yield f"- {episode.code} {escape(episode.summary)}: began with {_name_commit(episode.began)}, {ended}"
+
+
+def escape(text: str) -> str:
+    """Untrusted text, to be shown as it is: on one line, and without any mark that means something."""
+    text = make_visible(" ".join(text.split("\n")))
+    return _MARKS.sub(_escape_mark, text)
+
+
+def _escape_mark(match: re.Match[str]) -> str:
+    mark = match[0]
+    return f"`{mark}`" if mark.startswith("@") else _REFERENCES.get(mark, f"\\{mark}")
+
+
+def quote(text: str) -> str:
+    """Untrusted text as code."""
+    text = show(text)
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    inner = f" {text} " if text.startswith(("`", " ")) or text.endswith(("`", " ")) or not text else text
+    return f"{fence}{inner}{fence}"

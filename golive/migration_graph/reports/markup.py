@@ -1,0 +1,24 @@
+"""Untrusted text as HTML: visible, escaped, and nothing else."""
+
+from __future__ import annotations
+
+from html import escape
+
+from golive.migration_graph.model import Commit
+from golive.migration_graph.reports.words import make_visible, show
+
+
+def text(untrusted: str) -> str:
+    """For between tags and inside of quoted attributes."""
+    return escape(make_visible(untrusted))
+
+
+def code(untrusted: str) -> str:
+    return f"<code>{escape(show(untrusted))}</code>"
+
+
+def commit_text(commit: Commit) -> str:
+    author = f" by {text(show(commit.author))}" if commit.author else ""
+    return (
+        f"{text(show(commit.date)[:10])}, commit {code(commit.commit[:12])} <q>{text(show(commit.subject))}</q>{author}"
+    )

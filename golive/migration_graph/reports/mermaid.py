@@ -1,0 +1,78 @@
+"""The graph as a Mermaid flow chart, which GitHub and GitLab draw inside Markdown. Long runs stand in one piece.
+
+Mermaid draws no more than 500 edges and 50,000 characters; of a larger chart the part around the defects is kept, and
+the chart says so.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Final
+
+from golive.migration_graph.model import Report
+from golive.migration_graph.reports.condensed import Line, Piece, condense
+from golive.migration_graph.reports.defects import find_defects
+from golive.migration_graph.reports.layout import Style
+from golive.migration_graph.reports.words import count, show
+
+MOST_LINES: Final = 400
+MOST_PIECES: Final = 300
+LONGEST_LABEL: Final = 60
+_ARROWS: Final = {Style.PARENT: "-->", Style.DEPENDENCY: "-.->", Style.LOOP: "-->", Style.CUT: "==>"}
+_COLOURS: Final = {Style.LOOP: "#c77a7a", Style.CUT: "#c01f1f"}
+# Whatever could end a label or be taken for markup inside of it, as Mermaid's own entity codes.
+_HARMLESS: Final = frozenset(" abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/,:()")
+
+
+def render(report: Report) -> str:
+    return "\n".join(_write(report)) + "\n"
+
+
+def _write(report: Report) -> Iterator[str]:
+    defects = find_defects(report)
+    pieces, lines = condense(report, defects)
+    shown = _choose(pieces, lines, defects.pinned)
+    drawn = [line for line in lines if line.child in shown and line.parent in shown][:MOST_LINES]
+    yield "flowchart TD"
+    for piece in pieces:
+        if piece.id in shown:
+            yield f'  {piece.id}["{_label(report, piece)}"]'
+    hidden = sum(len(piece.keys) for piece in pieces if piece.id not in shown)
+    if hidden:
+        yield f'  more["{count(hidden, "more revision")}"]'
+    for line in drawn:
+        yield f"  {line.child} {_ARROWS[line.style]} {line.parent}"
+    for style, colour in _COLOURS.items():
+        if numbers := [str(number) for number, line in enumerate(drawn) if line.style is style]:
+            yield f"  linkStyle {','.join(numbers)} stroke:{colour},stroke-width:{3 if style is Style.CUT else 2}px"
+    if marked := [piece.id for piece in pieces if piece.id in shown and defects.pinned.intersection(piece.keys)]:
+        yield "  classDef defect stroke:#c01f1f,stroke-width:3px"
+        yield f"  class {','.join(marked)} defect"
+
+
+def _label(report: Report, piece: Piece) -> str:
+    if len(piece.keys) > 1:
+        return count(len(piece.keys), "revision")
+    return "".join(
+        character if character in _HARMLESS else f"#{ord(character)};"
+        for character in show(report.graph.nodes[piece.keys[0]].name, LONGEST_LABEL)
+    )
+
+
+def _choose(pieces: list[Piece], lines: list[Line], pinned: frozenset[str]) -> set[str]:
+    """The ids of the pieces to be drawn: all, or those that are nearest to a defect (without one, to the top)."""
+    if len(pieces) <= MOST_PIECES and len(lines) <= MOST_LINES:
+        return {piece.id for piece in pieces}
+    beside = defaultdict(list)
+    for line in lines:
+        beside[line.child].append(line.parent)
+        beside[line.parent].append(line.child)
+    todo = [piece.id for piece in pieces if pinned.intersection(piece.keys)] or [pieces[0].id]
+    shown = dict.fromkeys(todo[:MOST_PIECES])
+    for id_ in todo:  # grows while it is gone through
+        for other in beside[id_]:
+            if other not in shown and len(shown) < MOST_PIECES:
+                shown[other] = None
+                todo.append(other)
+    return set(shown)

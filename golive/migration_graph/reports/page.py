@@ -1,0 +1,115 @@
+"""The report as one HTML file: the answer, the graph with the defect in the middle, the findings.
+
+It loads nothing and sends nothing: its policy lets only its own style and script run. Without the script all is there
+but the search and the keys.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from golive.migration_graph.model import Edge, Report
+from golive.migration_graph.reports.defects import find_defects
+from golive.migration_graph.reports.markup import code, commit_text, text
+from golive.migration_graph.reports.offer import Offer, find_offer, summarize
+from golive.migration_graph.reports.page_findings import write_episodes, write_findings
+from golive.migration_graph.reports.page_graph import write_graph
+from golive.migration_graph.reports.words import count, describe_size, list_names, name_edge, name_place
+
+_HERE: Final = Path(__file__).parent
+STYLE: Final = (_HERE / "page.css").read_text(encoding="ascii")
+SCRIPT: Final = (_HERE / "page.js").read_text(encoding="ascii")
+MOST_PENDING: Final = 50
+
+
+def render(report: Report) -> str:
+    # ASCII with character references: whatever encoding it passes through, it stays what it is.
+    return "\n".join(_write(report)).encode("ascii", "xmlcharrefreplace").decode() + "\n"
+
+
+def _write(report: Report) -> Iterator[str]:
+    defects = find_defects(report)
+    yield "<!doctype html>"
+    yield '<html lang="en">'
+    yield "<head>"
+    yield '<meta charset="utf-8">'
+    yield f'<meta http-equiv="Content-Security-Policy" content="{_get_policy()}">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield '<meta name="color-scheme" content="light dark">'
+    yield '<meta name="referrer" content="no-referrer">'
+    yield f"<title>{text(f'Migration audit: {summarize(report).lower()}')}</title>"
+    yield '<link rel="icon" href="data:,">'
+    yield f"<style>{STYLE}</style>"
+    yield "</head>"
+    yield "<body>"
+    yield f'<header data-sound="{"yes" if report.sound else "no"}"><p>Migration audit</p>'
+    yield f"<h1>{text(summarize(report))}</h1>"
+    yield f"<p>{text(describe_size(report))}, in {code(report.path)}</p></header>"
+    yield "<main>"
+    yield from _write_answer(report, find_offer(report))
+    yield from write_graph(report, defects)
+    yield from write_findings(report)
+    yield from write_episodes(report)
+    yield from _write_pending(report)
+    yield "</main>"
+    yield f"<script>{SCRIPT}</script>"
+    yield "</body>"
+    yield "</html>"
+
+
+def _get_policy() -> str:
+    style, script = (base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (STYLE, SCRIPT))
+    return (
+        f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _write_answer(report: Report, offer: Offer | None) -> Iterator[str]:
+    if offer is None:
+        if not report.sound:
+            yield '<section class="card"><h2>What to do</h2>'
+            yield "<p>No single edit can be named. The findings say what is wrong.</p></section>"
+        return
+    yield '<section class="card answer" aria-labelledby="answer">'
+    yield from _write_edit(offer)
+    yield "<dl>"
+    if offer.commit is not None:
+        yield f"<dt>Since</dt><dd>{commit_text(offer.commit)}</dd>"
+    if offer.finding.affected is not None:
+        yield f"<dt>Affects</dt><dd>{count(offer.finding.affected, 'revision')} that cannot be put in order</dd>"
+    if offer.because:
+        yield f"<dt>Because</dt><dd><ul>{''.join(f'<li>{text(reason)}</li>' for reason in offer.because)}</ul></dd>"
+    if offer.outcome:
+        yield f"<dt>Then</dt><dd>{text(offer.outcome)}</dd>"
+    yield "</dl></section>"
+
+
+def _write_edit(offer: Offer) -> Iterator[str]:
+    if offer.tied:
+        yield f'<h2 id="answer">One of {offer.ties} edits is wrong</h2>'
+        yield "<p>Nothing tells them apart. To take out any of these edges breaks the cycle:</p><ul>"
+        yield from (f"<li>{_describe_edges(cut.edges)}</li>" for cut in offer.tied)
+        yield "</ul>"
+    elif offer.edits:
+        values = " and ".join(code(edit.before or "None") for edit in offer.edits)
+        yield f'<h2 id="answer">Put back {values}</h2>'
+        for edit in offer.edits:
+            now = f", where {code(edit.after)} stands now" if edit.after is not None else ""
+            yield f'<p class="place">in {code(name_place(edit.file, edit.line))}{now}</p>'
+    else:
+        yield f'<h2 id="answer">Take out {_describe_edges(offer.edges)}</h2>'
+
+
+def _describe_edges(edges: Sequence[Edge]) -> str:
+    return " and ".join(f"{code(name_edge(edge))} in {code(name_place(edge.file, edge.line))}" for edge in edges)
+
+
+def _write_pending(report: Report) -> Iterator[str]:
+    if report.pending is not None:
+        yield '<section class="card"><h2>What an upgrade would run</h2>'
+        yield f"<p>{text(list_names(report.pending, MOST_PENDING))}</p></section>"

@@ -1,0 +1,98 @@
+"""The findings and the past episodes on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from golive.migration_graph.explanations import EXPLANATIONS
+from golive.migration_graph.model import Cut, Episode, Finding, Report, Severity
+from golive.migration_graph.reports.markup import code, commit_text, text
+from golive.migration_graph.reports.offer import describe_outcome, list_values
+from golive.migration_graph.reports.words import count, name_edge, name_place, shorten_cycle
+
+MOST_CUTS = 12
+
+
+def write_findings(report: Report) -> Iterator[str]:
+    if not report.findings:
+        return
+    yield '<section aria-labelledby="findings"><h2 id="findings">Findings</h2>'
+    for _, found in groupby(report.findings, lambda finding: (finding.code, finding.severity)):
+        yield from _write_group(list(found))
+    yield "</section>"
+
+
+def _write_group(findings: list[Finding]) -> Iterator[str]:
+    first = findings[0]
+    is_open = " open" if first.severity is Severity.ERROR else ""
+    yield f'<details class="card finding"{is_open}><summary><h3>'
+    yield f'<span class="severity" data-severity="{first.severity.value}">{first.severity.value}</span> '
+    yield f"{text(first.code)} {text(first.name)}</h3>"
+    yield f"<span>{count(len(findings), 'finding')}</span></summary>"
+    yield f'<p class="meaning">{text(EXPLANATIONS[first.code].meaning)}</p>'
+    yield "<ul>"
+    for finding in findings:
+        yield from _write_finding(finding)
+    yield "</ul></details>"
+
+
+def _write_finding(finding: Finding) -> Iterator[str]:
+    place = f"<p>{code(name_place(finding.file, finding.line))}</p>" if finding.file is not None else ""
+    yield f"<li>{place}<p>{text(finding.message)}</p>"
+    if finding.hint:
+        yield f'<p class="hint">{text(finding.hint)}</p>'
+    if finding.introduced_by is not None:
+        yield f"<p>Since {commit_text(finding.introduced_by)}</p>"
+    if finding.edit is not None:
+        before, after = (
+            code(value) if value is not None else "nothing" for value in (finding.edit.before, finding.edit.after)
+        )
+        yield f"<p>The commit changed {before} to {after}</p>"
+    if finding.cycle:
+        yield f"<p>The cycle: {' &rarr; '.join(code(name) for name in shorten_cycle(finding.cycle))}</p>"
+        yield from _write_cuts(finding)
+    yield "</li>"
+
+
+def _write_cuts(finding: Finding) -> Iterator[str]:
+    yield '<ol class="cuts">'
+    for cut in finding.cuts[:MOST_CUTS]:
+        yield from _write_cut(cut)
+    yield "</ol>"
+    if len(finding.cuts) > MOST_CUTS:
+        yield f"<p>And {len(finding.cuts) - MOST_CUTS} more remedies.</p>"
+    if finding.is_minimal is False:
+        yield "<p>Not proven minimal: a smaller set of edges might do.</p>"
+
+
+def _write_cut(cut: Cut) -> Iterator[str]:
+    edges = " and ".join(f"{code(name_edge(edge))} ({code(name_place(edge.file, edge.line))})" for edge in cut.edges)
+    values = " and ".join(code(value) for value in list_values(cut))
+    value = f", put back {values}" if values else ""
+    yield f"<li><span>Rank {cut.rank}</span> Take out {edges}{value}"
+    told = [*cut.because, *([f"then: {outcome}"] if (outcome := describe_outcome(cut)) else [])]
+    if told:
+        yield f"<ul>{''.join(f'<li>{text(line)}</li>' for line in told)}</ul>"
+    yield "</li>"
+
+
+def write_episodes(report: Report) -> Iterator[str]:
+    if not report.episodes and not report.history_note:
+        return
+    yield '<section class="card" aria-labelledby="episodes"><h2 id="episodes">History</h2>'
+    if report.history_note:
+        yield f"<p>{text(report.history_note)}</p>"
+    if report.episodes:
+        yield '<ol class="episodes">'
+        yield from (_write_episode(episode) for episode in report.episodes)
+        yield "</ol>"
+    yield "</section>"
+
+
+def _write_episode(episode: Episode) -> str:
+    ended = f"Ended {commit_text(episode.ended)}" if episode.ended is not None else "Still stands"
+    return (
+        f"<li><p><b>{text(episode.code)}</b> {text(episode.summary)}</p>"
+        f"<p>Began {commit_text(episode.began)}</p><p>{ended}</p></li>"
+    )

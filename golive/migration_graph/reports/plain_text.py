@@ -1,0 +1,154 @@
+"""The report for a terminal: the answer first, then the findings, then the size. Short for a sound graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from textwrap import wrap
+
+from golive.migration_graph.model import Cut, Edge, Edit, Episode, Finding, Report, Severity
+from golive.migration_graph.reports.offer import Offer, describe_outcome, find_offer, list_values, summarize
+from golive.migration_graph.reports.words import (
+    count,
+    describe_size,
+    list_names,
+    make_visible,
+    name_commit,
+    name_edge,
+    name_place,
+    shorten_cycle,
+    show,
+)
+
+WIDTH = 100
+# Of one code: all errors that a person would read, and a few of what is only worth a look.
+MOST = {Severity.ERROR: 20, Severity.WARNING: 3, Severity.INFO: 3}
+MOST_CUTS = 5
+_COLOURS = {"error": "31", "warning": "33", "info": "36", "good": "32", "bold": "1", "quiet": "2"}
+
+
+def render(report: Report, *, is_coloured: bool = False) -> str:
+    return "\n".join(_Writer(is_coloured).write(report)) + "\n"
+
+
+class _Writer:
+    def __init__(self, is_coloured: bool) -> None:
+        self._is_coloured = is_coloured
+
+    def _paint(self, text: str, *styles: str) -> str:
+        if not self._is_coloured:
+            return text
+        return f"\x1b[{';'.join(_COLOURS[style] for style in styles)}m{text}\x1b[0m"
+
+    def write(self, report: Report) -> Iterator[str]:
+        yield self._paint(summarize(report), "good" if report.sound else "error", "bold")
+        yield f"{describe_size(report)}, in {make_visible(report.path)}"
+        offer = find_offer(report)
+        if offer is not None:
+            yield ""
+            yield from self._write_offer(offer)
+        for (_, severity), findings in groupby(report.findings, lambda finding: (finding.code, finding.severity)):
+            yield from self._write_group(list(findings), MOST[severity])
+        yield from self._write_history(report)
+        if report.pending is not None:
+            yield ""
+            yield from _fold(f"An upgrade would run, in this order: {list_names(report.pending, 50)}")
+
+    def _write_offer(self, offer: Offer) -> Iterator[str]:
+        if offer.tied:
+            yield f"One of these {offer.ties} remedies, which nothing tells apart:"
+            yield from (f"  take out {self._describe_cut(cut)}" for cut in offer.tied[:MOST_CUTS])
+            if offer.ties > MOST_CUTS:
+                yield f"  and {offer.ties - MOST_CUTS} more, listed by --format json"
+        elif offer.edits:
+            yield from (self._describe_edit(edit) for edit in offer.edits)
+        else:
+            for edge in offer.edges:
+                place = self._paint(name_place(edge.file, edge.line), "bold")
+                yield f"{place}: take out {name_edge(edge)}"
+        if offer.commit is not None:
+            yield f"  since commit {name_commit(offer.commit)}"
+        for reason in offer.because:
+            yield from _fold(f"because {reason}", "  ")
+        if offer.outcome:
+            yield f"  then: {offer.outcome}"
+
+    def _describe_edit(self, edit: Edit) -> str:
+        place = self._paint(name_place(edit.file, edit.line), "bold")
+        value = self._paint(show(edit.before or "None"), "good", "bold")
+        now = f", where {show(edit.after)} stands now" if edit.after is not None else ""
+        return f"{place}: put back {value}{now}"
+
+    def _write_group(self, findings: list[Finding], most: int) -> Iterator[str]:
+        yield ""
+        for finding in findings[:most]:
+            yield from self._write_finding(finding)
+        if len(findings) > most:
+            yield self._paint(f"{findings[0].code} and {len(findings) - most:,} more, listed by --format json", "quiet")
+
+    def _write_finding(self, finding: Finding) -> Iterator[str]:
+        severity = finding.severity.value
+        code = self._paint(f"{finding.code} {finding.name}", severity, "bold")
+        place = name_place(finding.file, finding.line)
+        yield f"{code} ({severity})" + (f" {place}" if place else "")
+        yield from _fold(finding.message, "  ")
+        if finding.hint:
+            yield from _fold(finding.hint, "  ")
+        if finding.cycle:
+            yield from _fold(" -> ".join(shorten_cycle(finding.cycle)), "  cycle: ")
+            yield from self._write_cuts(finding)
+        if finding.introduced_by is not None:
+            yield f"  since commit {name_commit(finding.introduced_by)}"
+        if finding.edit is not None:
+            values = (finding.edit.before, finding.edit.after)
+            before, after = (show(value) if value is not None else "nothing" for value in values)
+            place = name_place(finding.edit.file, finding.edit.line)
+            yield from _fold(f"which changed {place} from {before} to {after}", "  ")
+
+    def _write_cuts(self, finding: Finding) -> Iterator[str]:
+        for cut in finding.cuts[:MOST_CUTS]:
+            is_tied = sum(other.rank == cut.rank for other in finding.cuts) > 1
+            rank = f"{cut.rank}{'=' if is_tied else '.'}"
+            yield f"  remedy {rank} take out {self._describe_cut(cut)}"
+            for reason in cut.because:
+                yield from _fold(f"because {reason}", "      ")
+            if outcome := describe_outcome(cut):
+                yield from _fold(f"then: {outcome}", "      ")
+        if len(finding.cuts) > MOST_CUTS:
+            yield f"  and {len(finding.cuts) - MOST_CUTS} more remedies, listed by --format json"
+        if finding.is_minimal is False:
+            yield "  not proven minimal: a smaller set of edges might do"
+
+    def _describe_cut(self, cut: Cut) -> str:
+        edges = " and ".join(f"{name_edge(edge)} ({name_place(edge.file, edge.line)})" for edge in cut.edges)
+        values = " and ".join(show(value) for value in list_values(cut))
+        return f"{edges}, put back {values}" if values else edges
+
+    def _write_history(self, report: Report) -> Iterator[str]:
+        if report.history_note:
+            yield ""
+            yield from _fold(report.history_note, "history: ")
+        if report.episodes:
+            yield ""
+            yield self._paint("Episodes, newest first", "bold")
+            for episode in report.episodes:
+                yield from _describe_episode(episode)
+
+
+def _describe_episode(episode: Episode) -> Iterator[str]:
+    yield from _fold(f"{episode.code} {episode.summary}", "  ")
+    yield f"    began {name_commit(episode.began)}"
+    yield f"    ended {name_commit(episode.ended)}" if episode.ended is not None else "    still stands"
+
+
+def _fold(text: str, indent: str = "") -> list[str]:
+    """The text in lines of a readable width; further lines stand under the first one."""
+    text = make_visible(" ".join(text.split("\n")))
+    return wrap(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=" " * len(indent),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,107 @@
+"""The report as SARIF 2.1.0, which code scanning services read. https://docs.oasis-open.org/sarif/sarif/v2.1.0/"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import PurePosixPath
+from typing import Any, Final
+from urllib.parse import quote
+
+from golive.migration_graph.codes import CODES
+from golive.migration_graph.explanations import EXPLANATIONS
+from golive.migration_graph.model import Finding, Report, Severity
+from golive.migration_graph.reports.offer import describe_offer, find_offer
+from golive.migration_graph.reports.words import join_path, make_visible, name_commit, name_edge
+
+VERSION: Final = "2.1.0"
+SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+# Changed when a fingerprint comes to mean something else.
+FINGERPRINT: Final = "migrationAudit/v1"
+_LEVELS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+_ROOT: Final = "AUDITED"
+
+
+def render(report: Report) -> str:
+    return json.dumps(describe(report), indent=2) + "\n"
+
+
+def describe(report: Report) -> dict[str, Any]:
+    rules = list(CODES)
+    run: dict[str, Any] = {
+        "tool": {"driver": {"name": "audit_migrations", "rules": [_describe_rule(code) for code in rules]}},
+        "results": [_describe_result(report, finding, rules.index(finding.code)) for finding in report.findings],
+        "columnKind": "utf16CodeUnits",
+    }
+    if _is_absolute(report):
+        # Only the one who gave the path knows where the repository begins.
+        run["originalUriBaseIds"] = {_ROOT: {"uri": f"file://{_quote_path(report.path).rstrip('/')}/"}}
+    return {"$schema": SCHEMA, "version": VERSION, "runs": [run]}
+
+
+def _describe_rule(code: str) -> dict[str, Any]:
+    name, severity = CODES[code]
+    explanation = EXPLANATIONS[code]
+    meaning, remedy = explanation.meaning, explanation.remedy
+    return {
+        "id": code,
+        "name": "".join(word.capitalize() for word in name.split("-")),
+        "shortDescription": {"text": f"{name}: {meaning}"},
+        "fullDescription": {"text": f"{meaning} {remedy}"},
+        "help": {"text": remedy, "markdown": f"**{code} {name}.** {meaning}\n\n{remedy}"},
+        "defaultConfiguration": {"level": _LEVELS[severity]},
+    }
+
+
+def _describe_result(report: Report, finding: Finding, index: int) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "ruleId": finding.code,
+        "ruleIndex": index,
+        "level": _LEVELS[finding.severity],
+        "message": {"text": _say(report, finding)},
+        "partialFingerprints": {FINGERPRINT: identify(finding)},
+    }
+    if finding.file is not None:
+        result["locations"] = [_locate(report, finding.file, finding.line)]
+    related = [
+        _locate(report, edge.file, edge.line, f"remedy of rank {cut.rank}: take out {name_edge(edge)}")
+        for cut in finding.cuts
+        for edge in cut.edges
+    ]
+    if related:
+        result["relatedLocations"] = [{"id": number, **place} for number, place in enumerate(related)]
+    return result
+
+
+def _say(report: Report, finding: Finding) -> str:
+    offer = find_offer(report)
+    answer = describe_offer(report) if offer is not None and offer.finding is finding else ""
+    since = f"Since commit {name_commit(finding.introduced_by)}." if finding.introduced_by is not None else ""
+    return make_visible(" ".join(text for text in (answer, finding.message, finding.hint, since) if text))
+
+
+def identify(finding: Finding) -> str:
+    """What stays the same while the finding does, wherever its lines move and however it is worded."""
+    parts = [finding.code, finding.file or "", *sorted(finding.revisions)]
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _locate(report: Report, file: str, line: int | None, text: str | None = None) -> dict[str, Any]:
+    if _is_absolute(report):
+        artifact = {"uri": _quote_path(file), "uriBaseId": _ROOT}
+    else:
+        artifact = {"uri": _quote_path(join_path(report, file)), "uriBaseId": "%SRCROOT%"}
+    place: dict[str, Any] = {"physicalLocation": {"artifactLocation": artifact}}
+    if line is not None:
+        place["physicalLocation"]["region"] = {"startLine": line}
+    if text is not None:
+        place["message"] = {"text": text}
+    return place
+
+
+def _is_absolute(report: Report) -> bool:
+    return PurePosixPath(report.path).is_absolute()
+
+
+def _quote_path(path: str) -> str:
+    return quote(path.encode("utf-8", "surrogateescape"))
