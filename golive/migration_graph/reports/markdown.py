@@ -120,10 +120,10 @@ def _write_finding(finding: Finding) -> Iterator[str]:
     if finding.introduced_by is not None:
         yield f"  - Since {escape(show(finding.introduced_by.date)[:10])}, {_name_commit(finding.introduced_by)}"
     if finding.edit is not None:
-        values = [
+        before, after = (
             quote(value) if value is not None else "nothing" for value in (finding.edit.before, finding.edit.after)
-        ]
-        yield f"  - The commit changed {changed[0]} to {changed[1]}"
+        )
+        yield f"  - The commit changed {before} to {after}"
     if finding.cycle:
         steps = shorten_cycle(finding.cycle)
         yield f"  - The cycle: {' → '.join(quote(name) for name in steps)}"

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from itertools import groupby
 from textwrap import wrap
 
-from golive.migration_graph.model import Cut, Edge, Edit, Episode, Finding, Report, Severity
+from golive.migration_graph.model import Cut, Edit, Episode, Finding, Report, Severity
 from golive.migration_graph.reports.offer import Offer, describe_outcome, find_offer, list_values, summarize
 from golive.migration_graph.reports.words import (
-    count,
     describe_size,
     list_names,
     make_visible,
