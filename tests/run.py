@@ -29,6 +29,7 @@ from tests.server import ROOT, clean_environment
 WITHOUT_DATABASE = (
     "tests/domain/",
     "tests/migration_graph/",
+    "tests/browser/test_audit_report.py",
     "tests/test_architecture.py",
     "tests/test_environment.py",
 )

@@ -58,7 +58,7 @@ names = st.text(st.characters(), max_size=30) | st.sampled_from(HOSTILE)
 ENTITY = r"#\d{1,7};"
 MERMAID_LINES = (
     re.compile(r"flowchart TD"),
-    re.compile(rf"  (n\d+|more)\[\"([ a-zA-Z0-9._\-/,:()]|{ENTITY})*\"\]"),
+    re.compile(rf"  (n\d+|more)\[\"([ a-zA-Z0-9._\-/,:()]|{ENTITY})+\"\]"),
     re.compile(r"  n\d+ (-->|-\.->|==>) n\d+"),
     re.compile(r"  linkStyle \d+(,\d+)* stroke:#[0-9a-f]{6},stroke-width:[23]px"),
     re.compile(r"  classDef defect stroke:#c01f1f,stroke-width:3px"),

@@ -54,10 +54,9 @@ def _write(report: Report) -> Iterator[str]:
 def _label(report: Report, piece: Piece) -> str:
     if len(piece.keys) > 1:
         return count(len(piece.keys), "revision")
-    return "".join(
-        character if character in _HARMLESS else f"#{ord(character)};"
-        for character in show(report.graph.nodes[piece.keys[0]].name, LONGEST_LABEL)
-    )
+    name = show(report.graph.nodes[piece.keys[0]].name, LONGEST_LABEL)
+    # Mermaid takes no empty label.
+    return "".join(character if character in _HARMLESS else f"#{ord(character)};" for character in name or "(no name)")
 
 
 def _choose(pieces: list[Piece], lines: list[Line], pinned: frozenset[str]) -> set[str]:

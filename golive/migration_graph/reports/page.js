@@ -27,6 +27,7 @@
       current.tabIndex = 0;
       name.parentElement.classList.add("picked");
       centre(name);
+      graph.scrollIntoView({ block: "nearest" });
       if (isFocused) {
         name.focus({ preventScroll: true });
       }
