@@ -77,12 +77,13 @@ PRODUCTION = APP_ENV=production RENDER_EXTERNAL_HOSTNAME=valhalla.onrender.com \
 # What the tools need to load the settings: no file and no server.
 DEVELOPMENT = APP_ENV=development DATABASE_URL=sqlite://:memory:
 
-check: setup ## Format, lint, types, import contracts, missing migrations, deployment check
+check: setup ## Format, lint, types, import contracts, migrations (missing, graph), deployment check
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(DEVELOPMENT) $(PYTHON) -m mypy
 	$(PYTHON) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-logo
 	$(DEVELOPMENT) $(PYTHON) manage.py makemigrations --check --dry-run
+	$(DEVELOPMENT) $(PYTHON) manage.py audit_migrations
 	@echo '$(PYTHON) manage.py check --deploy --fail-level WARNING  (in the settings of production)'
 	@$(PRODUCTION) $(PYTHON) manage.py check --deploy --fail-level WARNING
 

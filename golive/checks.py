@@ -10,11 +10,13 @@ from django.core import checks as system_checks
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.loader import MigrationLoader
 
-from golive import history, state
+from golive import history, project_graph, state
 from golive.domain.changes import ENGAGE
 from golive.domain.checklist import Severity
 from golive.domain.decision import decide
 from golive.domain.effects import BACKEND_COMPLETE, judge_backend
+from golive.migration_graph.model import Severity as GraphSeverity
+from golive.migration_graph.model import UnusableInputError
 from golive.readiness import Finding, register
 
 # Many may ask at once, and a check must end in a second; `manage.py golive history --verify` recomputes all of it.
@@ -52,6 +54,22 @@ def check_migrations_applied() -> Finding:
     if not pending:
         return Finding(True, "All migrations are applied.")
     return Finding(False, f"Not applied: {', '.join(pending)}. Run `manage.py migrate`.")
+
+
+@register(
+    "migration_graph", severity=Severity.BLOCKER, message="The graph of migrations is sound", needs_database=False
+)
+def check_migration_graph() -> Finding:
+    try:
+        report = project_graph.audit_project()
+    except UnusableInputError as error:
+        return Finding(False, f"The migrations could not be audited: {error}.")
+    errors = [finding for finding in report.findings if finding.severity is GraphSeverity.ERROR]
+    if not errors:
+        return Finding(True, "The audit of the migrations finds no error.")
+    # Public: which errors, not the files and words of the project.
+    codes = ", ".join(sorted({f"{finding.code} {finding.name}" for finding in errors}))
+    return Finding(False, f"The audit finds {codes}. `manage.py audit_migrations --history` names the edit.")
 
 
 @register(

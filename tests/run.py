@@ -37,6 +37,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 # Debian puts it where only root's PATH leads.
 POOLER_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
 NO_POOLER = "no pgbouncer on the PATH. On Debian: apt-get install pgbouncer"
+NO_GRAPHVIZ = "no dot on the PATH. On Debian: apt-get install graphviz"
 NO_BROWSER = f"no Chromium on the PATH ({', '.join(BROWSERS)}). On Debian: apt-get install chromium"
 INTERRUPT_SECONDS = 60
 # pytest's exit code when no test was selected.
@@ -124,6 +125,9 @@ def main(arguments: Sequence[str]) -> int:
         if find_pgbouncer() is None:
             left_out.append(f"all tests behind a connection pooler: {NO_POOLER}")
             runs = [replace(run, markers=f"{run.markers} and not pooler") for run in runs]
+        if shutil.which("dot") is None:
+            left_out.append(f"all tests that draw with Graphviz: {NO_GRAPHVIZ}")
+            runs = [replace(run, markers=f"{run.markers} and not graphviz") for run in runs]
         if options.strict and left_out:
             return _report([Outcome("Set-up", problem=f"cannot run {reason}") for reason in left_out], [])
         outcomes = [_run(run, options) for run in runs]

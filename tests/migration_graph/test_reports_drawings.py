@@ -121,6 +121,7 @@ def draw(source: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.graphviz
 @pytest.mark.parametrize("make", [make_sound, make_incident, make_tie])
 def test_dot__any__is_drawn_whole_by_graphviz(make: Any) -> None:
     report = make()
@@ -133,6 +134,7 @@ def test_dot__any__is_drawn_whole_by_graphviz(make: Any) -> None:
     assert len(red) == {make_sound: 0, make_incident: 1, make_tie: 3}[make]
 
 
+@pytest.mark.graphviz
 @pytest.mark.parametrize("name", HOSTILE)
 def test_dot__hostile_name__is_one_node_of_that_name(name: str) -> None:
     drawn = draw(render(make_hostile(name), "dot"))

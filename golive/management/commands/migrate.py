@@ -13,13 +13,15 @@ from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import migrate as django_migrate
 from django.db import connections
 
-from golive import controls
+from golive import controls, project_graph
 from golive.deploys import record
 from golive.deploys.attempts import Attempts
 from golive.deploys.connection import Limits, direct_connection, libpq_parameters, working_session
 from golive.deploys.executor import bound_executor
 from golive.deploys.lock import LockError, MigrationLock
 from golive.domain.errors import GoLiveError
+from golive.migration_graph.model import UnusableInputError
+from golive.migration_graph.reports.words import make_visible
 
 LOCK_TIMEOUT_SECONDS = 600.0
 # Below the limit of a read (golive.deadline): whoever reads the table queues behind a statement that waits to alter it.
@@ -65,6 +67,8 @@ class Command(django_migrate.Command):
         self.verbosity = options["verbosity"]
         using: str = options["database"]
         is_only_asking = options["plan"] or options["check_unapplied"]
+        if not is_only_asking and _is_ours(options) and _is_forward(options):
+            self._audit()
         # Inside a transaction, as some tests call it, nothing can be waited for, recorded or made good.
         if is_only_asking or connections[using].in_atomic_block:
             super().handle(*args, **options)
@@ -85,6 +89,21 @@ class Command(django_migrate.Command):
         except GoLiveError as error:
             raise CommandError(f"Migrated, but the deploy is not recorded: {error} Run migrate again.") from error
 
+    def _audit(self) -> None:
+        """Refuse a broken graph before anything is touched, naming the lines. Raises CommandError."""
+        try:
+            errors = project_graph.list_errors(project_graph.audit_project())
+        except UnusableInputError as error:
+            # Migrations without their source can be run all the same; the checklist blocks.
+            self._warn(f"The migrations could not be audited: {error}.")
+            return
+        if errors:
+            lines = "\n  ".join(make_visible(error) for error in errors)
+            raise CommandError(
+                f"The graph of migrations is not sound, and nothing was applied:\n  {lines}\n"
+                "`manage.py audit_migrations --history` names the edit that broke it."
+            )
+
     def _enter(self, stack: ExitStack, using: str, limits: Limits) -> MigrationLock | None:
         """Take the lock and prepare the connection; None for a database that has no such lock."""
         connection = connections[using]
@@ -103,8 +122,7 @@ class Command(django_migrate.Command):
 
     def _migrate(self, attempts: Attempts, args: tuple[Any, ...], options: dict[str, Any]) -> None:
         using: str = options["database"]
-        is_ours = options["app_label"] in (None, record.APP) and record.is_kept_in(using)
-        is_forward = not (options["migration_name"] or options["fake"] or options["prune"])
+        is_ours, is_forward = _is_ours(options), _is_forward(options)
         told: list[str] = []
 
         def apply() -> None:
@@ -137,6 +155,14 @@ class Command(django_migrate.Command):
     def _warn(self, text: str) -> None:
         if self.verbosity >= 1:
             self.stderr.write(self.style.WARNING(text))
+
+
+def _is_ours(options: dict[str, Any]) -> bool:
+    return options["app_label"] in (None, record.APP) and record.is_kept_in(options["database"])
+
+
+def _is_forward(options: dict[str, Any]) -> bool:
+    return not (options["migration_name"] or options["fake"] or options["prune"])
 
 
 def _no_guard() -> None:

@@ -1,0 +1,61 @@
+"""The graph of this project's own migrations, for `migrate` and the checklist: audited once for each state of its files.
+
+Apps of others, which lie outside of `BASE_DIR`, are their makers' business; Django itself finds out if they do not load.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.apps import apps
+from django.conf import settings
+
+from golive.migration_graph.audit import audit
+from golive.migration_graph.model import Finding, Report, Severity, UnusableInputError
+
+# Of a file: its path, the time of its last change in nanoseconds, its size in bytes.
+_State = tuple[tuple[str, int, int], ...]
+
+_lock = threading.Lock()
+_newest: tuple[_State, Report] | None = None
+
+
+def audit_project() -> Report:
+    """The report on the project in `BASE_DIR`. Raises UnusableInputError where there is nothing to audit."""
+    global _newest  # noqa: PLW0603 - one report for the process
+    root = getattr(settings, "BASE_DIR", None)
+    if root is None:
+        raise UnusableInputError("the setting BASE_DIR is missing, which says where the project is")
+    state = tuple(_read_state(Path(root)))
+    with _lock:
+        if _newest is not None and _newest[0] == state:
+            return _newest[1]
+    report = audit(root)
+    with _lock:
+        _newest = (state, report)
+    return report
+
+
+def list_errors(report: Report) -> list[str]:
+    """A line for each error: where it is, what it is, what to do."""
+    return [_describe(finding) for finding in report.findings if finding.severity is Severity.ERROR]
+
+
+def _describe(finding: Finding) -> str:
+    place = "" if finding.file is None else f"{finding.file}:{finding.line or 1}: "
+    return f"{place}{finding.code} {finding.name}: {finding.message} {finding.hint}".rstrip()
+
+
+def _read_state(root: Path) -> Iterator[tuple[str, int, int]]:
+    yield (str(root), 0, 0)
+    for app in apps.get_app_configs():
+        folder = Path(app.path) / "migrations"
+        if folder.is_relative_to(root) and folder.is_dir():
+            with os.scandir(folder) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    if entry.name.endswith(".py"):
+                        status = entry.stat()
+                        yield (entry.path, status.st_mtime_ns, status.st_size)
