@@ -1,6 +1,6 @@
-"""The graph of this project's own migrations, for `migrate` and the checklist: audited once for each state of its files.
+"""The graph of this project's own migrations, for `migrate` and the checklist: audited once for each state of the files.
 
-Apps of others, which lie outside of `BASE_DIR`, are their makers' business; Django itself finds out if they do not load.
+Apps of others, which lie outside of `BASE_DIR`, are their makers' business; Django finds out if they do not load.
 """
 
 from __future__ import annotations

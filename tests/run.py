@@ -31,6 +31,7 @@ WITHOUT_DATABASE = (
     "tests/migration_graph/",
     "tests/browser/test_audit_report.py",
     "tests/test_architecture.py",
+    "tests/test_audit_command.py",
     "tests/test_environment.py",
 )
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -1,7 +1,7 @@
 """The command line of the audit: the arguments, what they ask for, and the exit code.
 
-One front for `manage.py audit_migrations`, `python -m golive.migration_graph` and the hook of pre-commit. What only some
-calls need is imported where it is needed: a plain audit is run on every commit and should not wait for the rest.
+One front for `manage.py audit_migrations`, `python -m golive.migration_graph` and the hook of pre-commit. What only
+some calls need is imported where it is needed: a plain audit is run on every commit and should not wait for the rest.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn, TextIO
+from typing import Any, Final, NoReturn, Protocol
 
 from golive.migration_graph.model import Kind, Report, UnusableInputError
 from golive.migration_graph.reports import FORMATS, render
@@ -24,6 +24,14 @@ PROGRAM: Final = "audit_migrations"
 
 # The URL of a database and whose table to read -> the names that are applied. Raises UnusableInputError.
 ReadApplied = Callable[[str, Kind], Sequence[str]]
+
+
+class Stream(Protocol):
+    """What is written to: a file, or what Django's commands have in place of one."""
+
+    def write(self, text: str, /) -> object: ...
+
+    def isatty(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +80,8 @@ def run(
     *,
     default_path: str,
     read_applied: ReadApplied,
-    out: TextIO,
-    errors: TextIO,
+    out: Stream,
+    errors: Stream,
     is_coloured: bool | None = None,
 ) -> int:
     """Audit, write the report, and return the exit code. `is_coloured` None: as `out` can bear it."""
@@ -95,7 +103,10 @@ def run(
 
 def examine(options: Options, path: str, read_applied: ReadApplied) -> Report:
     """The report on a folder with all that the options ask for. Raises UnusableInputError."""
-    raise NotImplementedError
+    from golive.migration_graph.audit import audit_layout, find_layout
+
+    layout = find_layout(path)
+    return audit_layout(path, layout)
 
 
 def _write_lock(options: Options, report: Report) -> str | None:
@@ -124,12 +135,12 @@ def _write_file(path: Path, text: str) -> None:
         raise UnusableInputError(f"--output {path}: {error.strerror or error}") from None
 
 
-def can_colour(stream: TextIO) -> bool:
+def can_colour(stream: Stream) -> bool:
     """It is a terminal that obeys colours, and nobody has asked for none. https://no-color.org"""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _tell(errors: TextIO, text: str) -> None:
+def _tell(errors: Stream, text: str) -> None:
     from golive.migration_graph.reports.words import make_visible
 
     errors.write(f"{PROGRAM}: {make_visible(text)}\n")

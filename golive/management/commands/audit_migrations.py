@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -29,10 +29,23 @@ class Command(BaseCommand):
             Options.choose(options),
             default_path=str(settings.BASE_DIR),
             read_applied=_read_applied,
-            out=sys.stdout if self.stdout._out is None else self.stdout,
+            out=self.stdout,
             errors=self.stderr,
             is_coloured=_choose_colour(options),
         )
         if code:
             self.stdout.flush()
             raise SystemExit(code)
+
+
+def _read_applied(url: str, kind: Kind) -> Sequence[str]:
+    # Here, so that a plain audit does not wait for the drivers.
+    from golive.management.commands._applied import read_applied
+
+    return read_applied(url, kind)
+
+
+def _choose_colour(options: dict[str, Any]) -> bool | None:
+    if options["no_color"] or options["force_color"]:
+        return bool(options["force_color"])
+    return None

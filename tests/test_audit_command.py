@@ -1,0 +1,249 @@
+"""The command, in all the ways in which it is started: whole processes, as people, CI and hooks run it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from golive.migration_graph.reports import FORMATS
+from tests.server import ROOT, clean_environment
+
+SOUND, BROKEN = {"a": None, "b": "a", "c": "b"}, {"a": "c", "b": "a", "c": "b"}
+MANAGE = (sys.executable, str(ROOT / "manage.py"), "audit_migrations")
+MODULE = (sys.executable, "-m", "golive.migration_graph")
+SCRIPT = (str(ROOT / "audit_migrations.py"),)
+FRONTS = {"manage.py": MANAGE, "-m": MODULE, "script": SCRIPT}
+
+
+def write_revisions(folder: Path, parents: dict[str, str | None]) -> Path:
+    """A project of Alembic in the folder; each revision with the parent that it names."""
+    versions = folder / "migrations" / "versions"
+    versions.mkdir(parents=True, exist_ok=True)
+    (folder / "alembic.ini").write_text("[alembic]\nscript_location = migrations\n")
+    for name, parent in parents.items():
+        (versions / f"{name}.py").write_text(
+            f'"""Change {name}"""\nrevision = {name!r}\ndown_revision = {parent!r}\n\n\n'
+            "def upgrade():\n    op.execute('')\n\n\ndef downgrade():\n    op.execute('')\n"
+        )
+    return folder
+
+
+def run_front(
+    front: tuple[str, ...], *arguments: str, cwd: Path = ROOT, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    path = {"PYTHONPATH": str(ROOT)} if front is MODULE else {}
+    return subprocess.run(
+        [*front, *arguments],
+        cwd=cwd,
+        env={**clean_environment(path), **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS)
+@pytest.mark.parametrize(("parents", "code", "first"), [(SOUND, 0, "Sound"), (BROKEN, 1, "Not sound: 1 error")])
+def test_audit__each_way__answers_by_its_exit_code(
+    front: tuple[str, ...], parents: dict[str, str | None], code: int, first: str, tmp_path: Path
+) -> None:
+    done = run_front(front, str(write_revisions(tmp_path, parents)))
+
+    assert (done.returncode, done.stderr) == (code, "")
+    assert done.stdout.startswith(first)
+
+
+@pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS)
+@pytest.mark.parametrize("arguments", [("nowhere",), ("--lock-file", "nowhere.lock"), ("--output", "nowhere/x")])
+def test_audit__unusable_input__is_one_line_and_exit_code_2(
+    front: tuple[str, ...], arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    folder = write_revisions(tmp_path, SOUND)
+    target = () if arguments == ("nowhere",) else (str(folder),)
+
+    done = run_front(front, *target, *arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"audit_migrations: .*nowhere.*\n", done.stderr)
+
+
+@pytest.mark.parametrize("front", [MODULE, SCRIPT], ids=["-m", "script"])
+@pytest.mark.parametrize("arguments", [("--format", "pdf"), ("a", "b"), ("--nonsense",)])
+def test_audit__wrong_usage__is_one_line_and_exit_code_2(front: tuple[str, ...], arguments: tuple[str, ...]) -> None:
+    done = run_front(front, *arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"audit_migrations: .*--help lists the arguments\n", done.stderr)
+
+
+def test_audit__no_path__is_this_project() -> None:
+    done = run_front(MANAGE, "--format", "json")
+
+    described = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert (described["kind"], described["sound"]) == ("django", True)
+    assert all(head.startswith("golive.") for head in described["heads"])
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://nobody:x@127.0.0.1:1/nothing", "sqlite:////nonexistent/folder/db.sqlite3"]
+)
+def test_audit__database_that_is_broken__is_not_asked(url: str, tmp_path: Path) -> None:
+    done = run_front(MANAGE, str(write_revisions(tmp_path, SOUND)), DATABASE_URL=url)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_audit__own_graph_broken__still_answers(tmp_path: Path) -> None:
+    """`manage.py` itself must not load the migrations first."""
+    project = copy_project(tmp_path)
+    first = project / "golive/migrations/0001_initial.py"
+    first.write_text(first.read_text().replace("dependencies = []", 'dependencies = [("golive", "0004_api_tokens")]'))
+
+    done = run_front((sys.executable, "manage.py", "audit_migrations"), cwd=project)
+
+    assert done.returncode == 1
+    assert "MG101 cycle" in done.stdout
+
+
+def copy_project(folder: Path) -> Path:
+    for name in ("golive", "valhalla"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "manage.py", folder)
+    return folder
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_audit__narrow_encoding__loses_no_report(form: str, tmp_path: Path) -> None:
+    folder = write_revisions(tmp_path, BROKEN)
+    (folder / "migrations/versions/d.py").write_text('"""Straße 表"""\nrevision = "ü→"\ndown_revision = "c"\n')
+
+    done = run_front(MODULE, str(folder), "--format", form, PYTHONIOENCODING="ascii:strict", PYTHONUTF8="0")
+
+    assert (done.returncode, done.stderr) == (1, "")
+    assert len(done.stdout) > 200
+
+
+def test_audit__output_file__has_the_report_and_the_terminal_nothing(tmp_path: Path) -> None:
+    folder = write_revisions(tmp_path, BROKEN)
+
+    done = run_front(MODULE, str(folder), "--format", "html", "--output", str(tmp_path / "report.html"))
+
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS)
+def test_audit__reader_that_has_seen_enough__is_no_failure_with_a_traceback(
+    front: tuple[str, ...], tmp_path: Path
+) -> None:
+    names = [f"r{n}" for n in range(200)]
+    folder = write_revisions(tmp_path, dict(zip(names, [None, *names], strict=False)))
+    ours, theirs = os.pipe()
+    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)  # less than the report, however much a pipe holds here
+    process = subprocess.Popen(
+        [*front, str(folder), "--format", "dot"],
+        env=clean_environment({"PYTHONPATH": str(ROOT)}),
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(theirs)
+    os.read(ours, 10)
+    os.close(ours)
+
+    _, told = process.communicate()
+
+    assert (process.returncode, told) == (141, "")
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
+@pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS)
+def test_audit__terminal__colours_unless_told_not_to(
+    front: tuple[str, ...], environment: dict[str, str], is_coloured: bool, tmp_path: Path
+) -> None:
+    folder = write_revisions(tmp_path, BROKEN)
+    ours, theirs = pty.openpty()
+    try:
+        settings = {**clean_environment({"PYTHONPATH": str(ROOT)}), "TERM": "xterm", **environment}
+        done = subprocess.run([*front, str(folder)], stdout=theirs, stderr=theirs, env=settings, check=False)
+        shown = os.read(ours, 65_536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+    assert done.returncode == 1
+    assert ("\x1b[31;1mNot sound" in shown) is is_coloured
+    assert shown.replace("\x1b[31;1m", "").startswith("Not sound")
+
+
+def test_audit__audited_folder__is_left_as_it_was_and_nothing_in_it_runs(tmp_path: Path) -> None:
+    folder = write_revisions(tmp_path, SOUND)
+    (folder / "migrations/env.py").write_text("raise SystemExit('env.py ran')")
+    (folder / "migrations/versions/d.py").write_text(
+        f"open({str(folder / 'ran')!r}, 'w')\nrevision = 'd'\ndown_revision = 'c'\n"
+    )
+    before = sorted(path.name for path in folder.rglob("*"))
+
+    done = run_front(MODULE, str(folder), "--format", "json")
+
+    assert json.loads(done.stdout)["heads"] == ["d"]
+    assert sorted(path.name for path in folder.rglob("*")) == before
+
+
+def test_hook__as_pre_commit_runs_it__fails_on_a_broken_graph(tmp_path: Path) -> None:
+    """pre-commit runs `entry` of a `script` from its checkout, in the other project, with `args` and no file names."""
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    folder = write_revisions(tmp_path, SOUND)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return run_front((str(ROOT / hook["entry"]),), *arguments, cwd=folder)
+
+    assert (hook["language"], hook["pass_filenames"]) == ("script", False)
+    assert os.access(ROOT / hook["entry"], os.X_OK)
+    assert run().returncode == 0
+    write_revisions(tmp_path, BROKEN)
+    done = run(".")
+    assert done.returncode == 1
+    assert "migrations/versions/a.py:3" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "is_looked_at"),
+    [
+        ("migrations/versions/a.py", True),
+        ("versions/a.py", True),
+        ("backend/alembic.ini", True),
+        ("app/migrations/0001_initial.py", True),
+        ("migrations.lock", True),
+        ("app/models.py", False),
+        ("README.md", False),
+    ],
+)
+def test_hook__file_of_a_commit__starts_it_if_it_can_matter(file: str, is_looked_at: bool) -> None:
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+
+    assert bool(re.search(hook["files"], file)) is is_looked_at
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_script__without_any_package__writes_each_form(form: str, tmp_path: Path) -> None:
+    """In another project's environment nothing of this one is installed: `-S` hides all that is."""
+    folder = write_revisions(tmp_path, BROKEN)
+
+    done = run_front((sys.executable, "-S", str(ROOT / "audit_migrations.py")), str(folder), "--format", form)
+
+    assert (done.returncode, done.stderr) == (1, "")
