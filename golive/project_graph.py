@@ -1,4 +1,4 @@
-"""The graph of this project's own migrations, for `migrate` and the checklist: audited once for each state of the files.
+"""The graph of this project's own migrations, for `migrate` and the checklist: audited once per state of the files.
 
 Apps of others, which lie outside of `BASE_DIR`, are their makers' business; Django finds out if they do not load.
 """

@@ -154,7 +154,8 @@ def test_audit__reader_that_has_seen_enough__is_no_failure_with_a_traceback(
     fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)  # less than the report, however much a pipe holds here
     process = subprocess.Popen(
         [*front, str(folder), "--format", "dot"],
-        env=clean_environment({"PYTHONPATH": str(ROOT)}),
+        # Unbuffered, Python takes a write that was cut short for a whole one.
+        env={**clean_environment({"PYTHONPATH": str(ROOT)}), "PYTHONUNBUFFERED": ""},
         stdout=theirs,
         stderr=subprocess.PIPE,
         text=True,
