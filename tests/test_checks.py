@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 
-from golive import checks
+from golive import checks, project_graph
 from golive.domain.checklist import CheckResult
+from golive.migration_graph.audit import audit
 from golive.readiness import run_all, run_named
 from tests.controls_kit import apply, go_live
 from tests.factories import make_actor
 from tests.faults import append_only_suspended, is_postgresql, run_sql
+from tests.server import ROOT
+from tests.test_audit_command import write_revisions
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -182,3 +187,49 @@ def test_checklist__its_words__hold_no_name_of_a_person() -> None:
 
     assert "go_live_state" in details
     assert not any(word in details for word in ("zebedee", "yolanda", "quokka", "wombat"))
+
+
+def test_migration_graph__this_project__holds() -> None:
+    assert run_one("migration_graph").ok is True
+
+
+def test_migration_graph__project_with_a_broken_one__fails_with_the_code_and_no_file(
+    tmp_path: Path, settings: Any
+) -> None:
+    settings.BASE_DIR = write_revisions(tmp_path, {"a": "b", "b": "a"})
+
+    result = run_one("migration_graph")
+
+    assert result.ok is False
+    assert result.detail.startswith("The audit finds MG101 cycle.")
+    assert ".py:" not in result.detail
+
+
+def test_migration_graph__nothing_to_audit__fails(tmp_path: Path, settings: Any) -> None:
+    settings.BASE_DIR = tmp_path
+
+    assert run_one("migration_graph").ok is False
+    del settings.BASE_DIR
+    assert "BASE_DIR" in run_one("migration_graph").detail
+
+
+def test_migration_graph__files_as_before__are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_one("migration_graph")
+    monkeypatch.setattr(project_graph, "audit", lambda root: pytest.fail("read again"))
+
+    assert run_one("migration_graph").ok is True
+
+
+def test_migration_graph__file_changed__is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_one("migration_graph")
+    audits: list[object] = []
+    monkeypatch.setattr(project_graph, "audit", lambda root: audits.append(root) or audit(root))
+    path = ROOT / "golive/migrations/0001_initial.py"
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+
+    try:
+        assert run_one("migration_graph").ok is True
+    finally:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert len(audits) == 1

@@ -109,6 +109,7 @@ def test_run_checklist__required__are_those_of_the_contract() -> None:
     assert [result.id for result in run_checklist().required] == [
         "backend_complete",
         "migrations_applied",
+        "migration_graph",
         "environment",
         "events_intact",
     ]

@@ -32,7 +32,7 @@ GO_LIVE_SHAPE = {
     "code": "str",
 }
 CHECK_SHAPE = {"ok": "bool", "detail": "str"}
-REQUIRED = ("backend_complete", "migrations_applied", "environment", "events_intact")
+REQUIRED = ("backend_complete", "migrations_applied", "migration_graph", "environment", "events_intact")
 
 
 def _get(client: Client, path: str) -> Any:

@@ -1,0 +1,108 @@
+"""`manage.py migrate` refuses a broken graph of this project before anything is touched, and names the line."""
+
+from __future__ import annotations
+
+import compileall
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.server import clean_environment
+from tests.test_audit_command import copy_project
+
+# The checkout has a database of its own; that of the tests is not touched.
+pytestmark = pytest.mark.sqlite_only
+
+Break = Callable[[Path], None]
+
+
+def migrate(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = clean_environment({"DATABASE_URL": f"sqlite:///{project}/own.sqlite3"})
+    command = [sys.executable, "manage.py", "migrate", *arguments]
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+
+
+def list_tables(project: Path) -> list[str]:
+    if not (project / "own.sqlite3").exists():
+        return []
+    with closing(sqlite3.connect(project / "own.sqlite3")) as connection:
+        return [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+
+
+def close_loop(project: Path) -> None:
+    first = project / "golive/migrations/0001_initial.py"
+    source = first.read_text()
+    assert "dependencies = []" in source
+    first.write_text(source.replace("dependencies = []", 'dependencies = [("golive", "0004_api_tokens")]'))
+
+
+def leave_conflict_marks(project: Path) -> None:
+    third = project / "golive/migrations/0003_groups.py"
+    third.write_text(f"<<<<<<< ours\n{third.read_text()}")
+
+
+def split_heads(project: Path) -> None:
+    (project / "golive/migrations/0004_other.py").write_text(
+        "from django.db import migrations\n\n\nclass Migration(migrations.Migration):\n"
+        '    dependencies = [("golive", "0003_groups")]\n    operations = []\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (close_loop, "golive/migrations/0001_initial.py:"),
+        (leave_conflict_marks, "golive/migrations/0003_groups.py:1: MG105 unreadable-file"),
+        (split_heads, "MG201 multiple-heads"),
+    ],
+)
+def test_migrate__broken_graph__applies_nothing_and_names_the_line(tmp_path: Path, harm: Break, told: str) -> None:
+    project = copy_project(tmp_path)
+    harm(project)
+
+    done = migrate(project, "--noinput")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("CommandError: The graph of migrations is not sound, and nothing was applied:\n  ")
+    assert told in done.stderr
+    assert done.stderr.endswith("`manage.py audit_migrations --history` names the edit that broke it.\n")
+    assert "Traceback" not in done.stderr
+    assert list_tables(project) == []
+
+
+@pytest.mark.parametrize("arguments", [("auth",), ("--plan",), ("--check",), ("--fake", "auth")])
+def test_migrate__asked_for_something_else__is_djangos_matter(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    project = copy_project(tmp_path)
+    split_heads(project)
+
+    done = migrate(project, *arguments)
+
+    assert "The graph of migrations is not sound" not in done.stderr
+
+
+def test_migrate__sound_graph__says_nothing_of_it(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+
+    done = migrate(project)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "golive_event" in list_tables(project)
+
+
+def test_migrate__migrations_without_their_source__runs_and_warns(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    folder = project / "golive/migrations"
+    assert compileall.compile_dir(folder, legacy=True, quiet=1)
+    for source in folder.glob("*.py"):
+        source.unlink()
+
+    done = migrate(project)
+
+    assert done.returncode == 0
+    assert done.stderr.startswith("The migrations could not be audited: ")
+    assert "golive_event" in list_tables(project)
