@@ -8,24 +8,29 @@ import os
 import pty
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
 
 from golive.migration_graph.reports import FORMATS
+from tests.migration_graph.incident import GUILTY_LINE, GUILTY_PATH, GUILTY_SUBJECT, build_incident
 from tests.server import ROOT, clean_environment
 
 SOUND, BROKEN = {"a": None, "b": "a", "c": "b"}, {"a": "c", "b": "a", "c": "b"}
 MANAGE = (sys.executable, str(ROOT / "manage.py"), "audit_migrations")
 MODULE = (sys.executable, "-m", "golive.migration_graph")
 SCRIPT = (str(ROOT / "audit_migrations.py"),)
+Parents = str | list[str] | None
 FRONTS = {"manage.py": MANAGE, "-m": MODULE, "script": SCRIPT}
 
 
-def write_revisions(folder: Path, parents: dict[str, str | None]) -> Path:
+def write_revisions(folder: Path, parents: Mapping[str, Parents]) -> Path:
     """A project of Alembic in the folder; each revision with the parent that it names."""
     versions = folder / "migrations" / "versions"
     versions.mkdir(parents=True, exist_ok=True)
@@ -56,7 +61,7 @@ def run_front(
 @pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS)
 @pytest.mark.parametrize(("parents", "code", "first"), [(SOUND, 0, "Sound"), (BROKEN, 1, "Not sound: 1 error")])
 def test_audit__each_way__answers_by_its_exit_code(
-    front: tuple[str, ...], parents: dict[str, str | None], code: int, first: str, tmp_path: Path
+    front: tuple[str, ...], parents: Mapping[str, Parents], code: int, first: str, tmp_path: Path
 ) -> None:
     done = run_front(front, str(write_revisions(tmp_path, parents)))
 
@@ -248,3 +253,77 @@ def test_script__without_any_package__writes_each_form(form: str, tmp_path: Path
     done = run_front((sys.executable, "-S", str(ROOT / "audit_migrations.py")), str(folder), "--format", form)
 
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_audit__lock_file__freezes_what_was_released(tmp_path: Path) -> None:
+    folder = write_revisions(tmp_path, SOUND)
+    assert run_front(MODULE, str(folder), "--write-lock").returncode == 0
+    assert (folder / "migrations.lock").exists()
+
+    write_revisions(tmp_path, {"a": None, "b": "a", "c": "a", "d": ["b", "c"]})
+    done = run_front(MODULE, str(folder), "--format", "json")
+
+    (finding,) = json.loads(done.stdout)["findings"]
+    assert done.returncode == 1
+    assert (finding["code"], finding["file"]) == ("MG401", "migrations/versions/c.py")
+
+
+def test_audit__write_lock_of_a_broken_graph__is_refused_and_told(tmp_path: Path) -> None:
+    folder = write_revisions(tmp_path, BROKEN)
+
+    done = run_front(MODULE, str(folder), "--write-lock", "--lock-file", str(tmp_path / "own.lock"))
+
+    assert done.returncode == 1
+    assert "own.lock was not written" in done.stderr
+    assert not (tmp_path / "own.lock").exists()
+
+
+@pytest.mark.parametrize(("applied", "code", "pending"), [("a", 0, ["b", "c"]), ("c", 0, []), ("elsewhere", 1, None)])
+def test_audit__database__tells_what_an_upgrade_would_run(
+    applied: str, code: int, pending: list[str] | None, tmp_path: Path
+) -> None:
+    folder = write_revisions(tmp_path, SOUND)
+    with closing(sqlite3.connect(tmp_path / "db.sqlite3")) as connection, connection:
+        connection.execute("CREATE TABLE alembic_version (version_num text)")
+        connection.execute("INSERT INTO alembic_version VALUES (?)", [applied])
+
+    done = run_front(MANAGE, str(folder), "--format", "json", "--database", f"sqlite:///{tmp_path}/db.sqlite3")
+
+    assert (done.returncode, json.loads(done.stdout).get("pending")) == (code, pending)
+
+
+def test_audit__database_without_the_drivers__says_what_to_use(tmp_path: Path) -> None:
+    done = run_front(MODULE, str(write_revisions(tmp_path, SOUND)), "--database", "sqlite:////tmp/x")
+
+    assert done.returncode == 2
+    assert "manage.py audit_migrations" in done.stderr
+
+
+def test_audit__the_incident__names_commit_file_line_and_value(tmp_path: Path) -> None:
+    incident = build_incident(tmp_path)
+
+    done = run_front(MANAGE, str(incident.folder), "--history", "--format", "json")
+
+    described = json.loads(done.stdout)
+    finding = described["findings"][0]
+    assert (done.returncode, described["revisions"], len(described["heads"])) == (1, 115, 4)
+    assert (finding["code"], finding["affected"]) == ("MG101", 115)
+    assert finding["introduced_by"]["commit"] == incident.guilty
+    assert finding["introduced_by"]["subject"] == GUILTY_SUBJECT
+    best = finding["cuts"][0]
+    assert [(edge["file"], edge["line"]) for edge in best["edges"]] == [(GUILTY_PATH, GUILTY_LINE + 1)]
+    assert (best["restore"], best["rank"]) == ("None", 1)
+    assert all("introduced_by" in other for other in described["findings"])
+
+
+def test_audit__the_incident__is_answered_in_the_first_lines(tmp_path: Path) -> None:
+    incident = build_incident(tmp_path)
+
+    done = run_front(SCRIPT, str(incident.folder), "--history")
+
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("Not sound: 3 errors")
+    assert lines[3] == f"{GUILTY_PATH}:{GUILTY_LINE + 1}: put back None, where 'r108' stands now"
+    assert f"{incident.guilty[:12]} " in lines[4]
+    assert GUILTY_SUBJECT in lines[4]
+    assert len(lines) < 80

@@ -10,20 +10,18 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn, Protocol
 
-from golive.migration_graph.model import Kind, Report, UnusableInputError
+from golive.migration_graph.examination import ReadApplied, Wishes, examine
+from golive.migration_graph.model import Kind, UnusableInputError
 from golive.migration_graph.reports import FORMATS, render
 
 SOUND, FINDINGS, UNUSABLE = 0, 1, 2
 BROKEN_PIPE: Final = 141  # as a shell says of a program that SIGPIPE ended
 PROGRAM: Final = "audit_migrations"
-
-# The URL of a database and whose table to read -> the names that are applied. Raises UnusableInputError.
-ReadApplied = Callable[[str, Kind], Sequence[str]]
 
 
 class Stream(Protocol):
@@ -86,46 +84,19 @@ def run(
 ) -> int:
     """Audit, write the report, and return the exit code. `is_coloured` None: as `out` can bear it."""
     try:
-        report = examine(options, options.path if options.path is not None else default_path, read_applied)
-        refusal = _write_lock(options, report) if options.write_lock else None
+        wishes = Wishes(options.history, options.database, options.lock_file, options.write_lock)
+        examined = examine(default_path if options.path is None else options.path, wishes, read_applied)
         if options.output is None:
             coloured = can_colour(out) if is_coloured is None else is_coloured
-            out.write(render(report, options.format, is_coloured=coloured))
+            out.write(render(examined.report, options.format, is_coloured=coloured))
         else:
-            _write_file(options.output, render(report, options.format))
+            _write_file(options.output, render(examined.report, options.format))
     except UnusableInputError as error:
         _tell(errors, str(error))
         return UNUSABLE
-    if refusal is not None:
-        _tell(errors, refusal)
-    return SOUND if report.sound and refusal is None else FINDINGS
-
-
-def examine(options: Options, path: str, read_applied: ReadApplied) -> Report:
-    """The report on a folder with all that the options ask for. Raises UnusableInputError."""
-    from golive.migration_graph.audit import audit_layout, find_layout
-
-    layout = find_layout(path)
-    return audit_layout(path, layout)
-
-
-def _write_lock(options: Options, report: Report) -> str | None:
-    """None when it is written, else why not."""
-    from golive.migration_graph.lock import LockRefusedError, write_lock
-
-    try:
-        write_lock(report, get_lock_file(options, report.path))
-    except LockRefusedError as error:
-        return str(error)
-    except OSError as error:
-        raise UnusableInputError(f"the lock file cannot be written: {error}") from None
-    return None
-
-
-def get_lock_file(options: Options, path: str) -> Path:
-    from golive.migration_graph.lock import DEFAULT_NAME
-
-    return options.lock_file if options.lock_file is not None else Path(path) / DEFAULT_NAME
+    if examined.refusal is not None:
+        _tell(errors, examined.refusal)
+    return SOUND if examined.report.sound and examined.refusal is None else FINDINGS
 
 
 def _write_file(path: Path, text: str) -> None:

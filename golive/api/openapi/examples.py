@@ -29,7 +29,14 @@ _GO_LIVE = GoLiveRow(
 _SYSTEM = SystemRow(version="2.4.0", backend_complete=True, notes=None, updated_at=_AT, completed_at=_AT, revision=3)
 _BACKEND = CheckResult(BACKEND_COMPLETE, False, Severity.BLOCKER, "The backend is complete", "Mark it complete first.")
 _RELEASE = CheckResult("release_known", True, Severity.WARN, "The served release is known", "It is known.")
-_FOUND = Checklist.of((_BACKEND, _RELEASE))
+_GRAPH = CheckResult(
+    "migration_graph",
+    True,
+    Severity.BLOCKER,
+    "The graph of migrations is sound",
+    "The audit of the migrations finds no error.",
+)
+_FOUND = Checklist.of((_BACKEND, _GRAPH, _RELEASE))
 
 SYSTEM_STATUS = representations.system_status(_SYSTEM)
 GO_LIVE_STATE_SHOWN = representations.go_live_state(_GO_LIVE, with_details=True)

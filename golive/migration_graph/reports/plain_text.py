@@ -22,7 +22,7 @@ from golive.migration_graph.reports.words import (
 WIDTH = 100
 # Of one code: all errors that a person would read, and a few of what is only worth a look.
 MOST = {Severity.ERROR: 20, Severity.WARNING: 3, Severity.INFO: 3}
-MOST_CUTS = 5
+MOST_CUTS = 3
 _COLOURS = {"error": "31", "warning": "33", "info": "36", "good": "32", "bold": "1", "quiet": "2"}
 
 
@@ -33,6 +33,7 @@ def render(report: Report, *, is_coloured: bool = False) -> str:
 class _Writer:
     def __init__(self, is_coloured: bool) -> None:
         self._is_coloured = is_coloured
+        self._answered: Finding | None = None
 
     def _paint(self, text: str, *styles: str) -> str:
         if not self._is_coloured:
@@ -44,6 +45,8 @@ class _Writer:
         yield f"{describe_size(report)}, in {make_visible(report.path)}"
         offer = find_offer(report)
         if offer is not None:
+            # What the answer has said already is not said twice.
+            self._answered = offer.finding if not offer.tied else None
             yield ""
             yield from self._write_offer(offer)
         for (_, severity), findings in groupby(report.findings, lambda finding: (finding.code, finding.severity)):
@@ -91,7 +94,7 @@ class _Writer:
         place = name_place(finding.file, finding.line)
         yield f"{code} ({severity})" + (f" {place}" if place else "")
         yield from _fold(finding.message, "  ")
-        if finding.hint:
+        if finding.hint and finding is not self._answered:
             yield from _fold(finding.hint, "  ")
         if finding.cycle:
             yield from _fold(" -> ".join(shorten_cycle(finding.cycle)), "  cycle: ")
@@ -108,11 +111,8 @@ class _Writer:
         for cut in finding.cuts[:MOST_CUTS]:
             is_tied = sum(other.rank == cut.rank for other in finding.cuts) > 1
             rank = f"{cut.rank}{'=' if is_tied else '.'}"
-            yield f"  remedy {rank} take out {self._describe_cut(cut)}"
-            for reason in cut.because:
-                yield from _fold(f"because {reason}", "      ")
-            if outcome := describe_outcome(cut):
-                yield from _fold(f"then: {outcome}", "      ")
+            then = f"; then: {outcome}" if (outcome := describe_outcome(cut)) else ""
+            yield from _fold(f"take out {self._describe_cut(cut)}{then}", f"  remedy {rank} ")
         if len(finding.cuts) > MOST_CUTS:
             yield f"  and {len(finding.cuts) - MOST_CUTS} more remedies, listed by --format json"
         if finding.is_minimal is False:
