@@ -56,7 +56,7 @@ def step(number: int, parent: int | None = None, *, note: str = "") -> dict[str,
 REORDER = {**step(42, 39), **step(41, 42), **step(40, 41), **step(43, 40)}
 GUILTY = step(1, LOOP)
 GUILTY_PATH = f"{name(1)}_step.py"
-GUILTY_LINE = 12
+GUILTY_LINE = 13
 
 
 @dataclass(frozen=True)
