@@ -21,12 +21,13 @@ class Birth:
 
     `commit` wrote the reference; None: it is not committed. `before` is the list that it changed; None: the file was
     new, or the list could not be read. `blame`: 2 for an edge that was written in the commit with which the defect
-    began, 1 for one that was brought into it by a merge, 0 for all others.
+    began, 1 for one that was brought into it by a merge, 0 for all others. `is_later`: written while the defect stood.
     """
 
     commit: Commit | None
     before: tuple[str, ...] | None
     blame: int = 0
+    is_later: bool = False
     is_parent_newer: bool = False
 
 

@@ -109,6 +109,7 @@ class _Story:
                 self._commits.get(origin.commit),
                 fresh.before if fresh and is_fresh else origin.before,
                 fresh.blame if fresh and is_fresh else 0,
+                origin.commit > span.began,
                 added.get(parent, 0) > version.added,
             )
         return births

@@ -7,7 +7,7 @@ built again with the value in its place.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from golive.migration_graph.births import Births, make_judge
@@ -82,11 +82,10 @@ class _Ranking:
     def rank(self, loop: Finding, judged: Finding) -> Finding:
         cuts = [self._add_values(cut) for cut in judged.cuts]
         results = {cut.edges: self._work_out(loop, cut) for cut in cuts[:RESULTS]}
-        together = self._undo_together(loop)
-        if together is not None:
-            result = self._work_out(loop, together)
-            if result is not None and not result.new_errors and not self._is_any_enough(cuts, results):
-                results[together.edges] = result
+        if not self._is_blamed_enough(cuts, results):
+            together = self._find_together(loop)
+            if together is not None:
+                results[together.edges] = self._work_out(loop, together)
                 others = [cut for cut in cuts if cut.edges != together.edges]
                 cuts = [together, *(replace(cut, rank=cut.rank + 1) for cut in others)]
         best = cuts[0]
@@ -100,10 +99,15 @@ class _Ranking:
             edit=best.edits[0] if is_told else loop.edit,
         )
 
-    def _is_any_enough(self, cuts: Sequence[Cut], results: dict[tuple[Edge, ...], _Result | None]) -> bool:
-        """Does one of the best cuts mend the loop without new errors?"""
-        best = (results.get(cut.edges) for cut in cuts if cut.rank == 1)
-        return any(result is not None and not result.new_errors for result in best)
+    def _is_blamed_enough(self, cuts: Sequence[Cut], results: Mapping[tuple[Edge, ...], _Result | None]) -> bool:
+        """Does one of the best cuts undo what the history blames, and mend the loop without new errors?"""
+        for cut in cuts:
+            result = results.get(cut.edges)
+            if cut.rank == 1 and result is not None and not result.new_errors:
+                births = [self._births.get((edge.file, edge.parent)) for edge in cut.edges]
+                if not self._births or all(birth and birth.blame for birth in births):
+                    return True
+        return False
 
     def _add_values(self, cut: Cut) -> Cut:
         edits = [self._find_edit(edge) for edge in cut.edges]
@@ -135,21 +139,33 @@ class _Ranking:
         told = tuple(name for name in re.split(r"[\s,()'\"]+", node.revises) if name)
         return None if edge.parent in told else told
 
-    def _undo_together(self, loop: Finding) -> Cut | None:
-        """All edits inside the loop that were made when it began, as one cut; None for fewer than two."""
+    def _find_together(self, loop: Finding) -> Cut | None:
+        """Several edits that mend the loop when all of them are undone: those with which it began, or those since too."""
+        begun = self._list_edits(loop, with_later=False)
+        if not begun:
+            return None
+        for edits in (begun, self._list_edits(loop, with_later=True)):
+            if len({edit.file for edit in edits.values()}) > 1:
+                words = f"these {len(edits)} edits were made when the loop began or since, and it takes all of them"
+                cut = self._add_values(Cut(tuple(edits), because=(words,)))
+                result = self._work_out(loop, cut)
+                if result is not None and not result.new_errors:
+                    return cut
+        return None
+
+    def _list_edits(self, loop: Finding, *, with_later: bool) -> dict[Edge, Edit]:
+        """Edits of references inside the loop that the history blames; on request also those made while it stood."""
         members = set(loop.revisions)
         edges = [
             Edge(node.name, reference.name, key, reference.line)
             for key, node in self._graph.nodes.items()
             if node.name in members
             for reference in node.references
-            if reference.name in members and (birth := self._births.get((key, reference.name))) and birth.blame
+            if reference.name in members
+            and (birth := self._births.get((key, reference.name)))
+            and (birth.blame or (with_later and birth.is_later))
         ]
-        edits = {edge: edit for edge in edges if (edit := self._find_edit(edge))}
-        if len({edit.file for edit in edits.values()}) < 2:
-            return None
-        words = f"these {len(edits)} references were edited when the loop began, and belong together"
-        return self._add_values(Cut(tuple(edits), because=(words,)))
+        return {edge: edit for edge in edges if (edit := self._find_edit(edge))}
 
     def _work_out(self, loop: Finding, cut: Cut) -> _Result | None:
         """The graph with the values before put back, or without the edges where these are not known."""
