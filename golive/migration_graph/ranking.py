@@ -140,7 +140,7 @@ class _Ranking:
         return None if edge.parent in told else told
 
     def _find_together(self, loop: Finding) -> Cut | None:
-        """Several edits that mend the loop when all of them are undone: those with which it began, or those since too."""
+        """Edits that mend the loop when all are undone: those with which it began, or those since too."""
         begun = self._list_edits(loop, with_later=False)
         if not begun:
             return None

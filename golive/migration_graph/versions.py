@@ -38,7 +38,7 @@ class Version:
 
 
 def make_version(number: int, blob: str, file: ParsedFile, ancestors: Sequence[Version]) -> Version:
-    """The version that commit `number` made of a file; `ancestors` are those of the commit's parents, first one first."""
+    """The version that commit `number` made of a file; `ancestors`: those of the commit's parents, in order."""
     known = ancestors[0].known if ancestors else None
     added = min((ancestor.added for ancestor in ancestors), default=number)
     if file.node is None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from golive.migration_graph.examination import examine
 from golive.migration_graph.model import Cut, Edit, Episode, Finding, Report
+from tests.migration_graph.examining import examine
 from tests.migration_graph.git_repository import GitRepository
 from tests.migration_graph.incident import (
     FIX_SUBJECT,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,16 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from golive.migration_graph.codes import make_finding
-from golive.migration_graph.examination import examine
 from golive.migration_graph.findings import find_defects
 from golive.migration_graph.graph import build_graph
 from golive.migration_graph.model import Finding, Kind, Node, ParsedFile, Reference, Role
 from golive.migration_graph.replay import Defect, Replay, State, name_defect
 from golive.migration_graph.versions import Shape
+from tests.migration_graph.examining import examine
 from tests.migration_graph.git_repository import GitRepository
 from tests.migration_graph.incident import revision
 
-Tree = Mapping[str, ParsedFile]
+Tree = dict[str, ParsedFile]
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import pytest
 
 from golive.migration_graph import syntax
 from golive.migration_graph.audit import audit_layout
-from golive.migration_graph.examination import examine
 from golive.migration_graph.history import trace
 from golive.migration_graph.layouts import find_layout
-from golive.migration_graph.lock import LockedRevision
+from golive.migration_graph.lock import DEFAULT_NAME, LockedRevision, format_lock
 from golive.migration_graph.model import Edit, Finding, Report
+from tests.migration_graph.examining import examine
 from tests.migration_graph.git_repository import GitRepository, run_git
 from tests.migration_graph.incident import FOLDER, GUILTY, GUILTY_LINE, GUILTY_PATH, name, path, step
 
@@ -318,7 +318,9 @@ def test_ranking__a_revision_that_was_released_otherwise__comes_first_without_hi
     folder = write_files(tmp_path, {**CHAIN, path(1): edited})
     lock = {name(number): LockedRevision((name(number - 1),) if number > 1 else (), "") for number in range(1, 5)}
 
-    loop = find(examine(folder, lock=lock), "MG101")
+    (folder / DEFAULT_NAME).write_text(format_lock(lock))
+
+    loop = find(examine(folder), "MG101")
 
     (best,) = [cut for cut in loop.cuts if cut.rank == 1]
     assert (best.edges[0].file, best.restore, best.is_sound) == (GUILTY_PATH, "None", True)
