@@ -14,8 +14,10 @@ from dataclasses import dataclass, field, replace
 from golive.migration_graph.model import Edit, Finding, Kind, Node, ParsedFile
 from golive.migration_graph.versions import Key, Shape, Version, find_edit, make_version, name_line
 
-# A commit that only adds this many files or fewer is looked at on its own, not with the whole folder.
-MOST_GROWTH = 100
+# A commit that changes this many files or fewer may be looked at on its own, not with the whole folder.
+MOST_CHANGES = 100
+# Findings of one file, or of it and its parent: create dates, and no way back.
+_OF_FILES = ("MG203", "MG204")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,47 +99,54 @@ class Replay:
         """
         state = parents[0] if parents else State(Shape(self._kind))
         step = _Step(number, state, parents[1:], changed)
-        grown = self._audit_growth(step) if findings is None else None
+        part = self._audit_part(step) if findings is None else None
         step.apply()
         inherited = [parent.standing for parent in parents]
-        if grown is not None:
-            if not grown and all(standing is inherited[0] for standing in inherited):
+        kept: Mapping[Defect, Span] = {}
+        if part is not None:
+            names, findings = part
+            gone = {one for one in state.standing if one.code in _OF_FILES and not names.isdisjoint(one.subject)}
+            kept = {defect: span for defect, span in state.standing.items() if defect not in gone}
+            if not findings and not gone and all(standing is inherited[0] for standing in inherited):
                 return state
-            findings = [*(span.finding for span in state.standing.values()), *grown]
         elif findings is None:
             findings = self._audit(version.file for version in state.versions.values())
-        state.standing = self._match(step, findings, inherited)
+        state.standing = self._match(step, kept, findings, inherited)
         return state
 
-    def _audit_growth(self, step: _Step) -> Sequence[Finding] | None:
-        """What is wrong with files that were only added on top; None: the whole folder must be audited.
+    def _audit_part(self, step: _Step) -> tuple[set[str], Sequence[Finding]] | None:
+        """What is wrong with the changed files, and their names; None: the whole folder must be audited.
 
-        Only what those files and their parents can show counts: with nothing but growth, the rest stays as it was.
+        A part will do where files were only added on top, or changed without a change to the graph: then the rest is as
+        it was, and only these files, their parents and their children can show something else.
         """
         paths = [path for path in step.new if not step.is_unchanged(path)]
-        if step.removed or len(paths) > MOST_GROWTH or any(path in step.old for path in paths):
+        files = [step.new[path].file for path in paths]
+        nodes = [file.node for file in files if file.node and not (file.findings or file.run_before or file.replaces)]
+        if step.removed or len(paths) > MOST_CHANGES or len(nodes) != len(files):
             return None
         # Whether a head is one depends on what a dangling reference may have meant.
         if any(defect.code in ("MG102", "MG107") for defect in step.state.standing):
             return None
-        files = [step.new[path].file for path in paths]
-        nodes = [file.node for file in files if file.node and not (file.findings or file.run_before or file.replaces)]
-        if len(nodes) != len(files) or not step.state.shape.grows_by(nodes):
+        new = [node for path, node in zip(paths, nodes, strict=True) if path not in step.old]
+        if not all(step.keeps_graph(path) for path in paths if path in step.old) or not step.state.shape.grows_by(new):
             return None
-        if not files:
-            return []
         names = {node.name for node in nodes}
-        return [
-            finding
-            for finding in self._audit([*files, *step.find_stubs(names)])
-            if finding.code not in ("MG201", "MG202") and not names.isdisjoint(finding.revisions)
-        ]
+        if not names:
+            return names, ()
+        neighbours = step.list_neighbours(names, len(new) < len(nodes))
+        found = self._audit([*files, *neighbours])
+        return names, [one for one in found if one.code in _OF_FILES and not names.isdisjoint(one.revisions)]
 
     def _match(
-        self, step: _Step, findings: Sequence[Finding], inherited: Sequence[Mapping[Defect, Span]]
+        self,
+        step: _Step,
+        kept: Mapping[Defect, Span],
+        findings: Sequence[Finding],
+        inherited: Sequence[Mapping[Defect, Span]],
     ) -> Mapping[Defect, Span]:
         """Each defect with the span of the same one in a parent, or with a new span; spans that end are ended."""
-        standing: dict[Defect, Span] = {}
+        standing = dict(kept)
         for finding in findings:
             defect = name_defect(finding, self._kind)
             standing[defect] = next(_find_same(defect, inherited), None) or self._begin(step, finding)
@@ -200,11 +209,29 @@ class _Step:
         meanings = [replace(file, node=describe_meaning(file.node)) for file in (old.file, new.file)]
         return meanings[0] == meanings[1]
 
-    def find_stubs(self, names: set[str]) -> list[ParsedFile]:
-        """The parents, outside of `names`, of the new files: without references of their own."""
+    def keeps_graph(self, path: str) -> bool:
+        """Does a file that stood before differ only in what no other file's place depends on, such as its date?"""
+        old, new = self.old[path].file, self.new[path].file
+        if old.node is None or new.node is None or old.findings or old.run_before or old.replaces:
+            return False
+        before, after = (
+            describe_meaning(replace(node, create_date=None, revises=None, is_reversible=None))
+            for node in (old.node, new.node)
+        )
+        return before == after
+
+    def list_neighbours(self, names: set[str], with_children: bool) -> list[ParsedFile]:
+        """The parents of the changed files, and on request their children, without references to anything else."""
         wanted = {name for version in self.new.values() if version.known for name in version.known.parents} - names
-        nodes = (version.file.node for version in self.state.versions.values())
-        return [ParsedFile(node.key, replace(node, references=())) for node in nodes if node and node.name in wanted]
+        found = []
+        for version in self.state.versions.values():
+            node = version.file.node
+            if node is None or node.name in names:
+                continue
+            kept = tuple(one for one in node.references if one.name in names) if with_children else ()
+            if kept or node.name in wanted:
+                found.append(ParsedFile(node.key, replace(node, references=kept)))
+        return found
 
     def list_edits(self, kind: Kind) -> dict[str, Edit]:
         """What the commit did to references of files that stood before, by the names of these."""
