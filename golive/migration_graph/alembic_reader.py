@@ -134,12 +134,12 @@ def _read_values(
         findings.append(_report_not_literal(key, wanted, line, bound, (revision,)))
         return None
     lines = _find_lines(bound)
-    return [(name, lines.get(name, bound.line)) for name in _list_names(bound.value, is_parent=wanted == NAMES[1])]
+    return [(name, lines.get(name, bound.line)) for name in _list_names(bound.value)]
 
 
-def _list_names(value: Any, *, is_parent: bool) -> list[str]:
+def _list_names(value: Any) -> list[str]:
     """As `alembic.util.to_tuple` has it: None is nothing, a string is one name, all else is iterated or one name."""
-    if value is None or (value == "" and not is_parent):
+    if value is None:
         return []
     values: list[Any]
     if isinstance(value, set | frozenset):
@@ -247,7 +247,7 @@ def _salvage_parents(texts: set[bytes]) -> list[str] | None:
     if len(texts) != 1:
         return None
     try:
-        return _list_names(ast.literal_eval(texts.pop().decode()), is_parent=True)
+        return _list_names(ast.literal_eval(texts.pop().decode()))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
 

@@ -46,7 +46,9 @@ def _follow(statement: ast.stmt, names: Bindings) -> None:  # noqa: C901 - one c
         case ast.Import() | ast.ImportFrom():
             for alias in statement.names:
                 name = alias.asname or alias.name.partition(".")[0]
-                names[name] = Binding(statement.lineno, UNKNOWN, None, "is imported")
+                # The one import whose value is the same in every run.
+                value = False if alias.name == "TYPE_CHECKING" else UNKNOWN
+                names[name] = Binding(statement.lineno, value, None, "is imported")
         case ast.Delete(targets=targets):
             for target in targets:
                 if isinstance(target, ast.Name):

@@ -128,7 +128,7 @@ def _make_file(
     names = [strings[place][1:-1].decode() for place, _, _ in head.references]
     labels = tuple(strings[place][1:-1].decode() for place in head.branch_labels)
     revision = strings[head.revision][1:-1].decode()
-    if not is_acceptable_id(revision) or "" in names or "" in labels or len(set(names)) < len(names):
+    if not is_acceptable_id(revision) or len(set(names)) < len(names):
         return None
     said = read_docstring(doc)
     node = Node(
