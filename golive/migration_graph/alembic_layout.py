@@ -85,7 +85,8 @@ def _read_toml(path: Path) -> _Settings | None:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
         raise UnusableInputError(f"{path} cannot be read: {_on_one_line(error)}") from error
-    tool = data.get("tool", {}).get("alembic")
+    tools = data.get("tool")
+    tool = tools.get("alembic") if isinstance(tools, dict) else None
     if not isinstance(tool, dict) or "script_location" not in tool:
         return None
     here = str(path.absolute().parent)
@@ -114,7 +115,7 @@ def _on_one_line(error: Exception) -> str:
 
 def _find_folder(root: Path, name: str, settings: _Settings) -> Path:
     """A path is relative to the folder of the configuration, where Alembic is run; `package:path` is looked for."""
-    if os.path.isabs(name) or ":" not in name:
+    if Path(name).is_absolute() or ":" not in name:
         return Path(os.path.normpath(root / name))
     package, *rest = name.split(":")
     parts = [*package.split("."), *rest]

@@ -88,7 +88,9 @@ def write_folder(draw: st.DrawFn) -> dict[str, str]:
         wanted = [other for other in earlier if other not in parents]
         labels = [f"label_{other}" for other in wanted if other != "gone"]
         needs = tuple(draw(st.lists(st.sampled_from([*wanted, *labels]), max_size=1))) if wanted else ()
-        text = draw(write_value("revision", (name,), is_single=True)) if draw(st.booleans()) else f"revision = {name!r}\n"
+        text = (
+            draw(write_value("revision", (name,), is_single=True)) if draw(st.booleans()) else f"revision = {name!r}\n"
+        )
         text += draw(write_value("down_revision", parents))
         text += draw(write_value("depends_on", needs))
         text += draw(write_value("branch_labels", (f"label_{name}",)))
