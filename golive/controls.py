@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, Error
 
 from golive import history, readiness, state
-from golive.connections import drop_dead_connection
-from golive.deadline import WRITE_SECONDS, database_deadline
+from golive.commits import commit
 from golive.domain import chain
 from golive.domain.changes import Actor, Change, Channel, check_can_apply
 from golive.domain.checklist import CheckResult
@@ -21,24 +20,11 @@ from golive.domain.errors import (
     FieldError,
     InvalidRequestError,
     NotAppliedError,
-    OutcomeUnknownError,
-    UnavailableError,
 )
 from golive.domain.reasons import REASON_LIMIT, find_fault
 from golive.domain.requests import ChangeRequest, read_request
 from golive.domain.rows import DEPLOY, GO_LIVE_STATE, SYSTEM_METADATA, GoLiveRow, Rows, SystemRow, record_of
 from golive.models import SINGLETON_ID, Event, GoLiveState, SystemMetadata
-
-# Kept by the server for the transaction of a change, in milliseconds. A wait for a lock ends before our own deadline,
-# with a plain answer; a writer that is frozen while it holds the lock is cut off before others give up waiting.
-_SETTINGS = {
-    "lock_timeout": "3000",
-    "statement_timeout": "4000",
-    "idle_in_transaction_session_timeout": "2000",
-    "synchronous_commit": "on",
-}
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -96,7 +82,7 @@ def apply_change(
     check_can_apply(change, actor.permissions, override=request.override)
     failed = _check_checklist(request, using) if change.is_guarded else ()
 
-    def write() -> Acknowledgement:
+    def write() -> tuple[Acknowledgement, int]:
         with_system = change.subject == SYSTEM_METADATA or change.is_guarded
         ledger = _Ledger(
             actor, channel, origin, request, rows=state.lock_rows(with_system=with_system, using=using), using=using
@@ -108,7 +94,7 @@ def apply_change(
         for step in steps:
             ledger.record(step, failed=still_failed, override=bool(still_failed))
         ledger.close()
-        return Acknowledgement(
+        done = Acknowledgement(
             change,
             any(step.changed for step in steps),
             ledger.rows.go_live,
@@ -116,8 +102,9 @@ def apply_change(
             ledger.sequence,
             request.notes_on_request,
         )
+        return done, ledger.find_longest_lease()
 
-    return _commit(write, using)
+    return commit(write, using)
 
 
 def reconcile(
@@ -139,16 +126,16 @@ def reconcile(
     except Error as error:
         raise NotAppliedError("The record cannot be read, so nothing was reconciled.") from error
 
-    def write() -> tuple[str, ...]:
+    def write() -> tuple[tuple[str, ...], int]:
         ledger = _Ledger(
             actor, channel, origin, request, rows=state.lock_rows(with_system=True, using=using), using=using
         )
         row_of(ledger.rows, SYSTEM_METADATA)  # missing, it cannot be recorded
         found = [*problems, *(p for p in history.verify(newest=1, using=using).problems if p.code in ("row", "head"))]
         ledger.reconcile(found)
-        return tuple(problem.detail for problem in found)
+        return tuple(problem.detail for problem in found), ledger.find_longest_lease()
 
-    return _commit(write, using)
+    return commit(write, using)
 
 
 def record_deploy(difference: Difference, *, release: str | None, using: str = DEFAULT_DB_ALIAS) -> None:
@@ -158,14 +145,15 @@ def record_deploy(difference: Difference, *, release: str | None, using: str = D
     after = {"applied": list(difference.applied), "unapplied": list(difference.unapplied), "release": release}
     actor, request = Actor(name="migrate", permissions=frozenset()), ChangeRequest(reason="")
 
-    def write() -> None:
+    def write() -> tuple[None, int]:
         rows = state.lock_rows(with_system=True, using=using)
         ledger = _Ledger(actor, Channel.MIGRATION, Origin(), request, rows=rows, using=using)
         ledger.record_drift()
         ledger.record_deploy(after)
         ledger.close()
+        return None, ledger.find_longest_lease()
 
-    _commit(write, using)
+    commit(write, using)
 
 
 def _check_checklist(request: ChangeRequest, using: str) -> tuple[CheckResult, ...]:
@@ -308,6 +296,13 @@ class _Ledger:
             if rows.update(**asdict(after)) != 1:
                 raise NotAppliedError("Another change came first; nothing was done. Try again.")
 
+    def find_longest_lease(self) -> int:
+        """The longest lease, in ms, that a reader anywhere may still hold: of the row as it was, as it is now, as the
+        record had it before somebody altered it, and as it was before it was lowered a moment ago."""
+        rows = (self._locked.go_live, self.rows.go_live)
+        recent = history.recent_leases(now=self.now, using=self._using)
+        return max(*(row.lease_ms for row in rows if row is not None), *recent)
+
     def _take(self, row: GoLiveRow | SystemRow) -> None:
         if isinstance(row, GoLiveRow):
             self.rows = replace(self.rows, go_live=row)
@@ -333,35 +328,3 @@ class _Ledger:
         )
         event.hash = self._head = chain.hash_event(history.event_values(event))
         event.save(using=self._using, force_insert=True)
-
-
-def _commit(write: Callable[[], T], using: str) -> T:
-    """Run a write in its own transaction and tell a failure before COMMIT from one at COMMIT."""
-    is_committing = False
-    try:
-        with database_deadline(WRITE_SECONDS), transaction.atomic(using=using, durable=True):
-            if connections[using].vendor == "postgresql":
-                _set_for_transaction(using)
-            result = write()
-            is_committing = True
-    except Error as error:
-        drop_dead_connection(using)
-        raise _explain(error, is_committing=is_committing, using=using) from error
-    return result
-
-
-def _set_for_transaction(using: str) -> None:
-    calls = ", ".join("set_config(%s, %s, true)" for _ in _SETTINGS)
-    with connections[using].cursor() as cursor:
-        cursor.execute(f"SELECT {calls}", [text for pair in _SETTINGS.items() for text in pair])
-
-
-def _explain(error: Error, *, is_committing: bool, using: str) -> UnavailableError:
-    state_code = getattr(error.__cause__, "sqlstate", None)
-    # An answer of the server to COMMIT is an answer: rolled back. No answer, or a farewell, is none.
-    is_answer = state_code is not None and not state_code.startswith(("08", "57P")) and state_code != "40003"
-    if is_committing and not is_answer and connections[using].vendor == "postgresql":
-        return OutcomeUnknownError("The connection was lost at COMMIT. Look at the state, or repeat the request.")
-    if state_code == "55P03":
-        return NotAppliedError("Another change holds the row; nothing was done. Repeat the request.")
-    return NotAppliedError("The database did not take the change; nothing was done. Repeat the request.")

@@ -35,3 +35,10 @@ def remaining_seconds() -> float | None:
     """Seconds left in this thread, zero when the deadline has passed, None when there is none."""
     expires_at = _expires_at.get()
     return None if expires_at is None else max(0.0, expires_at - time.monotonic())
+
+
+def extend_deadline(seconds: float) -> None:
+    """Give back the time of a wait that was not for the database; where there is no deadline, nothing."""
+    expires_at = _expires_at.get()
+    if expires_at is not None:
+        _expires_at.set(expires_at + seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, Error
@@ -12,12 +13,17 @@ from django.db import DEFAULT_DB_ALIAS, Error
 from golive import state
 from golive.deadline import database_deadline
 from golive.domain.chain import COLUMNS, DRIFT, RECONCILE, ChainVerifier, Problem
+from golive.domain.changes import LEASE
 from golive.domain.errors import StateUnknownError
-from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, format_time, record_of
+from golive.domain.rows import GO_LIVE_STATE, LEASE_MOST_MS, SYSTEM_METADATA, format_time, record_of
 from golive.models import Event
 
 _BATCH = 500
 BATCH_SECONDS = 4.0
+# The check `clocks_agree` warns long before two hosts are so far apart.
+CLOCK_SKEW = timedelta(seconds=5)
+# More than are written in the time that `recent_leases` looks back on, since each holds the row's lock.
+_RECENT_EVENTS = 5_000
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,23 @@ def newest_event(*, subject: str | None = None, using: str = DEFAULT_DB_ALIAS) -
     """The newest event, of one subject or of all."""
     events = Event.objects.using(using).order_by("-sequence")
     return (events.filter(subject=subject) if subject else events).first()
+
+
+def recent_leases(*, now: datetime, using: str = DEFAULT_DB_ALIAS) -> list[int]:
+    """The leases, in ms, that stood until a moment ago, so that a reader may still hold them.
+
+    A lowered lease is acknowledged when the longer one is over, but others may change something before that. `now` and
+    the times of events come from clocks of several hosts, which may differ by CLOCK_SKEW.
+    """
+    newest = newest_event(using=using)
+    events = Event.objects.using(using).filter(
+        sequence__gt=(newest.sequence if newest else 0) - _RECENT_EVENTS,
+        subject=GO_LIVE_STATE,
+        action__in=(LEASE.name, DRIFT, RECONCILE),
+        at__gt=now - CLOCK_SKEW - timedelta(milliseconds=LEASE_MOST_MS),
+    )
+    found = [(at, (before or {}).get("lease_ms")) for at, before in events.values_list("at", "before")]
+    return [ms for at, ms in found if isinstance(ms, int) and at + timedelta(milliseconds=ms) > now - CLOCK_SKEW]
 
 
 def read_recent(subject: str, *, limit: int, using: str = DEFAULT_DB_ALIAS) -> list[Event]:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from django.conf import settings
 from django.db import Error, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
 
-from golive import error_pages, problems, state
+from golive import error_pages, problems, snapshots
 from golive.credentials import can_see_details, is_signed_in
 from golive.domain.decision import decide
-from golive.domain.errors import StateUnknownError
-from golive.domain.rows import GoLiveRow, SystemRow
 
 _ALLOWED = ("GET", "HEAD", "OPTIONS")
 
@@ -37,22 +33,20 @@ def show_status(request: HttpRequest) -> HttpResponse:
 
 
 def _status_context(request: HttpRequest) -> dict[str, object]:
-    go_live: GoLiveRow | None = None
-    system: SystemRow | None = None
+    snapshot = snapshots.read_snapshot()
     is_hidden = with_details = False
-    with suppress(StateUnknownError):
-        go_live, system = state.read_both()
     try:
         with_details = can_see_details(request)
         is_hidden = settings.GOLIVE_READ_TOKEN_REQUIRED and not is_signed_in(request)
     except Error:
         # Who is asking cannot be known, so it is nobody.
-        is_hidden = settings.GOLIVE_READ_TOKEN_REQUIRED and go_live is not None
+        is_hidden = settings.GOLIVE_READ_TOKEN_REQUIRED and snapshot.go_live is not None
     return {
-        "decision": decide(go_live),
+        # As /api/status, which the page asks again: it knows both rows or nothing.
+        "decision": snapshot.decision if snapshot.system else decide(None),
         "unknown": decide(None),
-        "go_live": go_live,
-        "system": system,
+        "go_live": snapshot.go_live,
+        "system": snapshot.system,
         "with_details": with_details,
         "is_hidden": is_hidden,
         "release": getattr(settings, "RELEASE", None),

@@ -1,40 +1,245 @@
-"""Leased reads: one snapshot of the rows for each process, that may answer for as long as its lease lasts."""
+"""Leased reads: one snapshot of the rows for each process, that may answer for as long as its lease lasts.
+
+One thread for each database refreshes it, on a connection of its own: whatever a request's transaction has been
+through does not matter here, and however many requests wait, one thread waits for the database.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connections
 
-from golive import state
+from golive import leases, state
+from golive.deadline import remaining_seconds
 from golive.domain.decision import Decision, decide
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import GoLiveRow, SystemRow
+from golive.state import Reading
+
+logger = logging.getLogger(__name__)
+
+# How long a request waits for a refresh, and for how long a refresh may be under way before the database counts as
+# silent. Requests queue for threads, so that some wait several times over; all must be answered in 3 s.
+PATIENCE_SECONDS = 0.7
+# While it is silent, it is asked again after so long.
+RETRY_SECONDS = 0.1
+STOP_SECONDS = 5.0
+
+_SILENT = "The database does not answer in time."
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """The rows as one SELECT saw them, or why they are not known.
 
-    `expires_at` is in seconds of CLOCK_BOOTTIME; at that moment it may no longer answer. A row is None where it is
-    missing or cannot be read; `problem` then says so.
+    `expires_at` is in seconds of `leases.boottime`; from that moment it may no longer answer. A row is None where it is
+    missing or cannot be read; `problem` (of go_live_state) or `system_problem` then says so.
     """
 
     go_live: GoLiveRow | None
     system: SystemRow | None
     expires_at: float
     problem: str | None = None
+    system_problem: str | None = None
+    renew_at: float = 0.0
+    _made: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
-    @property
+    @cached_property
     def decision(self) -> Decision:
         return decide(self.go_live)
+
+    def known_go_live(self) -> GoLiveRow:
+        """Raises StateUnknownError where it is not known."""
+        if self.go_live is None:
+            raise StateUnknownError(self.problem or _SILENT)
+        return self.go_live
+
+    def known_system(self) -> SystemRow:
+        """Raises StateUnknownError where it is not known."""
+        if self.system is None:
+            raise StateUnknownError(self.system_problem or _SILENT)
+        return self.system
+
+    def once(self, make: Callable[..., T], *arguments: Any) -> T:
+        """`make(snapshot, *arguments)`, made once for this snapshot."""
+        key = (make, *arguments)
+        try:
+            found: T = self._made[key]
+        except KeyError:
+            found = self._made[key] = make(self, *arguments)
+        return found
+
+
+_NEVER = Snapshot(None, None, 0.0, _SILENT, _SILENT)
 
 
 def read_snapshot(*, using: str = DEFAULT_DB_ALIAS) -> Snapshot:
     """What may be answered now. Never raises for the database: a state that is not known is a snapshot too."""
-    # Not leased yet: lease 0.
-    try:
-        go_live, system = state.read_both(using=using)
-    except StateUnknownError as error:
-        return Snapshot(None, None, 0.0, error.detail)
-    return Snapshot(go_live, system, 0.0)
+    store = _stores.get(using)
+    if store is None:
+        store = _stores.setdefault(using, Store(lambda: state.read_rows(using=using), name=using))
+    return store.read()
+
+
+def forget(*, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Let this process read anew, after a change of its own; others have until their lease ends."""
+    store = _stores.get(using)
+    if store is not None:
+        store.forget()
+
+
+def stop_all() -> None:
+    """End the threads and their connections; the next read starts them again."""
+    while _stores:
+        _stores.popitem()[1].stop()
+
+
+class Store:
+    """The snapshot of one database in this process, and the thread that refreshes it by calling `source`."""
+
+    def __init__(self, source: Callable[[], Reading], *, name: str = DEFAULT_DB_ALIAS) -> None:
+        self._source = source
+        self._name = name
+        # What may answer while its lease lasts. Read and replaced as a whole, so that the hot path needs no lock.
+        self._latest = _NEVER
+        self._condition = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._is_wanted = self._is_stopped = False
+        # Refreshes are numbered; `_outcome` is of refresh `_ended`, whatever came of it.
+        self._begun = self._ended = 0
+        self._outcome = _NEVER
+        # When the first of the refreshes was begun that have not been answered since.
+        self._silent_since: float | None = None
+
+    def read(self) -> Snapshot:
+        """The snapshot within its lease, or the outcome of a SELECT that is sent after this call."""
+        latest, now = self._latest, leases.boottime()
+        if now < latest.renew_at:
+            return latest
+        if now < latest.expires_at:
+            # Renewed ahead of its end, so that nobody has to wait.
+            if self._begun == self._ended and not self._is_wanted:
+                with self._condition:
+                    self._demand()
+            return latest
+        return self._await_answer(now)
+
+    def forget(self) -> None:
+        self._latest = _NEVER
+
+    def stop(self) -> None:
+        """End the thread, which closes its connection."""
+        with self._condition:
+            self._is_stopped = True
+            self._condition.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join(STOP_SECONDS)
+
+    def _await_answer(self, arrived_at: float) -> Snapshot:
+        remaining = remaining_seconds()
+        gives_up_at = arrived_at + (PATIENCE_SECONDS if remaining is None else min(PATIENCE_SECONDS, remaining))
+        with self._condition:
+            # Of the refresh under way nobody knows whether its SELECT was sent before this request came.
+            ticket = self._begun + 1
+            if not self._demand() or self._is_silent(arrived_at):
+                return _NEVER
+            while True:
+                answer = self._find_answer(ticket)
+                if answer is not None:
+                    return answer
+                left = gives_up_at - leases.boottime()
+                if left <= 0:
+                    return _NEVER
+                self._condition.wait(left)
+
+    def _find_answer(self, ticket: int) -> Snapshot | None:
+        """The joining rule (DESIGN 8.1): the SELECT was sent after the request came, or the lease lasts now."""
+        if self._ended >= ticket:
+            return self._outcome
+        if leases.boottime() < self._latest.expires_at:
+            return self._latest
+        return None
+
+    def _is_silent(self, now: float) -> bool:
+        return self._silent_since is not None and now - self._silent_since >= PATIENCE_SECONDS
+
+    def _demand(self) -> bool:
+        """Have a refresh begun, with the lock held. False: no thread can be had for it."""
+        self._is_wanted = True
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name=f"golive-snapshot-{self._name}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return False
+            self._thread = thread
+        self._condition.notify_all()
+        return True
+
+    def _run(self) -> None:
+        try:
+            while self._await_demand():
+                self._refresh()
+        finally:
+            connections.close_all()
+
+    def _await_demand(self) -> bool:
+        """Wait until somebody asks, or, while the database is silent, a moment. False: to be stopped."""
+        with self._condition:
+            if self._silent_since is not None:
+                self._condition.wait_for(lambda: self._is_stopped, RETRY_SECONDS)
+            else:
+                self._condition.wait_for(lambda: self._is_wanted or self._is_stopped)
+            return not self._is_stopped
+
+    def _refresh(self) -> None:
+        with self._condition:
+            self._is_wanted = False
+            self._begun += 1
+            # Before the SELECT is sent: what it does not see may have been committed from now on.
+            sent_at = leases.boottime()
+            if self._silent_since is None:
+                self._silent_since = sent_at
+        outcome = _lease(self._read(), sent_at)
+        with self._condition:
+            self._ended, self._outcome = self._begun, outcome
+            if outcome.problem is None:
+                self._latest = outcome
+            if outcome.problem is None or leases.boottime() - sent_at < PATIENCE_SECONDS:
+                self._silent_since = None
+            self._condition.notify_all()
+
+    def _read(self) -> Reading:
+        try:
+            return self._source()
+        except Exception:
+            logger.exception("the rows of %s could not be read", self._name)
+            return Reading(None, None, _SILENT, _SILENT)
+
+
+def _lease(reading: Reading, sent_at: float) -> Snapshot:
+    """A reading as a snapshot whose lease began before its SELECT was sent. What is not known has none."""
+    seconds = leases.lease_seconds(reading.go_live.lease_ms) if reading.go_live is not None else 0.0
+    return Snapshot(
+        reading.go_live,
+        reading.system,
+        sent_at + seconds,
+        reading.problem,
+        reading.system_problem,
+        renew_at=sent_at + seconds / 2,
+    )
+
+
+_stores: dict[str, Store] = {}
+# A fork has none of the threads.
+os.register_at_fork(after_in_child=_stores.clear)

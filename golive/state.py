@@ -1,12 +1,14 @@
-"""Every read of the singletons. Strict: one SELECT of the row as it is now, and what cannot be read is unknown."""
+"""Every SELECT of the singletons: the rows as they are now, and what cannot be read is unknown. Leased: `snapshots`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -34,6 +36,7 @@ _SYSTEM = ("system_metadata AS s ON s.id = 1", "s", _SYSTEM_COLUMNS)
 _reading: ContextVar[frozenset[str]] = ContextVar("golive_reading", default=frozenset())
 
 _Part = tuple[str, str, tuple[str, ...]]
+T = TypeVar("T")
 
 
 def read_go_live(*, using: str = DEFAULT_DB_ALIAS) -> GoLiveRow:
@@ -52,6 +55,42 @@ def read_both(*, using: str = DEFAULT_DB_ALIAS) -> tuple[GoLiveRow, SystemRow]:
     """Both rows as one statement saw them. Raises StateUnknownError if either is missing or cannot be read."""
     go_live, system = _select((_GO_LIVE, _SYSTEM), using)
     return _go_live_row(go_live), _system_row(system)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Both rows as one moment showed them; where one is missing or cannot be read it is None, and why."""
+
+    go_live: GoLiveRow | None
+    system: SystemRow | None
+    problem: str | None = None
+    system_problem: str | None = None
+
+
+def read_rows(*, using: str = DEFAULT_DB_ALIAS) -> Reading:
+    """Both rows, each known or not by itself; by one SELECT where both tables are there. Never raises for the database.
+
+    Asks twice, since a connection may have been cut while nobody used it. Not for use inside a transaction.
+    """
+    with database_deadline(READ_SECONDS):
+        for _ in range(2):
+            with suppress(StateUnknownError):
+                go_live, system = _select((_GO_LIVE, _SYSTEM), using)
+                return _read_each(partial(_go_live_row, go_live), partial(_system_row, system))
+        return _read_each(partial(read_go_live, using=using), partial(read_system, using=using))
+
+
+def _read_each(read_go_live: Callable[[], GoLiveRow], read_system: Callable[[], SystemRow]) -> Reading:
+    go_live, problem = _attempt(read_go_live)
+    system, system_problem = _attempt(read_system)
+    return Reading(go_live, system, problem, system_problem)
+
+
+def _attempt(read: Callable[[], T]) -> tuple[T | None, str | None]:
+    try:
+        return read(), None
+    except StateUnknownError as error:
+        return None, error.detail
 
 
 @contextmanager
@@ -111,6 +150,21 @@ def lock_rows(*, with_system: bool, using: str) -> Rows:
     )
 
 
+def share_go_live(*, using: str = DEFAULT_DB_ALIAS) -> GoLiveRow:
+    """The row of `go_live_state` now, which nobody can change before the caller's transaction ends.
+
+    Where the transaction sees one moment only (REPEATABLE READ) and the row is newer, the database refuses. SQLite has
+    no row locks: the caller's transaction is IMMEDIATE and alone. Raises StateUnknownError, and database errors as they
+    are.
+    """
+    connection = connections[using]
+    lock = " FOR SHARE" if connection.features.has_select_for_update else ""
+    with database_deadline(READ_SECONDS), connection.cursor() as cursor:
+        cursor.execute(f"SELECT {_list('g', _GO_LIVE_COLUMNS, using)} FROM go_live_state AS g WHERE g.id = 1{lock}")  # noqa: S608 - constants
+        row = cursor.fetchone()
+    return _go_live_row(list(row) if row else None)
+
+
 def _list(name: str, columns: Sequence[str], using: str) -> str:
     # SQLite stores any value in any column, and its driver would turn a boolean other than 1 into False, which for the
     # kill switch means "not engaged". The sign keeps each value as it is stored, to be judged below.
@@ -131,6 +185,9 @@ def _select(parts: tuple[_Part, ...], using: str) -> list[list[Any] | None]:
         drop_dead_connection(using)
         raise StateUnknownError("The database does not answer, or the tables are not there.") from error
     if in_recovery:
+        # The name may lead to another server by now.
+        if not connections[using].in_atomic_block:
+            connections[using].close()
         raise StateUnknownError("The database is a standby; only the primary knows the state.")
     found: list[list[Any] | None] = []
     for _, _, names in parts:

@@ -15,6 +15,8 @@ import pytest
 from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 
+from golive import snapshots
+
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_blocker: Any) -> Iterator[None]:
@@ -25,8 +27,19 @@ def django_db_setup(django_db_blocker: Any) -> Iterator[None]:
         reset_database()
     yield
     with django_db_blocker.unblock():
+        snapshots.stop_all()
         connections.close_all()
         teardown_databases(made, verbosity=0)
+
+
+@pytest.fixture(autouse=True)
+def without_lease(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process every read is fresh and no writer waits, so that tests need not; `leased` ones are about that."""
+    from golive import leases
+
+    if request.node.get_closest_marker("leased") is None:
+        monkeypatch.setattr(leases, "lease_seconds", lambda lease_ms: 0.0)
+        monkeypatch.setattr(leases, "wait_out", lambda lease_ms: None)
 
 
 @pytest.fixture
@@ -36,6 +49,7 @@ def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
         try:
             yield
         finally:
+            snapshots.stop_all()
             reset_database()
 
 

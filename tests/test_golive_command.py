@@ -281,7 +281,7 @@ def test_golive__subcommands__are_those_of_the_contract() -> None:
     (commands,) = [action for action in parser._actions if action.dest == "subcommand"]
 
     assert commands.choices is not None
-    assert set(commands.choices) == {"status", "history", "reconcile", "token", *EFFECTS}
+    assert set(commands.choices) == {"status", "history", "reconcile", "lease", "token", *EFFECTS}
     assert set(EFFECTS) == set(CHANGES) - {"edit"}
 
 

@@ -13,7 +13,7 @@ from django.shortcuts import render
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-from golive.api.endpoint import answer_tagged, endpoint
+from golive.api.endpoint import Payload, answer_tagged, endpoint
 from golive.api.openapi.document import make_document
 
 _CODE, _STRONG = re.compile(r"`([^`]+)`"), re.compile(r"\*\*([^*]+)\*\*")
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 @endpoint("GET")
 def read_openapi(request: HttpRequest) -> HttpResponse:
-    return answer_tagged(request, make_document())
+    return answer_tagged(request, Payload.of(make_document()))
 
 
 @endpoint("GET")

@@ -7,12 +7,12 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import Error, transaction
 from django.http import HttpRequest, HttpResponse
-from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_etags
 from django.views.decorators.csrf import csrf_exempt
 
@@ -70,18 +70,36 @@ def answer_json(values: Any) -> HttpResponse:
     return response
 
 
-def answer_tagged(request: HttpRequest, values: Any) -> HttpResponse:
-    """JSON with a strong entity tag over the payload; 304 to a reader who has it already."""
-    payload = _encode(values)
-    etag = f'"{hashlib.sha256(payload).hexdigest()[:32]}"'
-    offered = parse_etags(request.headers.get("If-None-Match", ""))
-    # Weak comparison (RFC 9110, 13.1.2): a proxy that compresses makes a strong tag weak.
-    is_known = offered == ["*"] or etag in (tag.removeprefix("W/") for tag in offered)
-    response = HttpResponse(status=304) if is_known else HttpResponse(payload, content_type="application/json")
-    response["ETag"] = etag
+@dataclass(frozen=True)
+class Payload:
+    """JSON as it is sent, with a strong entity tag over it."""
+
+    content: bytes
+    etag: str
+
+    @classmethod
+    def of(cls, values: Any) -> Payload:
+        content = _encode(values)
+        return cls(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+
+
+def answer_tagged(request: HttpRequest, payload: Payload) -> HttpResponse:
+    """The payload; 304 to a reader who has it already."""
+    offered = request.META.get("HTTP_IF_NONE_MATCH")
+    if offered and _is_known(payload.etag, offered):
+        response = HttpResponse(status=304)
+    else:
+        response = HttpResponse(payload.content, content_type="application/json")
+    response["ETag"] = payload.etag
     response["Cache-Control"] = "no-cache"
-    patch_vary_headers(response, ("Authorization", "Cookie"))
+    response["Vary"] = "Authorization, Cookie"
     return response
+
+
+def _is_known(etag: str, offered: str) -> bool:
+    tags = parse_etags(offered)
+    # Weak comparison (RFC 9110, 13.1.2): a proxy that compresses makes a strong tag weak.
+    return tags == ["*"] or etag in (tag.removeprefix("W/") for tag in tags)
 
 
 def _encode(values: Any) -> bytes:

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from golive import checks, history, problems, readiness, representations, state
-from golive.api.endpoint import answer_json, answer_tagged, endpoint
+from golive import checks, history, problems, readiness, representations, snapshots
+from golive.api.endpoint import Payload, answer_json, answer_tagged, endpoint
 from golive.credentials import can_see_details, check_can_read, check_can_see_history
 from golive.domain.errors import FieldError, InvalidRequestError
+from golive.snapshots import Snapshot
 
 HISTORY_DEFAULT, HISTORY_MOST = 50, 1_000
 _SEQUENCE_MOST = 2**63 - 1
@@ -21,29 +22,39 @@ _SEQUENCE_MOST = 2**63 - 1
 def read_status(request: HttpRequest) -> HttpResponse:
     """All that a consumer needs, in one call."""
     check_can_read(request)
-    go_live, system = state.read_both()
-    release = getattr(settings, "RELEASE", None)
-    details = can_see_details(request)
-    return answer_tagged(request, representations.full_status(go_live, system, with_details=details, release=release))
+    return answer_tagged(request, snapshots.read_snapshot().once(_make_status, can_see_details(request)))
 
 
 @endpoint("GET")
 def read_system_status(request: HttpRequest) -> HttpResponse:
     check_can_read(request)
-    return answer_tagged(request, representations.system_status(state.read_system()))
+    return answer_tagged(request, snapshots.read_snapshot().once(_make_system_status))
 
 
 @endpoint("GET")
 def read_go_live_state(request: HttpRequest) -> HttpResponse:
     check_can_read(request)
-    row = state.read_go_live()
-    return answer_tagged(request, representations.go_live_state(row, with_details=can_see_details(request)))
+    return answer_tagged(request, snapshots.read_snapshot().once(_make_go_live_state, can_see_details(request)))
+
+
+def _make_status(snapshot: Snapshot, with_details: bool) -> Payload:
+    release = getattr(settings, "RELEASE", None)
+    go_live, system = snapshot.known_go_live(), snapshot.known_system()
+    return Payload.of(representations.full_status(go_live, system, with_details=with_details, release=release))
+
+
+def _make_system_status(snapshot: Snapshot) -> Payload:
+    return Payload.of(representations.system_status(snapshot.known_system()))
+
+
+def _make_go_live_state(snapshot: Snapshot, with_details: bool) -> Payload:
+    return Payload.of(representations.go_live_state(snapshot.known_go_live(), with_details=with_details))
 
 
 @endpoint("GET")
 def read_checklist(request: HttpRequest) -> HttpResponse:
     check_can_read(request)
-    return answer_tagged(request, representations.checklist(readiness.run_checklist()))
+    return answer_tagged(request, Payload.of(representations.checklist(readiness.run_checklist())))
 
 
 @endpoint("GET")

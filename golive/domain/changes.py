@@ -30,7 +30,10 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """One row of the table. `is_guarded`: the checklist must hold, or be overridden; `takes`: extra fields."""
+    """One row of the table. `is_guarded`: the checklist must hold, or be overridden; `takes`: extra fields.
+
+    `method` and `path` are empty for a change that cannot be made over HTTP.
+    """
 
     name: str
     label: str
@@ -124,6 +127,18 @@ EDIT = Change(
     permission="golive.complete_backend",
     direction=Direction.NEUTRAL,
     takes=("version", "notes"),
+)
+# Not over HTTP, so not among CHANGES: whoever lengthens the lease delays every stop, and does so from a shell.
+LEASE = Change(
+    name="lease",
+    label="Set the lease",
+    consequence="A stop is acknowledged, and seen everywhere, after that time.",
+    subject=GO_LIVE_STATE,
+    method="",
+    path="",
+    permission=RELEASE.permission,
+    direction=Direction.NEUTRAL,
+    takes=("lease_ms",),
 )
 
 CHANGES: dict[str, Change] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from golive.domain.changes import COMPLETE, DISABLE, EDIT, ENABLE, ENGAGE, RELEASE, REOPEN, Change, Direction
+from golive.domain.changes import COMPLETE, DISABLE, EDIT, ENABLE, ENGAGE, LEASE, RELEASE, REOPEN, Change, Direction
 from golive.domain.checklist import CheckResult, Severity
 from golive.domain.errors import RevisionMismatchError, StateUnknownError
 from golive.domain.requests import ChangeRequest
@@ -68,8 +68,10 @@ def plan_steps(change: Change, rows: Rows, request: ChangeRequest, *, actor: str
     left executing, in whichever order a release and a reopen come.
     """
     before = row_of(rows, change.subject)
-    if isinstance(before, GoLiveRow):
-        after: GoLiveRow | SystemRow = _change_go_live(change, before, actor=actor, reason=request.reason, now=now)
+    if isinstance(before, GoLiveRow) and change is LEASE:
+        after: GoLiveRow | SystemRow = _change_lease(before, request.lease_ms, now=now)
+    elif isinstance(before, GoLiveRow):
+        after = _change_go_live(change, before, actor=actor, reason=request.reason, now=now)
     else:
         after = _change_system(change, before, request, now=now)
     steps = [Step(change.name, change.subject, before, after, request.reason)]
@@ -90,6 +92,13 @@ def _change_go_live(change: Change, row: GoLiveRow, *, actor: str, reason: str, 
     if after == row:
         return row
     return replace(after, changed_by=actor, reason=reason or None, updated_at=now, revision=row.revision + 1)
+
+
+def _change_lease(row: GoLiveRow, lease_ms: int | None, *, now: datetime) -> GoLiveRow:
+    """Who and why stand in the event: the row's own say who worked the switches last."""
+    if lease_ms is None or lease_ms == row.lease_ms:
+        return row
+    return replace(row, lease_ms=lease_ms, updated_at=now, revision=row.revision + 1)
 
 
 def _change_system(change: Change, row: SystemRow, request: ChangeRequest, *, now: datetime) -> SystemRow:

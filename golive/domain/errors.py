@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from golive.domain.checklist import CheckResult
+    from golive.domain.decision import Decision
     from golive.domain.rows import GoLiveRow, SystemRow
 
 
@@ -106,3 +107,14 @@ class OutcomeUnknownError(UnavailableError):
     """The connection was lost at COMMIT: the change may or may not stand. Repeating a toward-safe change is right."""
 
     code = "OUTCOME_UNKNOWN"
+
+
+class ExecutionDenied(GoLiveError):  # noqa: N818 - the name is the contract's
+    """The guarded system may not execute now; `code` is that of the decision, STATE_UNKNOWN where nobody knows."""
+
+    code = "STATE_UNKNOWN"
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__(decision.message)
+        self.code = str(decision.code)
+        self.decision = decision

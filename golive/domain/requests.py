@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from golive.domain.changes import Change, Direction
 from golive.domain.errors import FieldError, InvalidRequestError
 from golive.domain.reasons import NAME_LIMIT, NOTES_LIMIT, REASON_LIMIT, clean_text, find_fault
+from golive.domain.rows import LEASE_MOST_MS
 
 COMMON_FIELDS = ("reason", "changed_by", "override", "expected_revision")
 _LIMITS = {"reason": REASON_LIMIT, "changed_by": NAME_LIMIT, "version": NAME_LIMIT, "notes": NOTES_LIMIT}
@@ -26,6 +27,7 @@ class ChangeRequest:
     expected_revision: int | None = None
     version: str | None = None
     notes: str | None = None
+    lease_ms: int | None = None
     notes_on_request: tuple[str, ...] = ()
 
 
@@ -62,7 +64,7 @@ def _read_strictly(change: Change, fields: Mapping[str, object]) -> ChangeReques
             # Named back only as far as it can be written: the name itself comes from outside.
             errors.append(FieldError(clean_text(name, limit=NAME_LIMIT)[0], "is unknown; remove it"))
     request = ChangeRequest(reason="")
-    for name in ("reason", "changed_by", *change.takes):
+    for name in ("reason", "changed_by", *(name for name in change.takes if name in _LIMITS)):
         value = fields.get(name)
         required = name == "reason" and change.is_reason_required
         fault = find_fault(value, limit=_LIMITS[name], required=required)
@@ -72,6 +74,7 @@ def _read_strictly(change: Change, fields: Mapping[str, object]) -> ChangeReques
             errors.append(FieldError(name, fault))
         elif isinstance(value, str):
             request = _with_text(request, name, value.strip())
+    lease_ms = _read_lease(fields, errors) if "lease_ms" in change.takes else None
     override, revision = fields.get("override", False), fields.get("expected_revision")
     if not isinstance(override, bool):
         errors.append(FieldError("override", "must be true or false"))
@@ -83,7 +86,16 @@ def _read_strictly(change: Change, fields: Mapping[str, object]) -> ChangeReques
         request,
         override=bool(override) and change.is_guarded,
         expected_revision=revision if isinstance(revision, int) else None,
+        lease_ms=lease_ms,
     )
+
+
+def _read_lease(fields: Mapping[str, object], errors: list[FieldError]) -> int | None:
+    value = fields.get("lease_ms")
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LEASE_MOST_MS:
+        return value
+    errors.append(FieldError("lease_ms", f"must be a whole number of milliseconds from 0 to {LEASE_MOST_MS}"))
+    return None
 
 
 def _with_text(request: ChangeRequest, name: str, text: str) -> ChangeRequest:

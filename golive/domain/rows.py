@@ -9,6 +9,7 @@ from typing import Any
 GO_LIVE_STATE = "go_live_state"
 SYSTEM_METADATA = "system_metadata"
 DEPLOY = "deploy"
+LEASE_MOST_MS = 5000
 SUBJECTS = (GO_LIVE_STATE, SYSTEM_METADATA, DEPLOY)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 import socket
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -14,10 +15,11 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connections
 
 from golive import controls, history, representations, state
-from golive.domain.changes import ALL_PERMISSIONS, CHANGES, EDIT, Actor, Change, Channel
+from golive.domain.changes import ALL_PERMISSIONS, CHANGES, EDIT, LEASE, Actor, Change, Channel
 from golive.domain.decision import Decision, decide
 from golive.domain.errors import ChecklistFailedError, GoLiveError, RefusedError, StateUnknownError
 from golive.domain.reasons import NAME_LIMIT, clean_text
+from golive.domain.rows import LEASE_MOST_MS
 from golive.management.commands._token import add_token, run_token
 
 ALLOWED, NOT_ALLOWED, UNKNOWN = 0, 1, 2
@@ -43,6 +45,14 @@ class Command(BaseCommand):
                 _add_change(
                     commands.add_parser(change.name, help=f"{change.label.lower()}. {change.consequence}"), change
                 )
+        lease = commands.add_parser(
+            "lease", help="set how long an answer may be given again, which every stop waits for"
+        )
+        lease.add_argument(
+            "lease_ms", metavar="MS", help=f"milliseconds, 0 to {LEASE_MOST_MS}; 0 reads the row each time"
+        )
+        lease.add_argument("--reason", default="", help="why; may be left out")
+        _add_actor(lease)
         listing = commands.add_parser("history", help="list the newest events, newest first")
         listing.add_argument("--json", action="store_true", help="as the history endpoint answers it")
         listing.add_argument("--limit", type=int, default=HISTORY_LIMIT, help="how many events (default %(default)s)")
@@ -60,6 +70,7 @@ class Command(BaseCommand):
             "status": self._show_status,
             "history": self._show_history,
             "reconcile": self._reconcile,
+            "lease": self._set_lease,
             "token": self._run_token,
         }
         try:
@@ -99,6 +110,12 @@ class Command(BaseCommand):
                     self.stdout.write(f"  {key:20} {'-' if value is None else value}")
         if not decision.allowed:
             self._exit(NOT_ALLOWED)
+
+    def _set_lease(self, options: dict[str, Any]) -> None:
+        text: str = options["lease_ms"]
+        if not re.fullmatch(r"[0-9]{1,4}", text, re.ASCII) or int(text) > LEASE_MOST_MS:
+            raise CommandError(f"MS must be a whole number from 0 to {LEASE_MOST_MS}", returncode=NOT_APPLIED)
+        self._apply(LEASE, {**options, "lease_ms": int(text)})
 
     def _apply(self, change: Change, options: dict[str, Any]) -> None:
         fields = {name: options[name] for name in ("override", *change.takes) if options.get(name) is not None}
