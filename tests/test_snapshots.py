@@ -323,6 +323,7 @@ def test_refresh__that_hangs__is_waited_for_once_and_then_everybody_is_answered_
 
 def test_refresh__that_hung__is_tried_again_without_anybody_asking(bench: Bench) -> None:
     assert bench.store.read().problem
+    time.sleep(0.1)  # now its refresh has taken longer than anybody waits, too
     bench.source.sent[0].set_result(Reading(None, None, "away", "away"))
 
     bench.source.answer(2)
