@@ -300,7 +300,7 @@ class _Ledger:
         """The longest lease, in ms, that a reader anywhere may still hold: of the row as it was, as it is now, as the
         record had it before somebody altered it, and as it was before it was lowered a moment ago."""
         rows = (self._locked.go_live, self.rows.go_live)
-        recent = history.recent_leases(now=self.now, using=self._using)
+        recent = history.recent_leases(newest=self.sequence, now=self.now, using=self._using)
         return max(*(row.lease_ms for row in rows if row is not None), *recent)
 
     def _take(self, row: GoLiveRow | SystemRow) -> None:

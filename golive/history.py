@@ -23,7 +23,7 @@ BATCH_SECONDS = 4.0
 # The check `clocks_agree` warns long before two hosts are so far apart.
 CLOCK_SKEW = timedelta(seconds=5)
 # More than are written in the time that `recent_leases` looks back on, since each holds the row's lock.
-_RECENT_EVENTS = 5_000
+_RECENT_EVENTS = 2_000
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,15 @@ def newest_event(*, subject: str | None = None, using: str = DEFAULT_DB_ALIAS) -
     return (events.filter(subject=subject) if subject else events).first()
 
 
-def recent_leases(*, now: datetime, using: str = DEFAULT_DB_ALIAS) -> list[int]:
+def recent_leases(*, newest: int, now: datetime, using: str = DEFAULT_DB_ALIAS) -> list[int]:
     """The leases, in ms, that stood until a moment ago, so that a reader may still hold them.
 
-    A lowered lease is acknowledged when the longer one is over, but others may change something before that. `now` and
-    the times of events come from clocks of several hosts, which may differ by CLOCK_SKEW.
+    A lowered lease is acknowledged when the longer one is over, but others may change something before that. `newest`
+    is the sequence of the newest event; `now` and the times of events come from clocks of several hosts, which may
+    differ by CLOCK_SKEW.
     """
-    newest = newest_event(using=using)
     events = Event.objects.using(using).filter(
-        sequence__gt=(newest.sequence if newest else 0) - _RECENT_EVENTS,
+        sequence__gt=newest - _RECENT_EVENTS,
         subject=GO_LIVE_STATE,
         action__in=(LEASE.name, DRIFT, RECONCILE),
         at__gt=now - CLOCK_SKEW - timedelta(milliseconds=LEASE_MOST_MS),

@@ -32,6 +32,16 @@ _SYSTEM_COLUMNS = ("version", "backend_complete", "notes", "updated_at", "comple
 _GO_LIVE = ("go_live_state AS g ON g.id = 1", "g", _GO_LIVE_COLUMNS)
 _SYSTEM = ("system_metadata AS s ON s.id = 1", "s", _SYSTEM_COLUMNS)
 
+# A row's lock goes at once to whoever may share it, past those who wait to have it alone: a stream of permits could
+# hold off a stop for ever. Locks of this kind are given in turn. The key is "permit" in ASCII, as two halves.
+_TURN_KEY = (0x706572, 0x6D6974)
+_TAKE_TURN = "SELECT pg_advisory_xact_lock(%s, %s)"
+_TAKE_TURN_TOGETHER = """
+SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true), pg_advisory_xact_lock_shared(%s, %s)
+"""
+# Below READ_SECONDS, so that the wait for a lock ends without the loss of the caller's connection.
+_SHARE_TIMEOUT = "2000ms"
+
 # The databases that this thread is reading at one moment.
 _reading: ContextVar[frozenset[str]] = ContextVar("golive_reading", default=frozenset())
 
@@ -137,6 +147,9 @@ def lock_rows(*, with_system: bool, using: str) -> Rows:
     caller's transaction is IMMEDIATE and alone. A missing row is None. Raises database errors as they are.
     """
     lock = " FOR UPDATE" if connections[using].features.has_select_for_update else ""
+    if lock:
+        with connections[using].cursor() as cursor:
+            cursor.execute(_TAKE_TURN, _TURN_KEY)
     found: dict[str, list[Any] | None] = {"s": None, "g": None}
     for source, name, columns in (_SYSTEM, _GO_LIVE) if with_system else (_GO_LIVE,):
         table = source.split(" ON ")[0]
@@ -155,13 +168,18 @@ def share_go_live(*, using: str = DEFAULT_DB_ALIAS) -> GoLiveRow:
 
     Where the transaction sees one moment only (REPEATABLE READ) and the row is newer, the database refuses. SQLite has
     no row locks: the caller's transaction is IMMEDIATE and alone. Raises StateUnknownError, and database errors as they
-    are.
+    are; the caller's transaction is then as it was before.
     """
     connection = connections[using]
-    lock = " FOR SHARE" if connection.features.has_select_for_update else ""
-    with database_deadline(READ_SECONDS), connection.cursor() as cursor:
+    lock, kept = " FOR SHARE" if connection.features.has_select_for_update else "", ""
+    with database_deadline(READ_SECONDS), transaction.atomic(using=using), connection.cursor() as cursor:
+        if lock:
+            cursor.execute(_TAKE_TURN_TOGETHER, [_SHARE_TIMEOUT, *_TURN_KEY])
+            (kept, *_) = cursor.fetchone()
         cursor.execute(f"SELECT {_list('g', _GO_LIVE_COLUMNS, using)} FROM go_live_state AS g WHERE g.id = 1{lock}")  # noqa: S608 - constants
         row = cursor.fetchone()
+        if lock:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [kept])
     return _go_live_row(list(row) if row else None)
 
 

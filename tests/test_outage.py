@@ -6,10 +6,12 @@ by somebody else. Unknown is closed, every answer comes in time, and nobody has 
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -17,7 +19,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -33,6 +35,7 @@ pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
 
 READ_SECONDS, WRITE_SECONDS = 3.0, 5.0
 RECOVERY_SECONDS = 2.0
+LEASE_SECONDS = 0.25
 WORKERS, THREADS = 2, 8
 AT_ONCE = 8
 
@@ -321,13 +324,54 @@ def test_outage__frozen_under_a_crowd__is_answered_in_time_and_piles_up_no_threa
     for item, (path, answer) in zip(asked, answers, strict=True):
         assert DURING[item](answer), f"{path}: {answer.status} {answer.text[:2000]}"
         assert answer.seconds < READ_SECONDS, f"{path} took {answer.seconds:.2f} s"
-    # The main thread, the pool, at most one more for each of the pool (to run checks), and one that asks for the end.
-    assert all(count <= 1 + 2 * THREADS + 1 for count in during), during
+    # The main thread, the pool, at most one more for each of the pool (to run checks), one that asks for the end, and
+    # the one that refreshes the snapshot.
+    assert all(count <= 1 + 2 * THREADS + 2 for count in during), during
     wait_until(
-        lambda: all(count <= 1 + THREADS for count in service.count_threads()),
+        lambda: all(count <= 1 + THREADS + 1 for count in service.count_threads()),
         seconds=5,
         problem=f"threads stay behind: {service.count_threads()}",
     )
+
+
+def test_outage__frozen_under_64_connections__each_answer_is_closed_and_in_time_and_the_end_is_noticed_at_once(
+    service: Service,
+) -> None:
+    """Each connection asks again as soon as it is answered, from before the freeze until after it."""
+    crowd, frozen_seconds, until_thawed = 64, 5.0, threading.Event()
+    answers: list[tuple[float, float, int]] = []
+
+    def ask(number: int) -> None:
+        path = (STATE, "/api/status", "/api/system/status")[number % 3]
+        with closing(http.client.HTTPConnection("127.0.0.1", service.server.port, timeout=10)) as connection:
+            while not until_thawed.is_set():
+                began = time.monotonic()
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                answer.read()
+                answers.append((began, time.monotonic() - began, answer.status))
+                time.sleep(0.02)
+
+    with ThreadPoolExecutor(crowd) as pool:
+        asking = [pool.submit(ask, number) for number in range(crowd)]
+        time.sleep(1)
+        with frozen(service.postgres):
+            frozen_at = time.monotonic()
+            time.sleep(frozen_seconds)
+            during = service.count_threads()
+        thawed_at = time.monotonic()
+        time.sleep(2)
+        until_thawed.set()
+        for each in asking:
+            each.result()
+
+    assert max(seconds for _, seconds, _ in answers) < READ_SECONDS
+    assert {status for _, _, status in answers} == {200, 503}
+    # What was read just before may be answered for a lease.
+    assert {status for began, _, status in answers if frozen_at + LEASE_SECONDS < began < thawed_at} == {503}
+    assert {status for began, _, status in answers if began > thawed_at + 1} == {200}
+    # Besides the pool: one that refreshes the snapshot, one that asks for the end.
+    assert all(count <= 1 + THREADS + 2 for count in during), during
 
 
 def test_connections_cut__under_the_idle_service__nobody_notices(service: Service) -> None:
@@ -524,13 +568,14 @@ def test_reads__table_locked_by_another__are_unknown_in_time_and_leave_no_backen
 
     with psycopg.connect(service.postgres.url("valhalla")) as other:
         other.execute("LOCK TABLE go_live_state IN ACCESS EXCLUSIVE MODE")
-        answers = ask_many(service, [(STATE, "*/*")] * AT_ONCE)
-        assert all(is_unknown(answer) and answer.seconds < READ_SECONDS for _, answer in answers)
-        wait_until(
-            lambda: service.execute(waiting) == [(0,)],
-            seconds=5,
-            problem="backends wait for nobody",
-        )
+        time.sleep(LEASE_SECONDS)
+        for _ in range(3):
+            answers = ask_many(service, [(STATE, "*/*")] * AT_ONCE)
+            assert all(is_unknown(answer) and answer.seconds < READ_SECONDS for _, answer in answers)
+            # Each worker asks again and again, one at a time, and gives up those that wait.
+            time.sleep(1)
+            assert service.execute(waiting)[0][0] <= 2 * WORKERS
+    wait_until(lambda: service.execute(waiting) == [(0,)], seconds=5, problem="backends wait for nobody")
 
 
 # -- the story ---------------------------------------------------------------------------------------------------------
