@@ -23,6 +23,7 @@ from golive.domain.errors import (
 from golive.domain.rows import GoLiveRow
 from golive.request_id import get_request_id
 
+CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
 
 _STATUS: tuple[tuple[type[GoLiveError], HTTPStatus], ...] = (
@@ -47,6 +48,8 @@ TITLES = {
     "CHECKLIST_FAILED": "The go-live checklist fails",
     "REVISION_MISMATCH": "The state was changed meanwhile",
     "STATE_UNKNOWN": "The go-live state cannot be known",
+    "KILL_SWITCH_ENGAGED": "Execution is stopped",
+    "GO_LIVE_DISABLED": "Execution has not been enabled",
     "NOT_APPLIED": "The change was not made",
     "OUTCOME_UNKNOWN": "It is not known whether the change was made",
     "INTERNAL_ERROR": "Something went wrong here",
@@ -141,7 +144,7 @@ def problem(request: HttpRequest, error: GoLiveError) -> HttpResponse:
         "request_id": get_request_id(),
         **_extension(error),
     }
-    response = HttpResponse(json.dumps(values), status=status, content_type="application/problem+json")
+    response = HttpResponse(json.dumps(values), status=status, content_type=CONTENT_TYPE)
     response["Cache-Control"] = "no-store"
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         response["Retry-After"] = RETRY_AFTER_SECONDS
