@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -17,8 +18,9 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
@@ -321,13 +323,96 @@ def test_outage__frozen_under_a_crowd__is_answered_in_time_and_piles_up_no_threa
     for item, (path, answer) in zip(asked, answers, strict=True):
         assert DURING[item](answer), f"{path}: {answer.status} {answer.text[:2000]}"
         assert answer.seconds < READ_SECONDS, f"{path} took {answer.seconds:.2f} s"
-    # The main thread, the pool, at most one more for each of the pool (to run checks), and one that asks for the end.
-    assert all(count <= 1 + 2 * THREADS + 1 for count in during), during
+    # The main thread, the pool, at most one more for each of the pool (to run checks), one that reads the rows, and one
+    # that asks for the end.
+    assert all(count <= 1 + 2 * THREADS + 2 for count in during), during
     wait_until(
-        lambda: all(count <= 1 + THREADS for count in service.count_threads()),
+        lambda: all(count <= 1 + THREADS + 1 for count in service.count_threads()),
         seconds=5,
         problem=f"threads stay behind: {service.count_threads()}",
     )
+
+
+# What is answered from the leased snapshot, and how each answer looks that says "execute" and one that does not.
+LEASED: dict[str, tuple[int, int]] = {
+    "/gate/pay": (200, 403),
+    "/gate-503/pay": (200, 503),
+    "/api/status": (200, 503),
+    STATE: (200, 503),
+}
+CROWD, LEASE_SECONDS = 64, 0.25
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request of the crowd, and its answer."""
+
+    path: str
+    status: int
+    began: float
+    ended: float
+
+    @property
+    def is_allowing(self) -> bool:
+        return self.status == LEASED[self.path][0]
+
+
+def ask_on(server: GunicornServer, path: str, until: Callable[[], bool]) -> list[Asked]:
+    """Ask for this path again and again, on one connection that stays open."""
+    asked: list[Asked] = []
+    with closing(HTTPConnection("127.0.0.1", server.port, timeout=15)) as kept:
+        while not until():
+            began = time.monotonic()
+            kept.request("GET", path)
+            answer = kept.getresponse()
+            answer.read()
+            asked.append(Asked(path, answer.status, began, time.monotonic()))
+            time.sleep(0.03)
+    return asked
+
+
+@contextmanager
+def executing(service: Service) -> Iterator[None]:
+    """Inside, execution is allowed: by SQL, since the record is not looked at here."""
+    service.execute("UPDATE go_live_state SET go_live_enabled = true, kill_switch_engaged = false")
+    try:
+        yield
+    finally:
+        service.execute("UPDATE go_live_state SET go_live_enabled = false, kill_switch_engaged = true")
+        time.sleep(LEASE_SECONDS)
+
+
+def test_outage__frozen_under_64_connections__closes_in_time_and_opens_within_a_second(service: Service) -> None:
+    is_over, counts = threading.Event(), list[int]()
+    paths = [list(LEASED)[number % len(LEASED)] for number in range(CROWD)]
+    with executing(service), ThreadPoolExecutor(CROWD) as pool:
+        time.sleep(2 * LEASE_SECONDS)
+        runs = [pool.submit(ask_on, service.server, path, is_over.is_set) for path in paths]
+        try:
+            time.sleep(1)
+            frozen_at = time.monotonic()
+            with frozen(service.postgres):
+                for _ in range(20):
+                    time.sleep(0.2)
+                    counts += service.count_threads()
+            thawed_at = time.monotonic()
+            time.sleep(2)
+        finally:
+            is_over.set()
+        asked = [each for run in runs for each in run.result()]
+
+    slowest = max(asked, key=lambda each: each.ended - each.began)
+    assert slowest.ended - slowest.began < READ_SECONDS, slowest
+    assert {each.status in LEASED[each.path] for each in asked} == {True}
+    during = [each for each in asked if frozen_at + LEASE_SECONDS < each.began and each.ended < thawed_at]
+    assert len(during) > 10 * CROWD
+    assert not [each for each in during if each.is_allowing]
+    # The main thread, the pool, one that reads and one that asks for the end.
+    assert max(counts) <= 1 + THREADS + 2, counts
+    before = [each for each in asked if each.ended < frozen_at]
+    after = [each for each in asked if each.began > thawed_at + 1]
+    assert {each.path for each in before} == {each.path for each in after} == {*LEASED}
+    assert [each for each in (*before, *after) if not each.is_allowing] == []
 
 
 def test_connections_cut__under_the_idle_service__nobody_notices(service: Service) -> None:

@@ -246,7 +246,7 @@ def test_permit__ended__leaves_no_transaction() -> None:
     go_live()
 
     with golive.execution_permit():
-        assert connection.in_atomic_block
+        inside = connection.in_atomic_block
 
-    assert not connection.in_atomic_block
+    assert (inside, connection.in_atomic_block) == (True, False)
     assert is_postgresql() or not connection.connection.in_transaction

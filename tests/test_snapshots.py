@@ -311,7 +311,7 @@ def test_joining__lease_over_and_64_requests__make_two_selects_at_most(stack: Ex
     lease_ms=st.sampled_from([0, 1, 100, 250, 5000]),
     steps=st.lists(
         st.tuples(
-            st.sampled_from(["ask", "look", "answer", "commit", "pass"]),
+            st.sampled_from(["ask", "refresh", "answer", "commit"]),
             st.sampled_from([0.0, 0.001, 0.05, 0.125, 0.25, 0.3]),
         ),
         max_size=25,
@@ -326,72 +326,62 @@ def test_any_order_of_events__never_answers_from_before_an_acknowledged_change(
     asked for.
     """
     clock = Clock()
-    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(leases, "boottime", clock)
-        run_steps(HandDriven(stack, lease_ms), clock, steps)
+        Run(clock, lease_ms, steps).run()
 
 
-class HandDriven:
-    """A store whose refreshes begin, look and end when the test says, in this thread."""
+class Run:
+    """A store whose refreshes are begun, look and end when a list of steps says, all in this thread."""
 
-    def __init__(self, stack: ExitStack, lease_ms: int) -> None:
-        self.source = Source()
-        self.source.lease_ms = lease_ms
-        self.store = Store(self._read_by_hand)
-        stack.enter_context(pytest.MonkeyPatch.context()).setattr(self.store, "_demand", lambda: True)
-        self.script: list[str] = []
-        self.between: Any = None
+    def __init__(self, clock: Clock, lease_ms: int, steps: list[tuple[str, float]]) -> None:
+        self._clock = clock
+        self._lease_seconds = lease_ms / 1000
+        self._steps = iter(steps)
+        self._lease_ms, self._committed = lease_ms, 1
+        self._commits: list[tuple[float, int]] = []
+        self._waiting: list[tuple[int, int]] = []
+        self._store = Store(self._read)
 
-    def _read_by_hand(self) -> Reading:
-        row = make_go_live(revision=self.source.committed, lease_ms=self.source.lease_ms)
-        # The answer is on its way: time passes, others commit and ask.
-        self.between()
-        return Reading(row, None)
+    def run(self) -> None:
+        for what, seconds in self._steps:
+            self._clock.now += seconds
+            if what == "refresh":
+                self._store._refresh()
+                self._serve()
+            else:
+                self._take(what)
 
-    def refresh(self, between: Any) -> None:
-        self.between = between
-        self.store._refresh()
+    def _read(self) -> Reading:
+        """The SELECT: it looks at once, and its answer is on its way while others commit and ask."""
+        reading = Reading(make_go_live(revision=self._committed, lease_ms=self._lease_ms), None)
+        for what, seconds in self._steps:
+            self._clock.now += seconds
+            if what == "answer":
+                break
+            self._take(what)
+        return reading
 
+    def _take(self, what: str) -> None:
+        if what == "commit":
+            self._committed += 1
+            self._commits.append((self._clock.now, self._committed))
+        elif what == "ask":
+            self._waiting.append((self._store._begun + 1, self._find_acknowledged()))
+            self._serve()
 
-def run_steps(driven: HandDriven, clock: Clock, steps: list[tuple[str, float]]) -> None:
-    store, source = driven.store, driven.source
-    commits: list[tuple[float, int]] = []
-    waiting: list[tuple[int, int]] = []
-    script = iter(steps)
+    def _find_acknowledged(self) -> int:
+        """The newest change that is acknowledged by now: what an answer to somebody who asks now must show."""
+        wait_seconds = self._lease_seconds + leases.MARGIN_SECONDS
+        return max((number for at, number in self._commits if at + wait_seconds <= self._clock.now), default=0)
 
-    def acknowledged() -> int:
-        wait = leases.lease_seconds(source.lease_ms) + leases.MARGIN_SECONDS
-        return max((number for at, number in commits if at + wait <= clock.now), default=0)
-
-    def serve() -> None:
-        for asked in list(waiting):
+    def _serve(self) -> None:
+        for asked in list(self._waiting):
             ticket, least = asked
-            with store._condition:
-                answer = store._find_answer(ticket)
+            answer = self._store._find_answer(ticket)
             if answer is not None:
-                waiting.remove(asked)
+                self._waiting.remove(asked)
                 assert answer.known_go_live().revision >= least
-
-    def go(is_under_way: bool) -> None:
-        for what, seconds in script:
-            clock.now += seconds
-            if what == "commit":
-                source.committed += 1
-                commits.append((clock.now, source.committed))
-            elif what == "ask":
-                least = acknowledged()
-                if clock.now < store._latest.expires_at:
-                    assert store.read().known_go_live().revision >= least
-                else:
-                    waiting.append((store._begun + 1, least))
-                    serve()
-            elif what == "look" and not is_under_way:
-                driven.refresh(lambda: go(True))
-                serve()
-            elif what == "answer" and is_under_way:
-                return
-
-    go(False)
 
 
 # -- silence and failure -----------------------------------------------------------------------------------------------
