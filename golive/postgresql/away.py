@@ -9,6 +9,7 @@ whether it is back.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from typing import Any
@@ -68,3 +69,7 @@ def _answers(parameters: dict[str, Any]) -> bool:
 def _forget(alias: str) -> None:
     with _lock:
         _away.discard(alias)
+
+
+# A fork has no thread that asks, so it finds out by itself.
+os.register_at_fork(after_in_child=_away.clear)
