@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import secrets
 import tempfile
 import threading
 import time
@@ -31,12 +32,13 @@ class Journal:
         self._reads: list[Read] = []
         self._operations: list[Operation] = []
         self._entries: list[Entry] = []
-        self._marks = itertools.count(1)
+        # Another journal may have been kept on the same database.
+        self._name, self._marks = secrets.token_hex(4), itertools.count(1)
         self.failures: Counter[str] = Counter()
 
     def make_mark(self) -> str:
         with self._lock:
-            return f"op-{next(self._marks)}"
+            return f"op-{self._name}-{next(self._marks)}"
 
     def add_read(self, read: Read) -> None:
         with self._lock:

@@ -15,7 +15,7 @@ from golive.domain.decision import decide
 from golive.domain.rows import GO_LIVE_STATE, GoLiveRow
 from tests.consistency.checker import Change
 
-MARK = re.compile(r"\bop-[0-9]+\b")
+MARK = re.compile(r"\bop-[0-9a-f]+-[0-9]+\b")
 _COLUMNS = ("sequence", "subject", "action", "reason", "before", "after")
 
 

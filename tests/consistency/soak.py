@@ -29,7 +29,8 @@ LEASES_MS = (0, 50, 250, 1000)
 JUDGE_SECONDS = 5.0
 # To go live again, whatever has just been broken.
 LIVE_SECONDS = 90.0
-CHANNELS = ("api", "api", "api", "admin", "admin", "cli")
+STOP_CHANNELS = ("api", "api", "api", "admin", "admin", "cli")
+LIVE_CHANNELS = ("api", "api", "api", "api", "api", "admin", "admin", "cli")
 STOPS = ("engage", "engage", "disable", "disable", "reopen")
 
 
@@ -134,7 +135,7 @@ class Director:
 
     def _stop(self) -> None:
         """One stop, or several at once by different channels; now and then somebody releases in between."""
-        count = self._rng.choice([1, 1, 2, 3])
+        count = self._rng.choice([1, 2, 2, 3])
         asked = []
         for number in range(count):
             name = self._draw("stops", STOPS)
@@ -163,7 +164,8 @@ class Director:
         return done
 
     def _ask(self, name: str, after: float, revision: int | None = None) -> Future[Operation]:
-        channel = self._draw("channels", CHANNELS)
+        is_stop = name in STOPS
+        channel = self._draw("stopping", STOP_CHANNELS) if is_stop else self._draw("starting", LIVE_CHANNELS)
 
         def ask() -> Operation:
             time.sleep(after)

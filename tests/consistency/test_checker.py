@@ -202,7 +202,7 @@ def test_acknowledgement__before_the_lease_is_over__is_found_by_a_read_in_betwee
 
 # -- the record --------------------------------------------------------------------------------------------------------
 
-ROW = {"go_live_enabled": True, "kill_switch_engaged": False, "reason": "op-7", "revision": 3, "lease_ms": 250}
+ROW = {"go_live_enabled": True, "kill_switch_engaged": False, "reason": "op-a-7", "revision": 3, "lease_ms": 250}
 
 
 def operation(mark: str, outcome: Outcome) -> Operation:
@@ -212,11 +212,11 @@ def operation(mark: str, outcome: Outcome) -> Operation:
 def test_join__events_and_operations__gives_states_in_the_order_of_the_record() -> None:
     entries = [
         Entry(1, None, "seed", ENGAGED),
-        Entry(2, "op-2", "complete", None),
-        Entry(3, "op-1", "release", ALLOWED),
+        Entry(2, "op-a-2", "complete", None),
+        Entry(3, "op-a-1", "release", ALLOWED),
     ]
 
-    changes = join(entries, [operation("op-1", Outcome.ACKNOWLEDGED), operation("op-2", Outcome.UNKNOWN)])
+    changes = join(entries, [operation("op-a-1", Outcome.ACKNOWLEDGED), operation("op-a-2", Outcome.UNKNOWN)])
 
     assert [(change.code, change.sent_at, change.acked_at) for change in changes] == [
         (ENGAGED, -math.inf, math.inf),
@@ -226,27 +226,27 @@ def test_join__events_and_operations__gives_states_in_the_order_of_the_record() 
 
 
 def test_disagreements__acknowledged_but_lost_and_refused_but_done__are_found() -> None:
-    entries = [Entry(1, "op-1", "engage", ENGAGED), Entry(2, "op-3", "engage", ENGAGED)]
+    entries = [Entry(1, "op-a-1", "engage", ENGAGED), Entry(2, "op-a-3", "engage", ENGAGED)]
     operations = [
-        operation("op-1", Outcome.ACKNOWLEDGED),
-        operation("op-2", Outcome.ACKNOWLEDGED),
-        operation("op-3", Outcome.NOT_DONE),
-        operation("op-4", Outcome.NOT_DONE),
-        operation("op-5", Outcome.UNKNOWN),
+        operation("op-a-1", Outcome.ACKNOWLEDGED),
+        operation("op-a-2", Outcome.ACKNOWLEDGED),
+        operation("op-a-3", Outcome.NOT_DONE),
+        operation("op-a-4", Outcome.NOT_DONE),
+        operation("op-a-5", Outcome.UNKNOWN),
     ]
 
     assert find_disagreements(entries, operations) == [
-        "engage by api (op-2) was acknowledged and is not in the record",
-        "engage by api (op-3) was answered 'NOT_APPLIED' and is in the record",
+        "engage by api (op-a-2) was acknowledged and is not in the record",
+        "engage by api (op-a-3) was answered 'NOT_APPLIED' and is in the record",
     ]
 
 
 @pytest.mark.parametrize(
     ("action", "reason", "before", "mark"),
     [
-        ("release", "please op-12 now", None, "op-12"),
-        ("drift", "Changed behind the controls", {"reason": "op-3"}, "op-7"),
-        ("drift", "Changed behind the controls", {"reason": "op-7"}, None),
+        ("release", "please op-a-12 now", None, "op-a-12"),
+        ("drift", "Changed behind the controls", {"reason": "op-a-3"}, "op-a-7"),
+        ("drift", "Changed behind the controls", {"reason": "op-a-7"}, None),
         ("seed", "", None, None),
     ],
 )
