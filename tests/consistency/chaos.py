@@ -1,0 +1,122 @@
+"""What goes wrong in a plant while it is watched, one entry of `TROUBLES` each. All of it ends by itself."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+
+import psutil
+import psycopg
+
+from tests.consistency.plant import Plant
+
+_CUT = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+
+
+def pause_worker(plant: Plant, rng: random.Random) -> None:
+    """For less than a lease, or for several."""
+    worker = _choose_worker(plant, rng)
+    worker.suspend()
+    try:
+        time.sleep(rng.choice([0.1, 0.4, 1.5]))
+    finally:
+        worker.resume()
+
+
+def kill_worker(plant: Plant, rng: random.Random) -> None:
+    _choose_worker(plant, rng).kill()
+
+
+def restart_database(plant: Plant, rng: random.Random) -> None:
+    plant.postgres.stop(rng.choice(["fast", "immediate"]))  # type: ignore[arg-type]
+    plant.postgres.start_again()
+
+
+def kill_database(plant: Plant, rng: random.Random) -> None:
+    plant.postgres.kill()
+    time.sleep(rng.uniform(0, 0.5))
+    plant.postgres.start_again()
+
+
+def freeze_database(plant: Plant, rng: random.Random) -> None:
+    plant.postgres.freeze()
+    try:
+        time.sleep(rng.choice([0.2, 0.6, 3.0]))
+    finally:
+        plant.postgres.thaw()
+
+
+def cut_connections(plant: Plant, rng: random.Random) -> None:
+    plant.postgres.execute(_CUT)
+
+
+def load_processors(plant: Plant, rng: random.Random) -> None:
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(psutil.cpu_count() or 1)]
+    try:
+        time.sleep(rng.uniform(0.5, 1.5))
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+TROUBLES: dict[str, Callable[[Plant, random.Random], None]] = {
+    "worker paused": pause_worker,
+    "worker killed": kill_worker,
+    "database restarted": restart_database,
+    "database killed": kill_database,
+    "database frozen": freeze_database,
+    "connections cut": cut_connections,
+    "processors busy": load_processors,
+}
+
+
+class Chaos(threading.Thread):
+    """One trouble after the other, all of them once before any comes again. `calm` is held while none may come."""
+
+    def __init__(self, plant: Plant, rng: random.Random, *, pause_seconds: float) -> None:
+        super().__init__(name="chaos", daemon=True)
+        self._plant, self._rng, self._pause = plant, rng, pause_seconds
+        self._stopping = threading.Event()
+        self.calm = threading.Lock()
+        self.counts: Counter[str] = Counter()
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        deck: list[str] = []
+        while not self._stopping.wait(self._rng.uniform(0.3, 1.7) * self._pause):
+            if not deck:
+                deck = sorted(TROUBLES)
+                self._rng.shuffle(deck)
+            name = deck.pop()
+            with self.calm:
+                try:
+                    with suppress(psutil.NoSuchProcess, psycopg.OperationalError):
+                        TROUBLES[name](self._plant, self._rng)
+                except Exception as error:  # noqa: BLE001
+                    # For the director: a plant that could not be repaired proves nothing.
+                    self.error = error
+                    return
+            self.counts[name] += 1
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self.is_alive():
+            self.join(90)
+
+
+def _choose_worker(plant: Plant, rng: random.Random) -> psutil.Process:
+    service = rng.choice(plant.services)
+    pids = service.worker_pids()
+    if not pids:
+        raise psutil.NoSuchProcess(0)
+    return psutil.Process(rng.choice(pids))

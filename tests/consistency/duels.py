@@ -1,0 +1,104 @@
+"""Two services of one worker each, one that makes changes and one that is read, so that a race comes out the same way.
+
+The worker that makes a change reads anew by itself; it is always another one that may be left behind.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from tests.consistency.checker import ALLOWED, Read
+from tests.consistency.journal import Journal, Judgement
+from tests.consistency.operators import Operators
+from tests.consistency.plant import SERVED, make_environment
+from tests.consistency.readers import KINDS, Reader
+from tests.consistency.record import Operation, Outcome
+from tests.server import GunicornServer
+
+READERS = 3
+
+
+def start_service(stack: ExitStack, database_url: str, sabotage: str = "", **variables: str) -> GunicornServer:
+    environment = make_environment(database_url, sabotage, **variables)
+    return stack.enter_context(GunicornServer(environment, workers=1, application=SERVED))
+
+
+@dataclass
+class Duel:
+    """Stops through `writer` while `reader` is read; `url` is the database that `writer` writes."""
+
+    writer: GunicornServer
+    reader: GunicornServer
+    url: str
+    token: str
+    journal: Journal = field(default_factory=Journal)
+
+    def __post_init__(self) -> None:
+        self.operators = Operators(self.journal, {"DATABASE_URL": self.url}, self.token, self.writer.url)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        readers = [Reader(self.reader.port, KINDS, self.journal, random.Random(number)) for number in range(READERS)]
+        for reader in readers:
+            reader.start()
+        try:
+            yield
+        finally:
+            for reader in readers:
+                reader.stop()
+
+    def go_live(self) -> None:
+        for name in ("complete", "release", "enable"):
+            assert self.operators.ask("api", name).outcome is Outcome.ACKNOWLEDGED
+
+    def stop(self, *, times: int = 1) -> None:
+        """Engage, so many times at once: all but the first change nothing."""
+
+        def engage(number: int) -> Operation:
+            time.sleep(0.03 * number)
+            return self.operators.ask("api", "engage")
+
+        with ThreadPoolExecutor(times) as pool:
+            assert {each.outcome for each in pool.map(engage, range(times))} == {Outcome.ACKNOWLEDGED}
+
+    def fight(self, *, rounds: int, stop: Callable[[], None], before_stop: Callable[[], None] = lambda: None) -> Fight:
+        """Go live and stop until an answer is wrong, at most so many times."""
+        fight = Fight()
+        with self.reading():
+            for _ in range(rounds):
+                self.go_live()
+                time.sleep(0.5)
+                before_stop()
+                stop()
+                time.sleep(0.3)
+                fight.add(self.journal.judge(self.url))
+                if fight.violations:
+                    break
+        return fight
+
+
+@dataclass
+class Fight:
+    """What came of it: what is wrong, and the answers, to see that they could have been."""
+
+    violations: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    wrong_allowed: list[Read] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
+    sharp: int = 0
+
+    def add(self, judgement: Judgement) -> None:
+        self.violations += map(str, judgement.violations)
+        self.problems += judgement.problems
+        self.wrong_allowed += [each.read for each in judgement.violations if each.read.code == ALLOWED]
+        self.reads += judgement.reads
+        self.sharp += sum(judgement.history.stopped_seconds(read) is not None for read in judgement.reads)
+
+    @property
+    def allowed(self) -> int:
+        return sum(read.code == ALLOWED for read in self.reads)
