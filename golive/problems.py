@@ -47,6 +47,8 @@ TITLES = {
     "CHECKLIST_FAILED": "The go-live checklist fails",
     "REVISION_MISMATCH": "The state was changed meanwhile",
     "STATE_UNKNOWN": "The go-live state cannot be known",
+    "KILL_SWITCH_ENGAGED": "Execution is stopped",
+    "GO_LIVE_DISABLED": "Execution has not been enabled",
     "NOT_APPLIED": "The change was not made",
     "OUTCOME_UNKNOWN": "It is not known whether the change was made",
     "INTERNAL_ERROR": "Something went wrong here",

@@ -6,5 +6,7 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
+from golive.gate import Gate
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "valhalla.settings")
-application = get_wsgi_application()
+application = Gate(get_wsgi_application())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from golive.api.openapi.examples import EXAMPLE_REQUEST_ID, extension_of
 from golive.api.openapi.schemas import reference
+from golive.denials import DENIAL_CODES, describe_denial
+from golive.domain.decision import Code, Decision
 from golive.problems import TITLES, type_of
 
 PROBLEM_TYPE = "application/problem+json"
@@ -25,6 +28,8 @@ CODES: dict[int, tuple[str, ...]] = {
     500: ("INTERNAL_ERROR",),
     503: ("STATE_UNKNOWN", "NOT_APPLIED", "OUTCOME_UNKNOWN"),
 }
+# Codes of the decision, which a denial carries. The status is that of the gate that was asked.
+DENIALS: dict[str, int] = {"KILL_SWITCH_ENGAGED": 403, "GO_LIVE_DISABLED": 403}
 DESCRIPTIONS: dict[str, str] = {
     "BAD_REQUEST": "The request or its body cannot be read.",
     "UNAUTHENTICATED": "No credentials, or a token that is unknown, expired or revoked.",
@@ -39,6 +44,8 @@ DESCRIPTIONS: dict[str, str] = {
     "TOO_MANY_FAILURES": "More than ten bad tokens in a minute from this address. A valid token is not held up.",
     "INTERNAL_ERROR": "An error of ours. Name the request_id when you report it.",
     "STATE_UNKNOWN": "The state cannot be known, so execution is not allowed.",
+    "KILL_SWITCH_ENGAGED": "The kill switch is engaged.",
+    "GO_LIVE_DISABLED": "Go-live is disabled.",
     "NOT_APPLIED": "The change was certainly not made. Repeat it.",
     "OUTCOME_UNKNOWN": "The connection was lost at COMMIT. Look at the state; repeating a stop is always right.",
 }
@@ -62,8 +69,16 @@ HEADERS: dict[str, dict[str, Any]] = {
     "Retry-After": {"description": "Seconds", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
     "WWW-Authenticate": {"schema": {"type": "string"}},
     "Allow": {"schema": {"type": "string"}},
+    "X-GoLive-Code": {"description": "The decision", "schema": {"enum": [str(code) for code in Code]}},
+    "X-GoLive-Lease-Ms": {
+        "description": "Milliseconds for which this answer may be used again, counted from before its request was sent",
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    },
     "ETag": {"description": "Strong, over the payload", "schema": {"type": "string"}},
 }
+
+
+GATE_HEADERS = ("Retry-After", "X-GoLive-Code", "X-GoLive-Lease-Ms")
 
 
 def with_headers(response: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -90,6 +105,23 @@ def problem(status: int, codes: tuple[str, ...] = ()) -> dict[str, Any]:
     description = " ".join(f"`{code}`: {DESCRIPTIONS[code]}" for code in codes)
     content = {PROBLEM_TYPE: {"schema": schema, "examples": examples}}
     return with_headers({"description": description, "content": content}, *_HEADERS.get(status, ()))
+
+
+def denial(status: HTTPStatus, instance: str) -> dict[str, Any]:
+    """The gate's refusal, with this status."""
+    described = {
+        code: describe_denial(Decision(Code(code)), status=status, instance=instance, request_id=EXAMPLE_REQUEST_ID)
+        for code in DENIAL_CODES
+    }
+    schema = {
+        "allOf": [
+            reference("Problem"),
+            {"properties": {"code": {"enum": list(DENIAL_CODES)}, "status": {"const": int(status)}}},
+            {"required": ["error", "execution_allowed"]},
+        ]
+    }
+    content = {PROBLEM_TYPE: {"schema": schema, "examples": {code: {"value": described[code]} for code in described}}}
+    return with_headers({"description": "Do not execute", "content": content}, *GATE_HEADERS)
 
 
 def _example(status: int, code: str) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.conf import settings
 
-from golive.api.openapi.answers import CODES, HEADERS, problem
-from golive.api.openapi.operations import CHANGING, HOOKS, PROBES, READS, make_paths
+from golive.api.openapi.answers import CODES, DENIALS, HEADERS, problem
+from golive.api.openapi.operations import CHANGING, GATE, HOOKS, PROBES, READS, make_paths
 from golive.api.openapi.schemas import SCHEMAS
 
 _DESCRIPTION = """\
@@ -23,6 +23,7 @@ a method that is not listed 405 `METHOD_NOT_ALLOWED`.
 """
 _TAGS = {
     READS: "Open to all, unless the service is set up to ask for credentials.",
+    GATE: "For reverse proxies and guards: any method, any host, any path below; nothing but 200 means allowed.",
     CHANGING: "By token, or by the session of the admin with the CSRF token in the header `X-CSRFToken`.",
     HOOKS: "For systems that call by themselves.",
     PROBES: "For platforms and people; no credentials.",
@@ -54,5 +55,5 @@ def make_document() -> dict[str, Any]:
             "responses": {"NotFound": problem(404), "MethodNotAllowed": problem(405)},
             "securitySchemes": _SECURITY,
         },
-        "x-problem-codes": {code: status for status, codes in CODES.items() for code in codes},
+        "x-problem-codes": {**{code: status for status, codes in CODES.items() for code in codes}, **DENIALS},
     }

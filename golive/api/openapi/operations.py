@@ -6,23 +6,24 @@ from typing import Any
 
 from golive.api.hooks import ALERT_PATH
 from golive.api.openapi import examples
-from golive.api.openapi.answers import answer, problem, with_headers
+from golive.api.openapi.answers import GATE_HEADERS, answer, denial, problem, with_headers
 from golive.api.openapi.schemas import reference, request_schema
 from golive.api.reads import HISTORY_DEFAULT, HISTORY_MOST
 from golive.domain.changes import CHANGES, EDIT, OVERRIDE_PERMISSION, Change, Direction
 from golive.domain.rows import GO_LIVE_STATE
 from golive.domain.scopes import READ, scope_for
+from golive.gate import GATES
 
 Operation = dict[str, Any]
 
-READS, CHANGING, HOOKS, PROBES = "Read the truth", "Change it", "Hooks", "Probes and pages"
+READS, GATE, CHANGING, HOOKS, PROBES = "Read the truth", "Ask the gate", "Change it", "Hooks", "Probes and pages"
 _SESSION: dict[str, list[str]] = {"session": [], "csrf": []}
 _READ_ERRORS = (400, 401, 403, 429, 500)
 _UNKNOWN = ("STATE_UNKNOWN",)
 
 
 def make_paths() -> dict[str, dict[str, Operation]]:
-    paths: dict[str, dict[str, Operation]] = {**_make_reads(), **_make_probes()}
+    paths: dict[str, dict[str, Operation]] = {**_make_reads(), **_make_gates(), **_make_probes()}
     for change in CHANGES.values():
         paths.setdefault(change.path, {})[change.method.lower()] = _change(change)
     paths[ALERT_PATH] = {"post": _alert_hook()}
@@ -96,9 +97,22 @@ def _paging() -> list[dict[str, Any]]:
     ]
 
 
-def _open(name: str, summary: str, responses: dict[str, Any]) -> dict[str, Operation]:
-    operation = {"operationId": name, "tags": [PROBES], "summary": summary, "security": [], "responses": responses}
+def _open(name: str, summary: str, responses: dict[str, Any], tag: str = PROBES) -> dict[str, Operation]:
+    operation = {"operationId": name, "tags": [tag], "summary": summary, "security": [], "responses": responses}
     return {"get": operation}
+
+
+def _make_gates() -> dict[str, dict[str, Operation]]:
+    allowed = answer("Execution is allowed", reference("Allowed"), _ALLOWED, *GATE_HEADERS)
+    return {
+        f"/{name}": _open(
+            f"ask{name.title().replace('-', '')}",
+            f"May this request go on? Denies with {int(status)}",
+            {"200": allowed, str(int(status)): denial(status, f"/{name}/")},
+            GATE,
+        )
+        for name, status in GATES.items()
+    }
 
 
 def _make_probes() -> dict[str, dict[str, Operation]]:
@@ -132,6 +146,7 @@ def _make_probes() -> dict[str, dict[str, Operation]]:
     }
 
 
+_ALLOWED = {"execution_allowed": True, "code": "ALLOWED"}
 _SERVICE = {"ok": True, "service": "valhalla"}
 
 

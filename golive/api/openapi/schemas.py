@@ -123,9 +123,10 @@ _PROBLEM: Schema = {
         "description": "REVISION_MISMATCH: the row as it is now",
     },
     "changed_by": described(nullable(TEXT), "REVISION_MISMATCH: who changed it"),
-    "execution_allowed": {"const": False, "description": "STATE_UNKNOWN: unknown is closed"},
+    "execution_allowed": {"const": False, "description": "In every denial; unknown is closed"},
+    "error": described(TEXT, "Denials of the gate: the code again, for older clients"),
 }
-_EXTENSIONS = ("errors", "failed", "current", "changed_by", "execution_allowed")
+_EXTENSIONS = ("errors", "failed", "current", "changed_by", "execution_allowed", "error")
 
 SCHEMAS: dict[str, Schema] = {
     "SystemStatus": record(_SYSTEM),
@@ -160,6 +161,7 @@ SCHEMAS: dict[str, Schema] = {
     "Readiness": record(
         {"ok": BOOLEAN, "checks": {"type": "object", "additionalProperties": _FOUND}, "release": nullable(TEXT)}
     ),
+    "Allowed": record({"execution_allowed": {"const": True}, "code": {"const": "ALLOWED"}}),
     "Liveness": record({"status": {"const": "ok"}}),
     "Service": record({"ok": {"const": True}, "service": {"const": "valhalla"}}),
     "GoLiveChanged": record({**_CHANGED, **_GO_LIVE, **_EXECUTION, **_NOTES}, optional=("notes_on_request",)),

@@ -1,0 +1,112 @@
+"""The gate: may the request that a proxy holds in its hands go on? Answered before anything of Django is.
+
+`valhalla.wsgi` wraps the application in it; another project does the same with its own:
+
+    application = Gate(get_wsgi_application())
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import NamedTuple
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from golive.denials import describe_denial
+from golive.domain.decision import Decision
+from golive.problems import RETRY_AFTER_SECONDS
+from golive.request_id import choose_request_id
+from golive.snapshots import Snapshot, read_snapshot
+
+logger = logging.getLogger(__name__)
+
+# The first segment of a path that the gate answers, and how it denies there. nginx makes 500 of any denial but 401 and
+# 403; for other proxies 503 is the better answer, because they hand it on to the client.
+GATES: dict[str, HTTPStatus] = {"gate": HTTPStatus.FORBIDDEN, "gate-503": HTTPStatus.SERVICE_UNAVAILABLE}
+
+_ALLOWED_BODY = b'{"execution_allowed":true,"code":"ALLOWED"}'
+_STATUS_LINES = {status: f"{status} {status.phrase}" for status in (HTTPStatus.OK, *GATES.values())}
+
+Header = tuple[str, str]
+
+
+class _Prepared(NamedTuple):
+    """What all answers from one snapshot share."""
+
+    snapshot: Snapshot
+    decision: Decision
+    headers: list[Header]
+
+
+def _prepare(snapshot: Snapshot) -> _Prepared:
+    decision = snapshot.decision
+    headers = [
+        ("Content-Type", "application/json" if decision.allowed else "application/problem+json"),
+        ("Cache-Control", "no-store"),
+        ("Retry-After", RETRY_AFTER_SECONDS),
+        ("X-GoLive-Code", str(decision.code)),
+    ]
+    if snapshot.go_live is not None:
+        headers.append(("X-GoLive-Revision", str(snapshot.go_live.revision)))
+    return _Prepared(snapshot, decision, headers)
+
+
+_UNKNOWN = _prepare(Snapshot(None, None, 0.0))
+
+
+class Gate:
+    """A WSGI application that answers `/gate` and `/gate-503` with all below them, and leaves the rest to another.
+
+    200 means allowed, and nothing else does. It looks at no method, host, scheme, header or body: a proxy passes on
+    whatever its client has sent, and a redirect or an answer to a preflight would be taken for a decision.
+    """
+
+    def __init__(self, application: WSGIApplication) -> None:
+        self._application = application
+        # Replaced as a whole: another thread sees the old one or the new one.
+        self._prepared = _UNKNOWN
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        denial = GATES.get(environ["PATH_INFO"].lstrip("/").partition("/")[0])
+        if denial is None:
+            return self._application(environ, start_response)
+        try:
+            prepared = self._read()
+        except Exception:
+            logger.exception("the gate failed, so it denies")
+            prepared = _UNKNOWN
+        request_id = choose_request_id(environ.get("HTTP_X_REQUEST_ID"))
+        status, body = HTTPStatus.OK, _ALLOWED_BODY
+        if not prepared.decision.allowed:
+            status, body = denial, _describe(prepared.decision, denial, environ, request_id)
+        of_this_answer = [
+            ("Content-Length", str(len(body))),
+            ("X-GoLive-Lease-Ms", str(_remaining_ms(prepared.snapshot))),
+            ("X-Request-ID", request_id),
+        ]
+        start_response(_STATUS_LINES[status], prepared.headers + of_this_answer)
+        return () if environ["REQUEST_METHOD"] == "HEAD" else (body,)
+
+    def _read(self) -> _Prepared:
+        snapshot, prepared = read_snapshot(), self._prepared
+        if prepared.snapshot is not snapshot:
+            self._prepared = prepared = _prepare(snapshot)
+        return prepared
+
+
+def _describe(decision: Decision, status: HTTPStatus, environ: WSGIEnvironment, request_id: str) -> bytes:
+    # WSGI hands over bytes in the guise of Latin-1.
+    instance = environ["PATH_INFO"].encode("latin-1", "replace").decode(errors="replace")
+    return json.dumps(describe_denial(decision, status=status, instance=instance, request_id=request_id)).encode()
+
+
+def _remaining_ms(snapshot: Snapshot) -> int:
+    """Whole milliseconds for which an answer from this snapshot stays true.
+
+    A client may use the answer for so long, counted from before it sent its request, which was before now: so it never
+    outlives the snapshot, for whose end every acknowledged stop waits.
+    """
+    return max(0, int((snapshot.expires_at - time.clock_gettime(time.CLOCK_BOOTTIME)) * 1000))
