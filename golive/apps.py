@@ -12,8 +12,8 @@ class GoLiveConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # For its effect: the checks register themselves.
-        from golive import checks  # noqa: F401
+        # For their effect: the checks register themselves.
+        from golive import checks, system_checks  # noqa: F401
         from golive.tokens import note_use
 
         request_finished.connect(note_use, dispatch_uid="golive.tokens")

@@ -5,16 +5,23 @@ Browsers get a page, everything else problem+json; under the paths of programs i
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from http import HTTPStatus
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.utils.cache import patch_vary_headers
 
 from golive import problems
+from golive.denials import describe_denial
+from golive.domain.decision import Decision
 from golive.domain.errors import GoLiveError, StateUnknownError
+from golive.request_id import choose_request_id, get_request_id
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +31,7 @@ DATABASE_AWAY = "The database does not answer. Execution is not allowed while th
 
 def answer(request: HttpRequest, error: GoLiveError) -> HttpResponse:
     """A page for a browser, problem+json for a program."""
-    if request.path.startswith(_PROGRAM_PATHS) or "text/html" not in request.headers.get("Accept", ""):
+    if not _wants_page(request):
         return problems.problem(request, error)
     described = problems.problem(request, error)
     context = {"detail": error.detail, "code": error.code, "status": described.status_code}
@@ -33,6 +40,31 @@ def answer(request: HttpRequest, error: GoLiveError) -> HttpResponse:
         if name in described:
             page[name] = described[name]
     return page
+
+
+def deny(request: HttpRequest, decision: Decision) -> HttpResponse:
+    """503 in place of a view that may not run. Works in any project, whatever templates and paths it has."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    request_id = get_request_id() or choose_request_id(request.headers.get("X-Request-ID"))
+    values = describe_denial(decision, status=status, instance=request.path, request_id=request_id)
+    content, content_type = json.dumps(values), problems.CONTENT_TYPE
+    if _wants_page(request):
+        context = {"decision": decision, "status": int(status), "request_id": request_id}
+        try:
+            # Without the request: what a project's context processors do is execution too.
+            content, content_type = render_to_string("golive/denied.html", context), "text/html; charset=utf-8"
+        except Exception:
+            logger.exception("the page of a denial cannot be made; it is told as JSON")
+    response = HttpResponse(content, status=status, content_type=content_type)
+    response["X-Request-ID"] = request_id
+    response["Cache-Control"] = "no-store"
+    response["Retry-After"] = problems.RETRY_AFTER_SECONDS
+    patch_vary_headers(response, ("Accept",))
+    return response
+
+
+def _wants_page(request: HttpRequest) -> bool:
+    return not request.path.startswith(_PROGRAM_PATHS) and "text/html" in request.headers.get("Accept", "")
 
 
 def handle_bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

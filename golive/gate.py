@@ -17,7 +17,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from golive.denials import describe_denial
 from golive.domain.decision import Decision
-from golive.problems import RETRY_AFTER_SECONDS
+from golive.problems import CONTENT_TYPE, RETRY_AFTER_SECONDS
 from golive.request_id import choose_request_id
 from golive.snapshots import Snapshot, read_snapshot
 
@@ -44,7 +44,7 @@ class _Prepared(NamedTuple):
 def _prepare(snapshot: Snapshot) -> _Prepared:
     decision = snapshot.decision
     headers = [
-        ("Content-Type", "application/json" if decision.allowed else "application/problem+json"),
+        ("Content-Type", "application/json" if decision.allowed else CONTENT_TYPE),
         ("Cache-Control", "no-store"),
         ("Retry-After", RETRY_AFTER_SECONDS),
         ("X-GoLive-Code", str(decision.code)),

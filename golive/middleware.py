@@ -1,4 +1,7 @@
-"""What every request passes through: its id, the probes, the time limit on the database, and all-or-nothing."""
+"""What every request passes through: its id, the probes, the time limit on the database, and all-or-nothing.
+
+`GoLiveEnforcementMiddleware` is in `golive.enforcement`; settings name it here, with the others.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,21 @@ from django.http.response import HttpResponseBase
 from psycopg.pq import TransactionStatus
 
 from golive.deadline import READ_SECONDS, WRITE_SECONDS, database_deadline
+from golive.enforcement import GetResponse, GoLiveEnforcementMiddleware, golive_exempt
 from golive.problems import method_not_allowed, problem
 from golive.request_id import choose_request_id, set_request_id
 
+__all__ = [
+    "AtomicRequestMiddleware",
+    "DatabaseDeadlineMiddleware",
+    "GoLiveEnforcementMiddleware",
+    "LivenessMiddleware",
+    "RequestIdMiddleware",
+    "SessionMiddleware",
+    "golive_exempt",
+]
+
 _SESSION_KEY = re.compile(r"[a-z0-9]{8,64}")
-GetResponse = Callable[[HttpRequest], HttpResponseBase]
 READ_METHODS = ("GET", "HEAD", "OPTIONS")
 LIVENESS_PATHS = ("/health", "/healthz", "/livez")
 

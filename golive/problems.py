@@ -23,6 +23,7 @@ from golive.domain.errors import (
 from golive.domain.rows import GoLiveRow
 from golive.request_id import get_request_id
 
+CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
 
 _STATUS: tuple[tuple[type[GoLiveError], HTTPStatus], ...] = (
@@ -143,7 +144,7 @@ def problem(request: HttpRequest, error: GoLiveError) -> HttpResponse:
         "request_id": get_request_id(),
         **_extension(error),
     }
-    response = HttpResponse(json.dumps(values), status=status, content_type="application/problem+json")
+    response = HttpResponse(json.dumps(values), status=status, content_type=CONTENT_TYPE)
     response["Cache-Control"] = "no-store"
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         response["Retry-After"] = RETRY_AFTER_SECONDS

@@ -45,6 +45,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "golive.middleware.RequestIdMiddleware",
     "corsheaders.middleware.CorsMiddleware",
+    # All views of this project are exempt by what they are; any other that is added is guarded.
+    "golive.middleware.GoLiveEnforcementMiddleware",
     # Before anything that looks at the host, the scheme or the database: a probe must not depend on them.
     "golive.middleware.LivenessMiddleware",
     "golive.middleware.DatabaseDeadlineMiddleware",

@@ -4,8 +4,10 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
+from golive.middleware import golive_exempt
+
 urlpatterns = [
-    re_path(r"^admin$", RedirectView.as_view(pattern_name="admin:index")),
+    re_path(r"^admin$", golive_exempt(RedirectView.as_view(pattern_name="admin:index"))),
     path("admin/", admin.site.urls),
     path("", include("golive.urls")),
 ]

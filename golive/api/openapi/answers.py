@@ -9,9 +9,7 @@ from golive.api.openapi.examples import EXAMPLE_REQUEST_ID, extension_of
 from golive.api.openapi.schemas import reference
 from golive.denials import DENIAL_CODES, describe_denial
 from golive.domain.decision import Code, Decision
-from golive.problems import TITLES, type_of
-
-PROBLEM_TYPE = "application/problem+json"
+from golive.problems import CONTENT_TYPE, TITLES, type_of
 
 # Which codes come with a status.
 CODES: dict[int, tuple[str, ...]] = {
@@ -103,7 +101,7 @@ def problem(status: int, codes: tuple[str, ...] = ()) -> dict[str, Any]:
     }
     examples = {code: {"value": _example(status, code)} for code in codes}
     description = " ".join(f"`{code}`: {DESCRIPTIONS[code]}" for code in codes)
-    content = {PROBLEM_TYPE: {"schema": schema, "examples": examples}}
+    content = {CONTENT_TYPE: {"schema": schema, "examples": examples}}
     return with_headers({"description": description, "content": content}, *_HEADERS.get(status, ()))
 
 
@@ -120,7 +118,7 @@ def denial(status: HTTPStatus, instance: str) -> dict[str, Any]:
             {"required": ["error", "execution_allowed"]},
         ]
     }
-    content = {PROBLEM_TYPE: {"schema": schema, "examples": {code: {"value": described[code]} for code in described}}}
+    content = {CONTENT_TYPE: {"schema": schema, "examples": {code: {"value": described[code]} for code in described}}}
     return with_headers({"description": "Do not execute", "content": content}, *GATE_HEADERS)
 
 

@@ -1,0 +1,51 @@
+import functools
+
+from django.contrib import admin
+from django.contrib.staticfiles.views import serve as serve_static
+from django.urls import URLPattern, URLResolver, include, path
+from django.views.static import serve
+
+from golive.enforcement import golive_exempt
+from tests.enforced import views
+
+# What executes, under paths that look like something exempt.
+GUARDED: list[URLPattern] = [
+    path("pay", views.pay),
+    path("pay/decorated", views.pay_decorated),
+    path("pay/async", views.pay_async),
+    path("pay/class", views.Pay.as_view()),
+    path("pay/partial", functools.partial(views.pay, amount=1)),
+    path("pay/fail", views.pay_and_fail),
+    path("pay/streaming", views.pay_streaming),
+    path("admin-of-something/pay", views.pay),
+    path("administration", views.pay),
+    path("golive/pay", views.pay),
+    path("api/status/pay", views.pay),
+    path("api/governance/pay", views.pay),
+    path("health/pay", views.pay),
+    path("gatekeeper", views.pay),
+    path("static-pay", views.pay),
+    path("opened", views.pay),
+]
+EXEMPT: list[URLPattern] = [
+    path("look", views.look),
+    path("look/inside", views.look_marked_inside),
+    path("look/async", views.look_async),
+    path("look/class", views.Look.as_view()),
+    path("look/dispatched", views.LookDispatched.as_view()),
+    path("look/async-class", views.LookAsync.as_view()),
+    path("look/as-view", golive_exempt(views.Pay.as_view())),
+    path("look/pay", golive_exempt(views.pay)),
+    path("open/pay", views.pay),
+    path("files/<path:path>", serve, {"document_root": "tests/enforced"}),
+]
+urlpatterns: list[URLPattern | URLResolver] = [
+    *GUARDED,
+    path("shop/", include(([path("pay", views.pay)], "golive-shop"), namespace="golive-shop")),
+    *EXEMPT,
+    path("alive", views.alive),
+    # Under paths of this project's choice: what is exempt is the view.
+    path("room/", admin.site.urls),
+    path("control/", include("golive.urls")),
+    path("static/<path:path>", serve_static, {"insecure": True}),
+]
