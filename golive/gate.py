@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import NamedTuple
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from golive import leases
 from golive.denials import describe_denial
 from golive.domain.decision import Decision
 from golive.problems import CONTENT_TYPE, RETRY_AFTER_SECONDS
@@ -29,32 +28,9 @@ GATES: dict[str, HTTPStatus] = {"gate": HTTPStatus.FORBIDDEN, "gate-503": HTTPSt
 
 _ALLOWED_BODY = b'{"execution_allowed":true,"code":"ALLOWED"}'
 _STATUS_LINES = {status: f"{status} {status.phrase}" for status in (HTTPStatus.OK, *GATES.values())}
+_UNKNOWN = Snapshot(None, None, 0.0)
 
 Header = tuple[str, str]
-
-
-class _Prepared(NamedTuple):
-    """What all answers from one snapshot share."""
-
-    snapshot: Snapshot
-    decision: Decision
-    headers: list[Header]
-
-
-def _prepare(snapshot: Snapshot) -> _Prepared:
-    decision = snapshot.decision
-    headers = [
-        ("Content-Type", "application/json" if decision.allowed else CONTENT_TYPE),
-        ("Cache-Control", "no-store"),
-        ("Retry-After", RETRY_AFTER_SECONDS),
-        ("X-GoLive-Code", str(decision.code)),
-    ]
-    if snapshot.go_live is not None:
-        headers.append(("X-GoLive-Revision", str(snapshot.go_live.revision)))
-    return _Prepared(snapshot, decision, headers)
-
-
-_UNKNOWN = _prepare(Snapshot(None, None, 0.0))
 
 
 class Gate:
@@ -66,35 +42,42 @@ class Gate:
 
     def __init__(self, application: WSGIApplication) -> None:
         self._application = application
-        # Replaced as a whole: another thread sees the old one or the new one.
-        self._prepared = _UNKNOWN
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         denial = GATES.get(environ["PATH_INFO"].lstrip("/").partition("/")[0])
         if denial is None:
             return self._application(environ, start_response)
         try:
-            prepared = self._read()
+            snapshot = read_snapshot()
+            headers = snapshot.once(_make_headers)
         except Exception:
             logger.exception("the gate failed, so it denies")
-            prepared = _UNKNOWN
+            snapshot, headers = _UNKNOWN, _make_headers(_UNKNOWN)
         request_id = choose_request_id(environ.get("HTTP_X_REQUEST_ID"))
         status, body = HTTPStatus.OK, _ALLOWED_BODY
-        if not prepared.decision.allowed:
-            status, body = denial, _describe(prepared.decision, denial, environ, request_id)
+        if not snapshot.decision.allowed:
+            status, body = denial, _describe(snapshot.decision, denial, environ, request_id)
         of_this_answer = [
             ("Content-Length", str(len(body))),
-            ("X-GoLive-Lease-Ms", str(_remaining_ms(prepared.snapshot))),
+            ("X-GoLive-Lease-Ms", str(_remaining_ms(snapshot))),
             ("X-Request-ID", request_id),
         ]
-        start_response(_STATUS_LINES[status], prepared.headers + of_this_answer)
+        start_response(_STATUS_LINES[status], headers + of_this_answer)
         return () if environ["REQUEST_METHOD"] == "HEAD" else (body,)
 
-    def _read(self) -> _Prepared:
-        snapshot, prepared = read_snapshot(), self._prepared
-        if prepared.snapshot is not snapshot:
-            self._prepared = prepared = _prepare(snapshot)
-        return prepared
+
+def _make_headers(snapshot: Snapshot) -> list[Header]:
+    """Those of every answer from this snapshot."""
+    decision = snapshot.decision
+    headers = [
+        ("Content-Type", "application/json" if decision.allowed else CONTENT_TYPE),
+        ("Cache-Control", "no-store"),
+        ("Retry-After", RETRY_AFTER_SECONDS),
+        ("X-GoLive-Code", str(decision.code)),
+    ]
+    if snapshot.go_live is not None:
+        headers.append(("X-GoLive-Revision", str(snapshot.go_live.revision)))
+    return headers
 
 
 def _describe(decision: Decision, status: HTTPStatus, environ: WSGIEnvironment, request_id: str) -> bytes:
@@ -109,4 +92,4 @@ def _remaining_ms(snapshot: Snapshot) -> int:
     A client may use the answer for so long, counted from before it sent its request, which was before now: so it never
     outlives the snapshot, for whose end every acknowledged stop waits.
     """
-    return max(0, int((snapshot.expires_at - time.clock_gettime(time.CLOCK_BOOTTIME)) * 1000))
+    return max(0, int((snapshot.expires_at - leases.boottime()) * 1000))
