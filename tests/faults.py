@@ -188,7 +188,12 @@ class Proxy:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(self._target)
+                try:
+                    server = socket.create_connection(self._target)
+                except OSError:
+                    # Gone for now; it may come back.
+                    client.close()
+                    continue
                 self._sockets += [client, server]
                 struck: list[Fate] = []
                 for work in (self._pass_requests, self._pass_answers):

@@ -97,6 +97,10 @@ def running_service(*, workers: int = 2, database_url: str | None = None, **vari
         yield Service(server, environment)
 
 
+# Still leased, so that a stop has something to outlast, but the tests need not wait long.
+SHORT_LEASE_MS = "40"
+
+
 def find_secrets(text: str) -> list[str]:
     """What looks like a token in a text."""
     return re.findall(r"vgl_[A-Za-z0-9]+_[A-Za-z0-9]+", text)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.api.service import Service, running_service
+from tests.api.service import SHORT_LEASE_MS, Service, running_service
 from tests.server import Response, request
 
 BODY = b"x" * 5000
@@ -19,6 +19,7 @@ BODY = b"x" * 5000
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
     with running_service(ALLOWED_HOSTS="only.example.com", APP_ENV="development") as running:
+        running.manage("golive", "lease", SHORT_LEASE_MS)
         yield running
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.service import Service, running_service
+from tests.api.service import SHORT_LEASE_MS, Service, running_service
 from tests.server import GunicornServer, Response, request
 
 
@@ -62,6 +62,7 @@ def running_shop(plane: Service, *, database_url: str | None = None, **variables
 @pytest.fixture(scope="package")
 def plane() -> Iterator[Service]:
     with running_service(workers=1) as running:
+        running.manage("golive", "lease", SHORT_LEASE_MS)
         yield running
 
 

@@ -1,0 +1,307 @@
+"""A guard for programs that are not Django: asks the gate before each request, and denies unless it said yes.
+
+This one file, with the standard library, is all of it: import it, or copy it into the program to be guarded.
+
+    app.add_middleware(GateGuard, url="http://valhalla:8000/gate/", exempt=["/health"])    # FastAPI, Starlette
+    app.wsgi_app = WsgiGateGuard(app.wsgi_app, url="http://valhalla:8000/gate/")           # Flask
+    GateClient("http://valhalla:8000/gate/").check() == ALLOWED                            # a job
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import io
+import json
+import logging
+import re
+import secrets
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from concurrent.futures import Future
+from functools import partial
+from http import HTTPStatus
+from queue import SimpleQueue
+from typing import Any
+from urllib.parse import urlsplit
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+logger = logging.getLogger(__name__)
+
+ALLOWED, STATE_UNKNOWN = "ALLOWED", "STATE_UNKNOWN"
+MESSAGES = {
+    STATE_UNKNOWN: "The go-live state cannot be known. Execution is not allowed.",
+    "KILL_SWITCH_ENGAGED": "The kill switch is engaged. Execution is not allowed.",
+    "GO_LIVE_DISABLED": "Go-live is disabled. Execution is not allowed.",
+}
+TIMEOUT_SECONDS = 2.0
+# What a gate may say at most; a longer lease is not one of ours.
+LEASE_MOST_MS = 5_000
+HEAD_MOST_BYTES = 16_384
+TRY_AGAIN_LATER = 1013  # of WebSocket (its registry at IANA)
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class GateClient:
+    """Asks one gate. `check` and `check_async` give ALLOWED or why not, within the timeout, and never raise.
+
+    An answer is used again for as long as the gate says, counted from before it was asked. One thread asks, over one
+    connection, for all that wait: it takes those that have come, asks, and gives them the answer. So nobody gets an
+    answer to a question that was sent before they came, except within its lease.
+    """
+
+    def __init__(self, url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._make_line = partial(_Line, url, timeout_seconds)
+        self._make_line()  # raises for an address that is none
+        self._timeout_seconds = timeout_seconds
+        self._kept = (STATE_UNKNOWN, 0.0)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._waiting: SimpleQueue[Future[str]] = SimpleQueue()
+
+    def check(self) -> str:
+        """The code of the decision. Blocks until it is known."""
+        code = self._find_kept()
+        if code is not None:
+            return code
+        try:
+            return self._ask().result(self._timeout_seconds)
+        except Exception:  # noqa: BLE001 - whatever went wrong, nobody has said yes
+            return STATE_UNKNOWN
+
+    async def check_async(self) -> str:
+        """The code of the decision. The event loop goes on meanwhile."""
+        code = self._find_kept()
+        if code is not None:
+            return code
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(self._ask()), self._timeout_seconds)
+        except Exception:  # noqa: BLE001 - whatever went wrong, nobody has said yes
+            return STATE_UNKNOWN
+
+    def _find_kept(self) -> str | None:
+        code, expires_at = self._kept
+        return code if time.clock_gettime(_CLOCK) < expires_at else None
+
+    def _ask(self) -> Future[str]:
+        answer: Future[str] = Future()
+        with self._lock:
+            # A process that was forked has no thread, and must not share the connection of the one that it came from.
+            if self._thread is None or not self._thread.is_alive():
+                self._waiting = SimpleQueue()
+                self._thread = threading.Thread(target=self._run, args=(self._waiting,), name="gate", daemon=True)
+                self._thread.start()
+            self._waiting.put(answer)
+        return answer
+
+    def _run(self, waiting: SimpleQueue[Future[str]]) -> None:
+        line = self._make_line()
+        while True:
+            answers = [waiting.get()]
+            while not waiting.empty():
+                answers.append(waiting.get())
+            code = self._find_kept()
+            if code is None:
+                # Before it is sent: a stop that it does not see may be acknowledged one lease from now.
+                sent_at = time.clock_gettime(_CLOCK)
+                code, lease_seconds = line.ask()
+                self._kept = (code, sent_at + lease_seconds)
+            for answer in answers:
+                # Who has given up meanwhile is told nothing.
+                if answer.set_running_or_notify_cancel():
+                    answer.set_result(code)
+
+
+class _Line:
+    """A connection to the gate that is kept open; used by one thread."""
+
+    def __init__(self, url: str, timeout_seconds: float) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+            raise ValueError(f"{url!r} is not the http(s) address of a gate")
+        self._context = ssl.create_default_context() if parts.scheme == "https" else None
+        self._address = (parts.hostname, parts.port or (80 if self._context is None else 443))
+        # HEAD: the decision is in the headers, and there is no body that could be long or late.
+        self._question = f"HEAD {parts.path or '/gate/'} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
+        self._timeout_seconds = timeout_seconds
+        self._socket: socket.socket | None = None
+
+    def ask(self) -> tuple[str, float]:
+        """The code, and the seconds for which it holds. Whatever is not a clear answer is STATE_UNKNOWN, for none."""
+        ends_at = time.monotonic() + self._timeout_seconds
+        is_kept = self._socket is not None
+        try:
+            try:
+                return self._exchange(ends_at)
+            except OSError:
+                if not is_kept:
+                    raise
+                # The gate may close a connection that was idle, just as it is used again.
+                self._close()
+                return self._exchange(ends_at)
+        except Exception as error:  # noqa: BLE001 - a gate that cannot be asked has not said yes
+            logger.warning("the gate cannot be asked: %s: %s", type(error).__name__, error)
+            self._close()
+            return STATE_UNKNOWN, 0.0
+
+    def _exchange(self, ends_at: float) -> tuple[str, float]:
+        if self._socket is None:
+            self._socket = socket.create_connection(self._address, _left(ends_at))
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._context is not None:
+                self._socket = self._context.wrap_socket(self._socket, server_hostname=self._address[0])
+        self._socket.settimeout(_left(ends_at))
+        self._socket.sendall(self._question)
+        received = b""
+        while b"\r\n\r\n" not in received:
+            # Anew each time: the limit is for all of the answer, however slowly it drips.
+            self._socket.settimeout(_left(ends_at))
+            data = self._socket.recv(HEAD_MOST_BYTES)
+            if not data:
+                raise ConnectionResetError("it closed the connection")
+            received += data
+            if len(received) > HEAD_MOST_BYTES:
+                raise ValueError("its answer has no end")
+        head, _, rest = received.partition(b"\r\n\r\n")
+        code, seconds, is_reusable = _read_answer(head)
+        if rest or not is_reusable:
+            self._close()
+        return code, seconds
+
+    def _close(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.close()
+        self._socket = None
+
+
+def _left(ends_at: float) -> float:
+    left = ends_at - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("it does not answer in time")
+    return left
+
+
+def _read_answer(head: bytes) -> tuple[str, float, bool]:
+    """The code, the seconds for which it holds, and whether the connection may be used again."""
+    first, _, fields = head.partition(b"\r\n")
+    version, status, *_ = first.decode("latin-1").split(" ")
+    headers = http.client.parse_headers(io.BytesIO(fields + b"\r\n\r\n"))
+    codes = headers.get_all("X-GoLive-Code", [])
+    is_reusable = version == "HTTP/1.1" and headers.get("Connection", "").lower() != "close"
+    code = codes[0] if len(codes) == 1 else STATE_UNKNOWN
+    # Only 200 with ALLOWED is a yes, and only a gate of ours says so; a denial needs no more than to be one of ours.
+    if not version.startswith("HTTP/1.") or (status, code) != ("200", ALLOWED):
+        code = code if code in MESSAGES and status in ("403", "503") else STATE_UNKNOWN
+    lease = headers.get("X-GoLive-Lease-Ms", "")
+    lease_ms = min(int(lease), LEASE_MOST_MS) if _WHOLE_NUMBER.fullmatch(lease) else 0
+    return code, lease_ms / 1000, is_reusable
+
+
+class GateGuard:
+    """ASGI middleware. What has begun is not cut off by a stop: a WebSocket that lasts has to ask for itself."""
+
+    def __init__(
+        self, app: AsgiApplication, url: str, *, exempt: Sequence[str] = (), timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> None:
+        self.app = app
+        self.client = GateClient(url, timeout_seconds=timeout_seconds)
+        self._exempt = _check_paths(exempt)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or _is_exempt(_path_of(scope), self._exempt):
+            await self.app(scope, receive, send)
+            return
+        code = await self.client.check_async()
+        if code == ALLOWED:
+            await self.app(scope, receive, send)
+        elif scope["type"] == "http":
+            await _deny(scope, send, code, "http.response")
+        elif "websocket.http.response" in scope.get("extensions", {}):
+            await _deny(scope, send, code, "websocket.http.response")
+        else:
+            await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": code})
+
+
+class WsgiGateGuard:
+    """WSGI middleware."""
+
+    def __init__(
+        self, app: WSGIApplication, url: str, *, exempt: Sequence[str] = (), timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> None:
+        self.app = app
+        self.client = GateClient(url, timeout_seconds=timeout_seconds)
+        self._exempt = _check_paths(exempt)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode(errors="replace")
+        code = ALLOWED if _is_exempt(path, self._exempt) else self.client.check()
+        if code == ALLOWED:
+            return self.app(environ, start_response)
+        body, headers = _describe(code, path, environ.get("HTTP_X_REQUEST_ID", ""))
+        start_response(f"{HTTPStatus.SERVICE_UNAVAILABLE} {HTTPStatus.SERVICE_UNAVAILABLE.phrase}", headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+async def _deny(scope: Scope, send: Send, code: str, kind: str) -> None:
+    offered = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+    body, headers = _describe(code, scope["path"], offered)
+    encoded = [(name.lower().encode(), value.encode()) for name, value in headers]
+    await send({"type": f"{kind}.start", "status": int(HTTPStatus.SERVICE_UNAVAILABLE), "headers": encoded})
+    await send({"type": f"{kind}.body", "body": b"" if scope.get("method") == "HEAD" else body})
+
+
+def _describe(code: str, path: str, offered_id: str) -> tuple[bytes, list[tuple[str, str]]]:
+    """The problem (RFC 9457) that every denial is, as the control plane and its middleware tell it."""
+    request_id = offered_id if _SANE_ID.fullmatch(offered_id) else secrets.token_hex(16)
+    values = {
+        "type": f"urn:valhalla:problem:{code.lower().replace('_', '-')}",
+        "title": "Execution is not allowed",
+        "status": int(HTTPStatus.SERVICE_UNAVAILABLE),
+        "detail": MESSAGES[code],
+        "instance": path,
+        "code": code,
+        "error": code,
+        "execution_allowed": False,
+        "request_id": request_id,
+    }
+    body = json.dumps(values).encode()
+    headers = {
+        "Content-Type": "application/problem+json",
+        "Content-Length": str(len(body)),
+        "Cache-Control": "no-store",
+        "Retry-After": "1",
+        "X-Request-ID": request_id,
+    }
+    return body, list(headers.items())
+
+
+def _check_paths(paths: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(paths, str) or not all(path.startswith("/") for path in paths):
+        raise ValueError("exempt is a list of paths, each beginning with /")
+    return tuple(paths)
+
+
+def _path_of(scope: Scope) -> str:
+    """Without the path under which the application is mounted, as Starlette's routes see it."""
+    path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
+    return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
+
+
+def _is_exempt(path: str, exempt: tuple[str, ...]) -> bool:
+    """`/health` is that path, `/static/` all below it. A path that another reader may shorten is not exempt."""
+    if "//" in path or "/." in path:
+        return False
+    return any(path.startswith(entry) if entry.endswith("/") else path == entry for entry in exempt)
