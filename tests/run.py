@@ -1,7 +1,8 @@
 """What `make test` runs: pytest on SQLite, then on PostgreSQL, and one summary of both.
 
-`python -m tests.run [--strict] [arguments for pytest]`. What the machine lacks (Chromium, PostgreSQL, pgbouncer) is
-left out and said so. With `--strict`, or CI=true in the environment, that is a failure, and so is every skipped test.
+`python -m tests.run [--strict] [arguments for pytest]`. What the machine lacks (Chromium, PostgreSQL, pgbouncer, nginx,
+Caddy) is left out and said so. With `--strict`, or CI=true in the environment, that is a failure, and so is every
+skipped test.
 """
 
 from __future__ import annotations
@@ -29,14 +30,17 @@ from tests.server import ROOT, clean_environment
 WITHOUT_DATABASE = (
     "tests/domain/",
     "tests/guard/",
+    "tests/proxies/",
     "tests/migration_graph/",
     "tests/test_architecture.py",
     "tests/test_environment.py",
 )
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# Debian puts it where only root's PATH leads.
-POOLER_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
+# Debian puts servers where only root's PATH leads.
+SERVER_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
+PROXIES = ("nginx", "caddy")
 NO_POOLER = "no pgbouncer on the PATH. On Debian: apt-get install pgbouncer"
+NO_PROXY = f"no {' or no '.join(PROXIES)} on the PATH. On Debian: apt-get install {' '.join(PROXIES)}"
 NO_BROWSER = f"no Chromium on the PATH ({', '.join(BROWSERS)}). On Debian: apt-get install chromium"
 INTERRUPT_SECONDS = 60
 # pytest's exit code when no test was selected.
@@ -48,9 +52,14 @@ def find_chromium() -> str | None:
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
+def find_server_program(name: str) -> str | None:
+    """The path of a server that tests start themselves (pgbouncer, nginx, caddy), or None."""
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *SERVER_FOLDERS]))
+
+
 def find_pgbouncer() -> str | None:
     """The path of the pooler that tests can put before PostgreSQL, or None."""
-    return shutil.which("pgbouncer", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *POOLER_FOLDERS]))
+    return find_server_program("pgbouncer")
 
 
 @dataclass(frozen=True)
@@ -124,6 +133,9 @@ def main(arguments: Sequence[str]) -> int:
         if find_pgbouncer() is None:
             left_out.append(f"all tests behind a connection pooler: {NO_POOLER}")
             runs = [replace(run, markers=f"{run.markers} and not pooler") for run in runs]
+        if not all(find_server_program(name) for name in PROXIES):
+            left_out.append(f"all tests of proxies: {NO_PROXY}")
+            runs = [replace(run, markers=f"{run.markers} and not proxy") for run in runs]
         if options.strict and left_out:
             return _report([Outcome("Set-up", problem=f"cannot run {reason}") for reason in left_out], [])
         outcomes = [_run(run, options) for run in runs]

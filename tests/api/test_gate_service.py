@@ -13,6 +13,9 @@ import pytest
 from tests.api.service import SHORT_LEASE_MS, Service, running_service
 from tests.server import Response, request
 
+# The database of production is enough: nothing here depends on its kind.
+pytestmark = pytest.mark.postgresql
+
 BODY = b"x" * 5000
 
 
@@ -26,8 +29,7 @@ def service() -> Iterator[Service]:
 @pytest.fixture
 def live(service: Service) -> Service:
     """Execution is allowed."""
-    for name in ("complete", "release", "enable"):
-        assert service.call(name, reason="ready").status == 200
+    service.allow_execution()
     return service
 
 
@@ -122,8 +124,7 @@ def test_stop__acknowledged__is_seen_by_every_request_sent_after_it(live: Servic
         return request("GET", live.server.url("/gate/"))
 
     for name in ("engage", "disable"):
-        for each in ("complete", "release", "enable"):
-            assert live.call(each, reason="ready").status == 200
+        live.allow_execution()
         with ThreadPoolExecutor(8) as pool:
             assert {answer.status for answer in pool.map(ask, range(40))} == {200}
             assert live.call(name).status == 200
@@ -131,9 +132,6 @@ def test_stop__acknowledged__is_seen_by_every_request_sent_after_it(live: Servic
 
 
 def test_gate__in_production__needs_neither_host_nor_https(service: Service) -> None:
-    if not service.environment["DATABASE_URL"].startswith("postgresql"):
-        # A production without PostgreSQL does not start.
-        return
     production = {"APP_ENV": "production", "ALLOWED_HOSTS": "only.example.com"}
     with running_service(workers=1, database_url=service.environment["DATABASE_URL"], **production) as running:
         answer = running.ask("GET", "/gate/", headers={"Host": "10.0.0.7:8000"})

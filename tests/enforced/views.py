@@ -107,5 +107,6 @@ class LookAsync(View):
 
 
 @golive_exempt
+@transaction.non_atomic_requests
 def alive(request: HttpRequest) -> HttpResponse:
     return HttpResponse("alive")

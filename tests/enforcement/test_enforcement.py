@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,7 +16,11 @@ from tests.api.service import Service, running_service
 from tests.enforced.urls import EXEMPT, GUARDED
 from tests.enforced.views import CHUNKS
 from tests.enforcement.conftest import Shop, running_shop
+from tests.faults import Proxy
 from tests.server import Response, request
+
+# The database of production is enough: nothing here depends on its kind.
+pytestmark = pytest.mark.postgresql
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 PATHS = [f"/{pattern.pattern}" for pattern in GUARDED] + ["/shop/pay"]
@@ -213,3 +219,33 @@ def test_valhalla__enforcing_itself__keeps_all_its_own_views(
     plane_of_valhalla: Service, path: str, status: int
 ) -> None:
     assert request("GET", plane_of_valhalla.server.url(path)).status == status
+
+
+# -- the database goes away --------------------------------------------------------------------------------------------
+
+
+def test_database__that_hangs__is_a_denial_in_time_and_the_exempt_go_on(shop: Shop) -> None:
+    """A guarded project of its own, whose way to the database can be cut."""
+    shop.allow()
+    parts = urlsplit(shop.plane.environment["DATABASE_URL"])
+    line = Proxy(parts.hostname or "127.0.0.1", parts.port or 5432)
+    address = parts._replace(netloc=f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{line.port}").geturl()
+    try:
+        with running_shop(shop.plane, database_url=address) as other:
+            assert other.ask("GET", "/pay").status == 200
+            line.freeze()
+            time.sleep(0.1)
+            with ThreadPoolExecutor(16) as pool:
+                answers = list(pool.map(lambda _: other.ask("POST", "/pay"), range(16)))
+                pages = list(pool.map(lambda _: other.ask("GET", "/pay", BROWSER), range(2)))
+            for answer in answers:
+                assert_denied(answer, "STATE_UNKNOWN")
+            assert {page.status for page in pages} == {503}
+            assert max(answer.seconds for answer in (*answers, *pages)) < 3
+            assert other.ask("GET", "/alive").status == 200
+            line.thaw()
+            ends_at = time.monotonic() + 3
+            while other.ask("GET", "/pay").status != 200:
+                assert time.monotonic() < ends_at, "it does not recover"
+    finally:
+        line.close()
