@@ -17,6 +17,7 @@ import json
 import logging
 import re
 import secrets
+import select
 import socket
 import ssl
 import threading
@@ -157,6 +158,9 @@ class _Line:
             return STATE_UNKNOWN, 0.0
 
     def _exchange(self, ends_at: float) -> tuple[str, float]:
+        if self._socket is not None and select.select([self._socket], [], [], 0)[0]:
+            # Before anything was asked: it is closed, or what comes would be taken for the next answer.
+            self._close()
         if self._socket is None:
             self._socket = socket.create_connection(self._address, _left(ends_at))
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -97,7 +98,7 @@ def test_address__that_is_none__is_refused_at_once(url: str) -> None:
         GateClient(url)
 
 
-@pytest.mark.parametrize("misbehaviour", [hang, close, b"nonsense\r\n\r\n"])
+@pytest.mark.parametrize("misbehaviour", [hang, drip, close, b"nonsense\r\n\r\n"])
 def test_gate__that_recovers__is_believed_again_by_itself(gate: FakeGate, misbehaviour: bytes) -> None:
     client = GateClient(gate.url, timeout_seconds=TIMEOUT)
     assert client.check() == ALLOWED
@@ -193,11 +194,31 @@ def test_connection__is_used_again_and_made_anew_when_the_gate_has_closed_it(gat
 
 
 def test_connection__with_more_than_the_answer__is_not_used_again(gate: FakeGate) -> None:
-    """Else the rest would be taken for the next answer."""
-    gate.behaviour = DENIED + answer()
+    """Else the rest, whenever it comes, would be taken for the next answer."""
+
+    def follow(connection: socket.socket) -> None:
+        connection.sendall(answer() if connection in seen else DENIED + b"a body")
+        seen.add(connection)
+
+    seen: set[socket.socket] = set()
+    gate.behaviour = follow
     client = GateClient(gate.url)
 
     assert [client.check() for _ in range(3)] == ["KILL_SWITCH_ENGAGED"] * 3
+
+
+def test_connection__on_which_something_comes_unasked__is_not_used_again(gate: FakeGate) -> None:
+    def follow(connection: socket.socket) -> None:
+        connection.sendall(DENIED)
+        time.sleep(0.02)
+        connection.sendall(answer())
+
+    gate.behaviour = follow
+    client = GateClient(gate.url)
+
+    for _ in range(3):
+        assert client.check() == "KILL_SWITCH_ENGAGED"
+        time.sleep(0.1)
 
 
 def test_gate__that_hangs_under_many__keeps_one_thread_waiting(gate: FakeGate) -> None:
