@@ -107,7 +107,7 @@ def test_preflight__that_no_other_middleware_has_answered__runs_nothing(reads: l
     with override_settings(**SETTINGS):
         handler = BaseHandler()
         handler.load_middleware()
-        response = handler.get_response(RequestFactory().options("/pay", headers=preflight))
+        response: Any = handler.get_response(RequestFactory().options("/pay", headers=preflight))
 
     assert (response.status_code, response.content) == (204, b"")
     assert runs == []
