@@ -75,7 +75,7 @@ def read_tree(key: str, tree: ast.Module, content: bytes) -> ParsedFile:
 
 
 def read_docstring(text: str) -> dict[str, str]:
-    """`message` (the first paragraph on one line) and the lines that Alembic's template writes, as far as they stand."""
+    """`message` (the first paragraph on one line) and, as far as they stand, the lines of Alembic's template."""
     found = {match[1]: match[2] for match in reversed(list(_DOCSTRING_LINE.finditer(text)))}
     found["message"] = " ".join(text.strip().split("\n\n", 1)[0].split())
     return found
@@ -226,11 +226,11 @@ def _is_idle(statement: ast.stmt) -> bool:
 
 
 def salvage(key: str, content: bytes, finding: Finding) -> ParsedFile:
-    """Keep a file that cannot be parsed in the graph if its id stands there once, so that its children are not blamed."""
-    ids = {first or second for first, second in _SALVAGED_ID.findall(content[:100_000])}
+    """Keep a file that cannot be parsed if its id stands there once, so that its children are not blamed."""
+    ids = find_ids(content)
     if len(ids) != 1:
         return ParsedFile(key, None, (finding,), guesses=guess_names(key))
-    name = ids.pop().decode(errors="replace")
+    name = ids.pop()
     texts = {text.strip() for text in _SALVAGED_PARENTS.findall(content[:100_000])}
     parents = _salvage_parents(texts)
     node = Node(
@@ -242,6 +242,11 @@ def salvage(key: str, content: bytes, finding: Finding) -> ParsedFile:
         unread=() if parents is not None else ("down_revision",),
     )
     return ParsedFile(key, node, (finding,))
+
+
+def find_ids(content: bytes) -> set[str]:
+    """What stands after `revision =` at the beginning of a line, without parsing."""
+    return {(first or second).decode(errors="replace") for first, second in _SALVAGED_ID.findall(content[:100_000])}
 
 
 def _salvage_parents(texts: set[bytes]) -> list[str] | None:

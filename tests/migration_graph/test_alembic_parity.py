@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,7 +34,8 @@ FORMS = {
     "annotated": "{name}: object = {value}\n",
     "reassigned": "{name} = 'zz'\n{name} = {value}\n",
     "if": "if True:\n    {name} = {value}\nelse:\n    {name} = 'zz'\n",
-    "type checking": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    {name} = 'zz'\nelse:\n    {name} = {value}\n",
+    "type checking": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    {name} = 'zz'\n"
+    "else:\n    {name} = {value}\n",
     "try": "try:\n    {name} = {value}\nexcept Exception:\n    {name} = 'zz'\n",
     "named": "NAMED = {value}\n{name} = NAMED\n",
     "chained": "other = {name} = {value}\n",
@@ -45,7 +46,7 @@ FORMS = {
     "globals": "globals()['{name}'] = {value}\n",
     "deleted": "{name} = 'zz'\ndel {name}\n{name} = {value}\n",
 }
-VALUES = {
+VALUES: dict[str, Callable[[tuple[str, ...]], str]] = {
     "tuple": lambda names: f"({''.join(f'{name!r}, ' for name in names)})",
     "list": lambda names: f"[{', '.join(map(repr, names))}]",
     "set": lambda names: f"{{{', '.join(map(repr, names))}}}" if names else "set()",
@@ -54,7 +55,7 @@ VALUES = {
     "call": lambda names: f"tuple([{', '.join(map(repr, names))}])",
     "spread": lambda names: f"(*{list(names)!r},)",
 }
-SINGLES = {
+SINGLES: dict[str, Callable[[str], str]] = {
     "string": repr,
     "f-string": lambda name: f"f'{name[0]}{{{name[1:]!r}}}'",
     "sum": lambda name: f"{name[0]!r} + {name[1:]!r}",
@@ -176,7 +177,7 @@ def test_audit__loop_of_all__is_one_cycle_where_alembic_names_every_revision(ale
 
     report, answer = audit(tmp_path), alembic.ask(tmp_path)
 
-    assert answer.error == "CycleDetected" or answer.error == "CommandError"
+    assert answer.error in {"CycleDetected", "CommandError"}
     assert all(name in answer.message for name in names)
     (cycle,) = find(report, "MG101")
     assert sorted(cycle.cycle or ()) == names[:4]
