@@ -39,6 +39,8 @@ def compare_applied(report: Report, applied: Collection[str]) -> Report:
 def find_unknown(graph: Graph, applied: Iterable[str]) -> tuple[str, ...]:
     """Applied names without a file, sorted. For Django only of apps that are audited: a database knows others too."""
     known = {node.name for node in graph.nodes.values()}
+    # What was squashed may be gone, and stays in the database.
+    known.update(name for names in graph.replaces.values() for name in names)
     missing = set(applied) - known
     if graph.kind is Kind.DJANGO:
         labels = {name.partition(".")[0] for name in known}

@@ -98,6 +98,7 @@ def _build_django(
         MappingProxyType(resolver.origins),
         resolver.replaced,
         guesses,
+        {file.key: file.replaces for file in files if file.replaces and file.key in nodes},
     )
 
 

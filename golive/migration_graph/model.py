@@ -205,6 +205,8 @@ class Graph:
     replaced: Mapping[str, str] = field(default_factory=dict)
     # Names that unreadable files may hold.
     guesses: frozenset[str] = frozenset()
+    # Key of a squashed migration -> the names it stands for, those without a file included.
+    replaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,19 @@ from pathlib import PurePosixPath
 from golive.migration_graph.model import Graph, Kind
 
 
-def plan_upgrade(graph: Graph, applied: Collection[str]) -> tuple[str, ...]:
-    """The names to run, first one first. `applied` as in `golive.migration_graph.database`; all of them are known."""
+def plan_upgrade(graph: Graph, applied: Collection[str]) -> tuple[str, ...] | None:
+    """The names to run, first one first. `applied` as in `golive.migration_graph.database`; all of them are known.
+
+    None: of a squashed migration a part has run, and Django would go on with the old ones, which the graph leaves out.
+    """
     keys = {node.name: key for key, node in graph.nodes.items()}
     done = {keys[name] for name in applied if name in keys}
+    for squashed, old in graph.replaces.items():
+        if set(old) <= set(applied):
+            # Django takes it as run then.
+            done.add(squashed)
+        elif squashed not in done and not set(old).isdisjoint(applied):
+            return None
     plan = _plan_alembic(graph, done) if graph.kind is Kind.ALEMBIC else _plan_django(graph, done)
     return tuple(graph.nodes[key].name for key in plan)
 
@@ -98,7 +107,8 @@ def _plan_django(graph: Graph, done: set[str]) -> list[str]:
     named_within_app = {
         parent for key, parents in graph.parents.items() for parent in parents if names[parent][0] == names[key][0]
     }
-    leaves = sorted((key for key in graph.nodes if key not in named_within_app), key=names.__getitem__)
+    alive = (key for key in graph.nodes if key not in graph.replaced)
+    leaves = sorted((key for key in alive if key not in named_within_app), key=names.__getitem__)
     plan = dict.fromkeys(key for leaf in leaves for key in _walk_up(graph, names, leaf))
     return [key for key in plan if key not in done]
 

@@ -97,6 +97,32 @@ def test_compare__django_with_an_unknown_migration__still_plans() -> None:
     assert report.pending == ("shop.0002_next",)
 
 
+@pytest.mark.parametrize(
+    ("applied", "pending"),
+    [
+        ([], ("0001_squashed", "0003")),
+        (["0001"], None),
+        (["0001", "0002"], ("0003",)),
+        (["0001", "0002", "0001_squashed"], ("0003",)),
+    ],
+)
+def test_plan__a_squashed_migration__stands_for_the_old_ones(
+    applied: list[str], pending: tuple[str, ...] | None
+) -> None:
+    files = []
+    for name, parents in {"0001": [], "0002": ["0001"], "0001_squashed": [], "0003": ["0002"]}.items():
+        references = tuple(Reference(f"shop.{parent}", 1) for parent in parents)
+        replaces = ("shop.0001", "shop.0002") if name == "0001_squashed" else ()
+        key = f"shop/migrations/{name}.py"
+        files.append(ParsedFile(key, Node(key, f"shop.{name}", 1, references), replaces=replaces))
+
+    plan = plan_upgrade(build_graph(Kind.DJANGO, files), [f"shop.{name}" for name in applied])
+
+    assert find_unknown(build_graph(Kind.DJANGO, files), ["shop.0001"]) == ()
+    assert find_unknown(build_graph(Kind.DJANGO, [file for file in files if file.replaces]), ["shop.0001"]) == ()
+    assert plan == (None if pending is None else tuple(f"shop.{name}" for name in pending))
+
+
 # -- as Alembic --------------------------------------------------------------------------------------------------------
 
 
@@ -139,7 +165,7 @@ def test_plan__any_sound_graph__is_the_order_of_real_alembic(
 
     expected = [step.revision.revision for step in steps]
 
-    assert list(plan_upgrade(make_report(shape).graph, applied)) == expected
+    assert plan_upgrade(make_report(shape).graph, applied) == tuple(expected)
 
 
 ENV = """
@@ -181,5 +207,5 @@ def test_plan__a_real_upgrade_on_sqlite__runs_it_in_this_order(tmp_path: Path) -
     pending = plan_upgrade(make_report(shape).graph, standing)
     ran, standing = upgrade("heads")
 
-    assert (list(pending), len(pending)) == (ran, 3)
+    assert (pending, len(ran)) == (tuple(ran), 3)
     assert plan_upgrade(make_report(shape).graph, standing) == ()

@@ -167,6 +167,33 @@ def test_replay__plain_growth__looks_at_new_files_only() -> None:
     assert standing == [set()] * 50
 
 
+def make_tree(*listed: ParsedFile) -> Tree:
+    return {file.key: file for file in listed}
+
+
+def test_replay__a_new_file_that_an_older_one_named_already__is_no_plain_growth() -> None:
+    unread = ParsedFile("u.py", None, (make_finding("MG105", "broken", "", file="u.py", line=1),), guesses=("g1",))
+    base, child = make_file("b.py", "b1", [], 1), make_file("c.py", "c1", [("g1", Role.PARENT)], 1)
+    before = make_tree(unread, base, child)
+    after = {**before, "g.py": make_file("g.py", "g1", [("b1", Role.PARENT)], 1)}
+
+    _, standing, _ = replay_all(Kind.ALEMBIC, [Made((), before), Made((0,), after)])
+
+    assert [any(defect.code == "MG201" for defect in defects) for defects in standing] == [True, False]
+
+
+def test_replay__a_new_head_that_a_misspelt_reference_meant__is_no_plain_growth() -> None:
+    base = make_file("a.py", "aaaa11110000", [], 1)
+    middle = make_file("b.py", "bbbb22220000", [("aaaa11110000", Role.PARENT)], 1)
+    lost = make_file("x.py", "dddd44440000", [("cccc33330001", Role.PARENT)], 1)
+    before = make_tree(base, middle, lost)
+    after = {**before, "c.py": make_file("c.py", "cccc33330000", [("bbbb22220000", Role.PARENT)], 1)}
+
+    _, standing, _ = replay_all(Kind.ALEMBIC, [Made((), before), Made((0,), after)])
+
+    assert [any(defect.code == "MG201" for defect in defects) for defects in standing] == [True, False]
+
+
 def test_shape__counted_in_and_out__is_as_before() -> None:
     shape = Shape(Kind.ALEMBIC)
     nodes = [file.node for file in (make_file("a.py", "a", [], 1), make_file("b.py", "b", [("a", Role.PARENT)], 1))]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from threading import Timer
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import psycopg
 
@@ -104,6 +104,8 @@ def _explain_missing(kind: Kind) -> str:
 
 def _hide_password(url: str, text: str) -> str:
     with suppress(ValueError):
-        if password := urlsplit(url).password:
-            text = text.replace(unquote(password), "***").replace(password, "***")
+        parts = urlsplit(url)
+        for password in (parts.password, *parse_qs(parts.query).get("password", ())):
+            if password:
+                text = text.replace(unquote(password), "***").replace(password, "***")
     return text
