@@ -16,6 +16,7 @@ from django.utils.decorators import method_decorator
 
 from golive import error_pages
 from golive.domain.decision import Decision, decide
+from golive.domain.errors import ExecutionDenied
 from golive.snapshots import read_snapshot
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,10 @@ class GoLiveEnforcementMiddleware:
             # Exempt, but not passed on: a view that looks at no method would run.
             return HttpResponse(status=HTTPStatus.NO_CONTENT)
         return error_pages.deny(request, decision)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """A view that asked by itself (`require_execution`, `execution_permit`) and was refused: the same denial."""
+        return error_pages.deny(request, exception.decision) if isinstance(exception, ExecutionDenied) else None
 
 
 def is_enforced() -> bool:

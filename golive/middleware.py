@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -18,7 +19,9 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from psycopg.pq import TransactionStatus
 
+from golive import error_pages
 from golive.deadline import READ_SECONDS, WRITE_SECONDS, database_deadline
+from golive.domain.errors import ExecutionDenied
 from golive.enforcement import GetResponse, GoLiveEnforcementMiddleware, golive_exempt
 from golive.problems import method_not_allowed, problem
 from golive.request_id import choose_request_id, set_request_id
@@ -119,18 +122,26 @@ class AtomicRequestMiddleware:
         aliases = atomic_aliases(view)
         if not aliases:
             return None
-        with ExitStack() as stack:
-            for alias in aliases:
-                stack.enter_context(transaction.atomic(using=alias))
-            response: HttpResponse = view(request, *args, **kwargs)
-            if hasattr(response, "render") and callable(response.render):
-                response = response.render()
-            for alias in aliases:
-                if response.status_code >= HTTPStatus.BAD_REQUEST:
-                    transaction.set_rollback(True, using=alias)
-                else:
-                    _check_not_aborted(alias)
-        return response
+        try:
+            return _run_atomically(aliases, partial(view, request, *args, **kwargs))
+        except ExecutionDenied as error:
+            # Rolled back. Django asks no `process_exception` about a view that middleware runs.
+            return error_pages.deny(request, error.decision)
+
+
+def _run_atomically(aliases: list[str], view: Callable[[], Any]) -> HttpResponse:
+    with ExitStack() as stack:
+        for alias in aliases:
+            stack.enter_context(transaction.atomic(using=alias))
+        response: HttpResponse = view()
+        if hasattr(response, "render") and callable(response.render):
+            response = response.render()
+        for alias in aliases:
+            if response.status_code >= HTTPStatus.BAD_REQUEST:
+                transaction.set_rollback(True, using=alias)
+            else:
+                _check_not_aborted(alias)
+    return response
 
 
 def _check_not_aborted(alias: str) -> None:

@@ -43,6 +43,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *GUARDED,
     path("shop/", include(([path("pay", views.pay)], "golive-shop"), namespace="golive-shop")),
     *EXEMPT,
+    path("permitted/pay", views.pay_if_permitted),
     path("alive", views.alive),
     # Under paths of this project's choice: what is exempt is the view.
     path("room/", admin.site.urls),

@@ -15,6 +15,7 @@ from django.views import View
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
+from golive import execution_permit
 from golive.middleware import golive_exempt
 
 CHUNKS, PAUSE_SECONDS = 4, 0.2
@@ -38,6 +39,13 @@ def pay(request: HttpRequest, **kwargs: Any) -> HttpResponse:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
     return execute("pay")
+
+
+@golive_exempt
+def pay_if_permitted(request: HttpRequest) -> HttpResponse:
+    """Not guarded from outside: it asks by itself."""
+    with execution_permit():
+        return execute("pay_if_permitted")
 
 
 @never_cache

@@ -88,6 +88,17 @@ def test_view__that_raises__is_an_error_and_the_next_request_works(shop: Shop) -
     assert [shop.ask("GET", path).status for path in ("/pay/fail", "/pay", "/pay/fail", "/pay")] == [500, 200, 500, 200]
 
 
+def test_view__that_asks_by_itself__is_denied_alike(shop: Shop) -> None:
+    denied = shop.ask("GET", "/permitted/pay")
+    deeds_while_stopped = shop.deeds()
+    shop.allow()
+    allowed = shop.ask("GET", "/permitted/pay")
+
+    assert_denied(denied)
+    assert deeds_while_stopped == []
+    assert (allowed.status, shop.deeds()) == (200, ["pay_if_permitted"])
+
+
 def test_stream__begun_before_the_stop__ends_and_no_other_begins(shop: Shop) -> None:
     shop.allow()
     connection = http.client.HTTPConnection("127.0.0.1", shop.server.port, timeout=10)
