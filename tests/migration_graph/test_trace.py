@@ -198,6 +198,15 @@ def test_trace__a_file_of_an_odd_name__is_traced(made: GitRepository, odd: str) 
     assert (loop.introduced_by.commit, loop.edit) == (made.name(guilty), Edit(odd, GUILTY_LINE, "None", "'r005'"))
 
 
+def test_trace__renamed_and_edited_in_one_commit__still_knows_the_value_before(made: GitRepository) -> None:
+    made.commit({path(1): None, f"{FOLDER}/first.py": LOOP[path(1)]}, "Rename and close the loop")
+    made.write()
+
+    loop = find(examine(made.folder / FOLDER, with_history=True), "MG101")
+
+    assert loop.edit == Edit("first.py", GUILTY_LINE, "None", "'r005'")
+
+
 def test_trace__a_folder_of_a_symbolic_link__is_found_where_it_is(tmp_path: Path, made: GitRepository) -> None:
     guilty = made.commit(LOOP, "Close the loop")
     made.write()
