@@ -7,6 +7,7 @@ as a commit does; a reading carries it as its revision.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -527,22 +528,32 @@ def test_stop_all__leaves_no_thread_and_no_connection() -> None:
 
 
 @pytest.mark.usefixtures("database")
-def test_fork__child__reads_by_itself() -> None:
-    """It has a snapshot and a thread of its own, and nothing of the parent's is used by two."""
+def test_fork__while_a_thread_holds_the_lock__child_reads_by_itself() -> None:
+    """The thread is not in the child, and would never let go of it there."""
     snapshots.read_snapshot()
-    reader, writer = os.pipe()
-    connections.close_all()
+    snapshots.forget()
+    is_held, may_end = threading.Event(), threading.Event()
 
+    def hold() -> None:
+        with snapshots._stores["default"]._condition:
+            is_held.set()
+            may_end.wait(10)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert is_held.wait(5)
+    connections.close_all()
+    reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        try:
-            os.write(writer, str(snapshots.read_snapshot().known_go_live().revision).encode())
-        finally:
-            os._exit(0)
-
+        signal.alarm(10)
+        os.write(writer, str(snapshots.read_snapshot().known_go_live().revision).encode())
+        os._exit(0)
     os.close(writer)
+    may_end.set()
+    holder.join()
+
     with os.fdopen(reader) as told:
         assert told.read() == "1"
     assert os.waitpid(child, 0)[1] == 0
-    snapshots.forget()
     assert snapshots.read_snapshot().known_go_live().revision == 1
