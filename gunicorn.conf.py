@@ -22,7 +22,8 @@ _address = "0.0.0.0" if environment.is_production else "127.0.0.1"  # noqa: S104
 bind = f"{_address}:{environment.port}"
 
 # Threads, because a request may wait: for the database, or for the lease that an acknowledged stop has to outlast.
-# A `sync` worker would answer nobody else meanwhile. Database connections: workers x (threads + 1, which reads the rows).
+# A `sync` worker would answer nobody else meanwhile. Database connections: workers x (threads + 1), one of them for the
+# snapshot that reads are answered from.
 worker_class = "gthread"
 workers = environment.web_concurrency
 threads = 8

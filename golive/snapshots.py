@@ -7,6 +7,7 @@ through does not matter here, and however many requests wait, one thread waits f
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -25,12 +26,9 @@ from golive.state import Reading
 
 logger = logging.getLogger(__name__)
 
-# How long a request waits for a refresh. It may have waited for a thread of the server first, behind one that waited
-# here; all are answered in 3 s.
-PATIENCE_SECONDS = 1.0
-# For how long a refresh may be under way before the database counts as silent, and requests are answered at once. Less
-# than the patience, so that the next request on a thread does not begin to wait where the one before gave up.
-SILENCE_SECONDS = 0.8
+# How long a request waits for a refresh, and for how long a refresh may be under way before the database counts as
+# silent. Requests queue for threads, so that some wait several times over; all must be answered in 3 s.
+PATIENCE_SECONDS = 0.7
 # While it is silent, it is asked again after so long.
 RETRY_SECONDS = 0.1
 STOP_SECONDS = 5.0
@@ -154,13 +152,13 @@ class Store:
         with self._condition:
             # Of the refresh under way nobody knows whether its SELECT was sent before this request came.
             ticket = self._begun + 1
-            if not self._demand() or self._is_silent(arrived_at):
+            if not self._demand():
                 return _NEVER
             while True:
                 answer = self._find_answer(ticket)
                 if answer is not None:
                     return answer
-                left = gives_up_at - leases.boottime()
+                left = min(gives_up_at, self._silent_from()) - leases.boottime()
                 if left <= 0:
                     return _NEVER
                 self._condition.wait(left)
@@ -173,8 +171,9 @@ class Store:
             return self._latest
         return None
 
-    def _is_silent(self, now: float) -> bool:
-        return self._silent_since is not None and now - self._silent_since >= SILENCE_SECONDS
+    def _silent_from(self) -> float:
+        """The moment from which nobody is made to wait, since the database has not answered anybody for so long."""
+        return math.inf if self._silent_since is None else self._silent_since + PATIENCE_SECONDS
 
     def _demand(self) -> bool:
         """Have a refresh begun, with the lock held. False: no thread can be had for it."""
@@ -209,6 +208,10 @@ class Store:
             return not self._is_stopped
 
     def _refresh(self) -> None:
+        sent_at = self._begin()
+        self._end(sent_at, self._read())
+
+    def _begin(self) -> float:
         with self._condition:
             self._is_wanted = False
             self._begun += 1
@@ -216,12 +219,15 @@ class Store:
             sent_at = leases.boottime()
             if self._silent_since is None:
                 self._silent_since = sent_at
-        outcome = _lease(self._read(), sent_at)
+            return sent_at
+
+    def _end(self, sent_at: float, reading: Reading) -> None:
+        outcome = _lease(reading, sent_at)
         with self._condition:
             self._ended, self._outcome = self._begun, outcome
             if outcome.problem is None:
                 self._latest = outcome
-            if outcome.problem is None or leases.boottime() - sent_at < SILENCE_SECONDS:
+            if outcome.problem is None or leases.boottime() - sent_at < PATIENCE_SECONDS:
                 self._silent_since = None
             self._condition.notify_all()
 

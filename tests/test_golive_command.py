@@ -860,3 +860,28 @@ def test_process__reader_that_goes_away__leaves_no_traceback() -> None:
         os.close(writing)
 
     assert "Traceback" not in done.stderr
+
+
+# -- the lease ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lease_ms", [0, 250, 5000])
+def test_lease__within_the_limits__is_set_and_recorded(golive: Golive, lease_ms: int) -> None:
+    outcome = golive("lease", str(lease_ms), "--reason", "Quicker stops", "--actor", "ann")
+
+    assert outcome.code == DONE, outcome.err
+    assert state.read_go_live().lease_ms == lease_ms
+    event = newest_event()
+    assert (event.action, event.actor, event.reason, event.channel) == ("lease", "ann", "Quicker stops", "cli")
+    assert event.changed is (lease_ms != 250)
+
+
+@pytest.mark.parametrize("value", ["-1", "5001", "99999", "0.5", "1e3", "", "\u0661", "ten"])
+def test_lease__that_is_none__is_wrong_usage_and_names_the_limits(golive: Golive, value: str) -> None:
+    events = count_events()
+
+    outcome = golive("lease", value)
+
+    assert outcome.code == NOT_APPLIED
+    assert "0 to 5000" in outcome.err
+    assert (count_events(), state.read_go_live().lease_ms) == (events, 250)

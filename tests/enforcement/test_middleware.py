@@ -101,6 +101,26 @@ def test_prefix__holds_whole_segments(target: str, prefix: str, expected: bool) 
     assert is_below(target, prefix) is expected
 
 
+def test_preflight__that_no_other_middleware_has_answered__runs_nothing(reads: list[str]) -> None:
+    """A view that looks at no method would pay."""
+    preflight = {"Origin": "https://x.example.com", "Access-Control-Request-Method": "POST"}
+    with override_settings(**SETTINGS):
+        handler = BaseHandler()
+        handler.load_middleware()
+        response: Any = handler.get_response(RequestFactory().options("/pay", headers=preflight))
+
+    assert (response.status_code, response.content) == (204, b"")
+    assert runs == []
+
+
+@pytest.mark.parametrize("module", ["golivery.views", "golive_shop", "xgolive", "golive ", "django.views.static_shop"])
+@pytest.mark.usefixtures("reads")
+def test_view__of_a_module_with_a_similar_name__is_guarded(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    monkeypatch.setattr(pay, "__module__", module)
+
+    assert answer("/pay").status_code == 503
+
+
 @pytest.mark.usefixtures("reads")
 def test_prefixes__as_one_text__are_one_prefix() -> None:
     """Letter by letter, its / would exempt everything."""
