@@ -67,5 +67,7 @@ def _explain(error: Error, *, is_committing: bool, using: str) -> UnavailableErr
     if is_committing and not is_answer and connections[using].vendor == "postgresql":
         return OutcomeUnknownError("The connection was lost at COMMIT. Look at the state, or repeat the request.")
     if state_code == "55P03":
-        return NotAppliedError("Another change holds the row; nothing was done. Repeat the request.")
+        return NotAppliedError(
+            "Another change or an execution permit holds the row; nothing was done. Repeat the request."
+        )
     return NotAppliedError("The database did not take the change; nothing was done. Repeat the request.")

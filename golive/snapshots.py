@@ -26,12 +26,9 @@ from golive.state import Reading
 
 logger = logging.getLogger(__name__)
 
-# How long a request waits for a refresh. It may have waited for a thread of the server first, behind one that waited
-# here; all are answered in 3 s.
-PATIENCE_SECONDS = 1.0
-# For how long a refresh may be under way before the database counts as silent, and requests are answered at once. Less
-# than the patience, so that the next request on a thread does not begin to wait where the one before gave up.
-SILENCE_SECONDS = 0.8
+# How long a request waits for a refresh, and for how long a refresh may be under way before the database counts as
+# silent. Requests queue for threads, so that some wait several times over; all must be answered in 3 s.
+PATIENCE_SECONDS = 0.7
 # While it is silent, it is asked again after so long.
 RETRY_SECONDS = 0.1
 STOP_SECONDS = 5.0
@@ -176,7 +173,7 @@ class Store:
 
     def _silent_from(self) -> float:
         """The moment from which nobody is made to wait, since the database has not answered anybody for so long."""
-        return math.inf if self._silent_since is None else self._silent_since + SILENCE_SECONDS
+        return math.inf if self._silent_since is None else self._silent_since + PATIENCE_SECONDS
 
     def _demand(self) -> bool:
         """Have a refresh begun, with the lock held. False: no thread can be had for it."""
@@ -230,7 +227,7 @@ class Store:
             self._ended, self._outcome = self._begun, outcome
             if outcome.problem is None:
                 self._latest = outcome
-            if outcome.problem is None or leases.boottime() - sent_at < SILENCE_SECONDS:
+            if outcome.problem is None or leases.boottime() - sent_at < PATIENCE_SECONDS:
                 self._silent_since = None
             self._condition.notify_all()
 

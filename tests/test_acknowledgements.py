@@ -22,7 +22,7 @@ from golive.domain.errors import InvalidRequestError, NotAppliedError, Permissio
 from golive.domain.rows import GO_LIVE_STATE
 from golive.models import Event
 from tests.api.callers import ALERTMANAGER, bearer, make_token
-from tests.controls_kit import FAULTS, apply, check_sound, go_live, newest
+from tests.controls_kit import FAULTS, NAMES, apply, apply_effectively, check_sound, go_live, newest, prepare
 from tests.factories import make_actor
 from tests.faults import failing_writes, run_sql
 from tests.people import make_user, sign_in
@@ -117,6 +117,27 @@ def test_acknowledgement__by_each_channel__comes_when_the_lease_is_over(
     assert LEASE_MS / 1000 + 0.01 <= watch.seconds_since() < LEASE_MS / 1000 + 1
     # Nobody is held up meanwhile.
     assert not any(watch.in_transaction)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_acknowledgement__of_each_change_and_of_its_repetition__comes_when_the_lease_is_over(
+    watch: Watch, name: str
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leases, "wait_out", lambda lease_ms: None)
+        prepare(name)
+
+    for is_changed in (True, False):
+        assert apply_effectively(name).changed == is_changed
+        assert watch.seconds_since() >= LEASE_MS / 1000 + 0.01
+
+
+def test_acknowledgement__after_a_lease_was_raised_by_sql__waits_that_one(watch: Watch) -> None:
+    run_sql("UPDATE go_live_state SET lease_ms = %s", [3 * LEASE_MS])
+
+    apply("engage")
+
+    assert watch.seconds_since() >= 3 * LEASE_MS / 1000 + 0.01
 
 
 def test_acknowledgement__of_a_drift_only__waits_too(watch: Watch) -> None:
