@@ -21,6 +21,8 @@ from tests.consistency.record import Operation, Outcome
 from tests.server import GunicornServer
 
 READERS = 3
+# For how long is read after a stop: longer than any lease here that was counted from too late.
+LOOK_SECONDS = 0.5
 
 
 def start_service(stack: ExitStack, database_url: str, sabotage: str = "", **variables: str) -> GunicornServer:
@@ -75,7 +77,7 @@ class Duel:
                 time.sleep(0.5)
                 before_stop()
                 stop()
-                time.sleep(0.3)
+                time.sleep(LOOK_SECONDS)
                 fight.add(self.journal.judge(self.url))
                 if fight.violations:
                     break

@@ -67,7 +67,7 @@ class Journal:
         self._entries += fetch_entries(url, after=self._entries[-1].sequence if self._entries else 0)
         with self._lock:
             reads, self._reads = self._reads, []
-            due = []
+            due: list[Read] = []
             for read in reads:
                 (due if max(read.answered_at, read.until or 0) < asked_at else self._reads).append(read)
             operations = list(self._operations)

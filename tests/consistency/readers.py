@@ -134,7 +134,7 @@ class _Connection:
         sent_at = now()
         self._http.request(kind.method, kind.path, kind.body, _JSON)
         response = self._http.getresponse()
-        answer = Answer(response.status, response.headers, response.read())
+        answer = Answer(response.status, dict(response.headers.items()), response.read())
         answered_at = now()
         code = kind.find_code(answer)
         return Read(

@@ -82,9 +82,8 @@ def read_entry(event: Mapping[str, Any]) -> Entry:
 def _code_of(row: Mapping[str, Any] | None) -> str | None:
     if row is None:
         return None
-    switches = {name: row[name] for name in ("go_live_enabled", "kill_switch_engaged", "revision", "lease_ms")}
-    blank = dict.fromkeys(("changed_by", "reason", "updated_at", "event_head"))
-    return str(decide(GoLiveRow(**switches, **blank)).code)
+    who_and_when: dict[str, Any] = dict.fromkeys(("changed_by", "reason", "updated_at", "event_head"))
+    return str(decide(GoLiveRow(**{**row, **who_and_when})).code)
 
 
 def join(entries: Sequence[Entry], operations: Iterable[Operation]) -> list[Change]:

@@ -26,9 +26,11 @@ from tests.consistency.sabotage import SABOTAGES
 
 SOURCES = (*(kind.name for kind in (*KINDS, *SHOP_KINDS)), "inside", "permit")
 LEASES_MS = (0, 50, 250, 1000)
-JUDGE_SECONDS = 5.0
+JUDGE_SECONDS, REPORT_SECONDS = 5.0, 60.0
 # To go live again, whatever has just been broken.
 LIVE_SECONDS = 90.0
+# A run goes on beyond its bounds where too little has been watched, at most for so long.
+MORE_SECONDS = 60.0
 STOP_CHANNELS = ("api", "api", "api", "admin", "admin", "cli")
 LIVE_CHANNELS = ("api", "api", "api", "api", "api", "admin", "admin", "cli")
 STOPS = ("engage", "engage", "disable", "disable", "reopen")
@@ -59,6 +61,11 @@ class Result:
     def is_sound(self) -> bool:
         return not self.wrong and not self.gaps
 
+    @property
+    def progress(self) -> str:
+        stops = len(find_acknowledged_stops(self.operations))
+        return f"{stops} stops acknowledged, {self.figures.reads} reads, {len(self.wrong)} violations"
+
     def describe(self) -> str:
         figures = self.figures
         troubles = ", ".join(f"{count} {name}" for name, count in sorted(self.troubles.items()))
@@ -86,18 +93,27 @@ class Director:
         self._is_complete = False
 
     def run(self, bounds: Bounds) -> None:
-        began = judged_at = now()
-        while not self._is_over(bounds, now() - began):
+        began = judged_at = told_at = now()
+        over_at: float | None = None
+        while over_at is None or now() - over_at < MORE_SECONDS:
             self._go_live()
             time.sleep(self._rng.uniform(0.05, 0.4))
             self._stop()
             time.sleep(self._rng.uniform(0.1, 0.4))
             self._disturb()
-            if now() - judged_at > JUDGE_SECONDS:
-                self.judge()
-                judged_at = now()
             if self._chaos.error is not None:
                 raise self._chaos.error
+            is_over = self._is_over(bounds, now() - began)
+            if is_over or now() - judged_at > JUDGE_SECONDS:
+                self.judge()
+                judged_at = now()
+            if now() - told_at > REPORT_SECONDS:
+                told_at = now()
+                print(f"{told_at - began:5.0f} s  {self._result.progress}", flush=True)
+            if self._result.wrong or (is_over and not self._result.gaps):
+                return
+            if is_over and over_at is None:
+                over_at = now()
 
     def judge(self) -> None:
         for service in self._plant.services:
@@ -109,12 +125,15 @@ class Director:
         if wrong and not self._result.wrong:
             self._result.written = judgement.write()
         self._result.wrong += wrong
+        services = {service.url(): service.workers for service in self._plant.services}
+        self._result.operations = self._plant.journal.operations()
+        self._result.gaps = self._result.figures.find_gaps(SOURCES, services, self._result.operations)
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)
 
     def _is_over(self, bounds: Bounds, seconds: float) -> bool:
-        if self._result.wrong or (bounds.seconds is not None and seconds >= bounds.seconds):
+        if bounds.seconds is not None and seconds >= bounds.seconds:
             return True
         operations = self._plant.journal.operations()
         return bounds.stops is not None and len(find_acknowledged_stops(operations)) >= bounds.stops
@@ -199,9 +218,7 @@ def run_soak(bounds: Bounds, *, seed: int, sabotage: str = "", pause_seconds: fl
             chaos.stop()
             director.close()
         director.judge()
-        services = {service.url(): service.workers for service in plant.services}
-    result.operations, result.troubles = plant.journal.operations(), dict(chaos.counts)
-    result.gaps = result.figures.find_gaps(SOURCES, services, result.operations)
+    result.troubles = dict(chaos.counts)
     result.seconds = now() - began
     return result
 

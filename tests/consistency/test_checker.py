@@ -202,7 +202,15 @@ def test_acknowledgement__before_the_lease_is_over__is_found_by_a_read_in_betwee
 
 # -- the record --------------------------------------------------------------------------------------------------------
 
-ROW = {"go_live_enabled": True, "kill_switch_engaged": False, "reason": "op-a-7", "revision": 3, "lease_ms": 250}
+ROW = {
+    "go_live_enabled": True,
+    "kill_switch_engaged": False,
+    "reason": "op-a-7",
+    "revision": 3,
+    "lease_ms": 250,
+    "changed_by": "ann",
+    "updated_at": None,
+}
 
 
 def operation(mark: str, outcome: Outcome) -> Operation:
