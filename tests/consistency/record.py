@@ -62,7 +62,7 @@ class Entry:
 
 def fetch_entries(url: str, *, after: int) -> list[Entry]:
     """The events after that sequence, in order. Raises psycopg.Error."""
-    with psycopg.connect(url, connect_timeout=5) as connection:
+    with psycopg.connect(url, connect_timeout=30) as connection:
         query = f"SELECT {', '.join(_COLUMNS)} FROM golive_event WHERE sequence > %s ORDER BY sequence"
         rows = connection.execute(query.encode(), [after]).fetchall()
     return [read_entry(dict(zip(_COLUMNS, row, strict=True))) for row in rows]

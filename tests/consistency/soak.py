@@ -228,7 +228,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--stops", type=int, help="end after so many acknowledged stops")
     parser.add_argument("--minutes", type=float, help="end after so long (10, if no number of stops is given)")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="the same choices again")
-    parser.add_argument("--sabotage", choices=sorted(SABOTAGES), default="", help="break the promise on purpose")
+    parser.add_argument(
+        "--sabotage",
+        choices=sorted(SABOTAGES),
+        default="",
+        help="break the promise on purpose (a standby read needs a standby: see the tests)",
+    )
     options = parser.parse_args(arguments)
     minutes = 10.0 if options.stops is None and options.minutes is None else options.minutes
     print(f"Soak with seed {options.seed}", flush=True)
