@@ -155,9 +155,10 @@ class Director:
     def _stop(self) -> None:
         """One stop, or several at once by different channels; now and then somebody releases in between."""
         count = self._rng.choice([1, 2, 2, 3])
-        asked = []
+        same, name, asked = self._rng.random() < 0.5, "", []
         for number in range(count):
-            name = self._draw("stops", STOPS)
+            # The same again changes nothing, and is acknowledged like any other.
+            name = name if name and same else self._draw("stops", STOPS)
             self._is_complete &= name != "reopen"
             asked.append(self._ask(name, self._rng.uniform(0, 0.3) if number else 0))
         if self._rng.random() < 0.15:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,4 +47,5 @@ def test_command_line__sabotaged__prints_what_it_found_and_where_it_is_written()
     assert "after the acknowledgement of" in done.stdout
     path = done.stdout.split("written to")[1].strip()
     kinds = {json.loads(line)["kind"] for line in Path(path).read_text().splitlines()}
+    shutil.rmtree(Path(path).parent)
     assert kinds >= {"change", "read", "violation"}
