@@ -19,6 +19,7 @@ from pathlib import Path
 from tests.consistency.chaos import Chaos
 from tests.consistency.figures import Figures, describe_operations, find_acknowledged_stops
 from tests.consistency.journal import now
+from tests.consistency.operators import NOTHING
 from tests.consistency.plant import Plant, running_plant
 from tests.consistency.readers import KINDS, SHOP_KINDS
 from tests.consistency.record import Operation, Outcome
@@ -31,8 +32,8 @@ JUDGE_SECONDS, REPORT_SECONDS = 5.0, 60.0
 LIVE_SECONDS = 90.0
 # A run goes on beyond its bounds where too little has been watched, at most for so long.
 MORE_SECONDS = 60.0
-STOP_CHANNELS = ("api", "api", "api", "admin", "admin", "cli")
-LIVE_CHANNELS = ("api", "api", "api", "api", "api", "admin", "admin", "cli")
+STOP_CHANNELS = ("api", "api", "api", "api", "admin", "admin", "cli")
+LIVE_CHANNELS = ("api",) * 8 + ("admin",) * 3 + ("cli",)
 STOPS = ("engage", "engage", "disable", "disable", "reopen")
 
 
@@ -124,7 +125,7 @@ class Director:
         wrong = [*map(str, judgement.violations), *judgement.problems]
         if wrong and not self._result.wrong:
             self._result.written = judgement.write()
-        self._result.wrong += wrong
+        self._result.wrong += [each for each in wrong if each not in self._result.wrong]
         services = {service.url(): service.workers for service in self._plant.services}
         self._result.operations = self._plant.journal.operations()
         self._result.gaps = self._result.figures.find_gaps(SOURCES, services, self._result.operations)
@@ -179,9 +180,11 @@ class Director:
     def _break_glass(self, name: str) -> Operation:
         """A change by SQL, and its record: at most one of them is unrecorded at a time."""
         self._plant.operators.ask("sql", name)
-        while (done := self._plant.operators.reconcile()).outcome is not Outcome.ACKNOWLEDGED:
+        while True:
+            done = self._plant.operators.reconcile()
+            if done.outcome is Outcome.ACKNOWLEDGED or done.detail == NOTHING:
+                return done
             time.sleep(0.5)
-        return done
 
     def _ask(self, name: str, after: float, revision: int | None = None) -> Future[Operation]:
         is_stop = name in STOPS
@@ -204,7 +207,7 @@ class Director:
         return self._decks[deck].pop()
 
 
-def run_soak(bounds: Bounds, *, seed: int, sabotage: str = "", pause_seconds: float = 2.0) -> Result:
+def run_soak(bounds: Bounds, *, seed: int, sabotage: str = "", pause_seconds: float = 3.0) -> Result:
     """Run until a bound is reached or something is wrong. Raises what kept a plant from running at all."""
     rng = random.Random(seed)
     result = Result(seed, Figures())
