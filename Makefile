@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -eu -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check bench bench-propagation bench-audit screenshots format clean
+.PHONY: help setup run test soak check bench bench-propagation bench-audit screenshots format clean
 # Targets that are not told to wait for each other would otherwise mix their output under `make -j`.
 .NOTPARALLEL:
 
@@ -69,6 +69,9 @@ run: setup ## Migrate, make an operator account, and serve on PORT (8000)
 
 test: setup ## Run all tests on SQLite, then on PostgreSQL (ARGS="-k name" goes to pytest)
 	@$(PYTHON) -m tests.run $(ARGS)
+
+soak: setup ## Stop, start and break a running system for long, and check every answer (ARGS="--minutes 30 --seed 7")
+	@$(PYTHON) -m tests.consistency.soak $(ARGS)
 
 # What the settings of production must pass: Render's environment, with a key as its generateValue makes them.
 PRODUCTION = APP_ENV=production RENDER_EXTERNAL_HOSTNAME=valhalla.onrender.com \

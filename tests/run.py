@@ -28,6 +28,7 @@ from tests.server import ROOT, clean_environment
 
 # Pure code: what it does cannot depend on the database, so once is enough.
 WITHOUT_DATABASE = (
+    "tests/consistency/test_checker.py",
     "tests/domain/",
     "tests/guard/",
     "tests/proxies/",

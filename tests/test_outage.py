@@ -396,7 +396,7 @@ def test_outage__frozen_under_64_connections__closes_in_time_and_opens_within_a_
                 for _ in range(20):
                     time.sleep(0.2)
                     counts += service.count_threads()
-            thawed_at = time.monotonic()
+                thawed_at = time.monotonic()
             time.sleep(2)
         finally:
             is_over.set()

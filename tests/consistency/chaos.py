@@ -37,7 +37,7 @@ def kill_worker(plant: Plant, rng: random.Random) -> None:
 
 
 def restart_database(plant: Plant, rng: random.Random) -> None:
-    plant.postgres.stop(rng.choice(["fast", "immediate"]))  # type: ignore[arg-type]
+    plant.postgres.stop(rng.choice(["fast", "immediate"]))
     plant.postgres.start_again()
 
 

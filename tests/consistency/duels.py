@@ -13,14 +13,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from tests.consistency.checker import ALLOWED, Read
-from tests.consistency.journal import Journal, Judgement
+from tests.consistency.journal import Journal, Judgement, now
 from tests.consistency.operators import Operators
 from tests.consistency.plant import SERVED, make_environment
 from tests.consistency.readers import KINDS, Reader
 from tests.consistency.record import Operation, Outcome
 from tests.server import GunicornServer
 
-READERS = 3
+# So many, and so slow, that at any moment one of them asks, also while the others wait.
+READERS, PACE_SECONDS = 8, 0.08
+# What is watched before and after a stop, at least; on a busy machine that takes a while.
+ENOUGH_READS, PATIENCE_SECONDS = 25, 8.0
+# Longer than any lease here, also one that is counted from too late.
+LOOK_SECONDS = 0.4
 
 
 def start_service(stack: ExitStack, database_url: str, sabotage: str = "", **variables: str) -> GunicornServer:
@@ -43,7 +48,8 @@ class Duel:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        readers = [Reader(self.reader.port, KINDS, self.journal, random.Random(number)) for number in range(READERS)]
+        lots = [random.Random(number) for number in range(READERS)]
+        readers = [Reader(self.reader.port, KINDS, self.journal, rng, pace=PACE_SECONDS) for rng in lots]
         for reader in readers:
             reader.start()
         try:
@@ -66,16 +72,21 @@ class Duel:
         with ThreadPoolExecutor(times) as pool:
             assert {each.outcome for each in pool.map(engage, range(times))} == {Outcome.ACKNOWLEDGED}
 
+    def _watch(self) -> None:
+        since = now()
+        time.sleep(LOOK_SECONDS)
+        self.journal.await_reads(ENOUGH_READS, since=since, seconds=PATIENCE_SECONDS)
+
     def fight(self, *, rounds: int, stop: Callable[[], None], before_stop: Callable[[], None] = lambda: None) -> Fight:
         """Go live and stop until an answer is wrong, at most so many times."""
         fight = Fight()
         with self.reading():
             for _ in range(rounds):
                 self.go_live()
-                time.sleep(0.5)
+                self._watch()
                 before_stop()
                 stop()
-                time.sleep(0.3)
+                self._watch()
                 fight.add(self.journal.judge(self.url))
                 if fight.violations:
                     break

@@ -44,6 +44,15 @@ class Journal:
         with self._lock:
             self._reads.append(read)
 
+    def await_reads(self, count: int, *, since: float, seconds: float) -> None:
+        """Return when so many requests that were sent after that moment have been answered, or when the time is up."""
+        gives_up_at = now() + seconds
+        while now() < gives_up_at:
+            with self._lock:
+                if sum(read.sent_at > since for read in self._reads) >= count:
+                    return
+            time.sleep(0.02)
+
     def add_failure(self, source: str) -> None:
         """A request that got no answer, which proves nothing."""
         with self._lock:
@@ -67,7 +76,7 @@ class Journal:
         self._entries += fetch_entries(url, after=self._entries[-1].sequence if self._entries else 0)
         with self._lock:
             reads, self._reads = self._reads, []
-            due = []
+            due: list[Read] = []
             for read in reads:
                 (due if max(read.answered_at, read.until or 0) < asked_at else self._reads).append(read)
             operations = list(self._operations)

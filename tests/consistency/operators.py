@@ -20,7 +20,7 @@ from tests.consistency.record import Operation, Outcome
 from tests.server import ROOT, Response, clean_environment, request
 
 TIMEOUT_SECONDS = 12.0
-NOT_APPLIED = "NOT_APPLIED"
+NOT_APPLIED, NOTHING = "NOT_APPLIED", "Nothing to reconcile"
 LOGIN, STATE = "/admin/login/", "/api/governance/go-live/state"
 USERNAME, PASSWORD = "ann", "only-for-tests-0123456789"
 _PAGES = {True: "/admin/golive/golivestate/", False: "/admin/golive/systemmetadata/"}
@@ -61,6 +61,7 @@ class Operators:
         return self._note("cli", f"lease {lease_ms}", lambda mark: self._run("lease", str(lease_ms), "--reason", mark))
 
     def reconcile(self) -> Operation:
+        """Record what SQL has changed; NOTHING is its detail where another change has recorded that already."""
         return self._note("cli", "reconcile", lambda mark: self._run("reconcile", "--reason", mark))
 
     def look(self) -> int | None:
@@ -133,7 +134,8 @@ class Operators:
             check=False,
         )
         if done.returncode == 0:
-            return Outcome.ACKNOWLEDGED, ""
+            # Where there is nothing to reconcile nothing is written.
+            return (Outcome.NOT_DONE, NOTHING) if NOTHING in done.stdout else (Outcome.ACKNOWLEDGED, "")
         is_refused = done.returncode == 1 or NOT_APPLIED in done.stderr
         return Outcome.NOT_DONE if is_refused else Outcome.UNKNOWN, done.stderr.strip()[-300:]
 

@@ -69,8 +69,8 @@ def prepare_database(environment: Mapping[str, str]) -> str:
 
 def _manage(environment: Mapping[str, str], *arguments: str) -> str:
     command = [sys.executable, "manage.py", *arguments]
-    options = {"cwd": ROOT, "env": clean_environment(environment), "capture_output": True, "text": True}
-    done = subprocess.run(command, check=False, **options)
+    settings = clean_environment(environment)
+    done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(arguments)}: {done.stdout}{done.stderr}"
     return done.stdout
 

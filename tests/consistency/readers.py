@@ -82,16 +82,23 @@ class Reader(threading.Thread):
     """Asks one service in all ways, at random, until told to stop: on new connections, or on some that it keeps."""
 
     def __init__(
-        self, port: int, kinds: Sequence[Kind], journal: Journal, rng: random.Random, *, kept: int = 0
+        self,
+        port: int,
+        kinds: Sequence[Kind],
+        journal: Journal,
+        rng: random.Random,
+        *,
+        kept: int = 0,
+        pace: float = PACE_SECONDS,
     ) -> None:
         super().__init__(name=f"reader-{port}-{kept}", daemon=True)
         self._port, self._kinds, self._journal, self._rng = port, kinds, journal, rng
         self._slots: list[_Connection | None] = [None] * max(kept, 1)
         self._uses = USES if kept else 1
-        self._stopping = threading.Event()
+        self._pace, self._stopping = pace, threading.Event()
 
     def run(self) -> None:
-        while not self._stopping.wait(self._rng.uniform(0, 2 * PACE_SECONDS)):
+        while not self._stopping.wait(self._rng.uniform(0, 2 * self._pace)):
             slot = self._rng.randrange(len(self._slots))
             kind = self._rng.choice(self._kinds)
             try:
@@ -134,7 +141,7 @@ class _Connection:
         sent_at = now()
         self._http.request(kind.method, kind.path, kind.body, _JSON)
         response = self._http.getresponse()
-        answer = Answer(response.status, response.headers, response.read())
+        answer = Answer(response.status, dict(response.headers.items()), response.read())
         answered_at = now()
         code = kind.find_code(answer)
         return Read(

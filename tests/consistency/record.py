@@ -62,7 +62,7 @@ class Entry:
 
 def fetch_entries(url: str, *, after: int) -> list[Entry]:
     """The events after that sequence, in order. Raises psycopg.Error."""
-    with psycopg.connect(url, connect_timeout=5) as connection:
+    with psycopg.connect(url, connect_timeout=30) as connection:
         query = f"SELECT {', '.join(_COLUMNS)} FROM golive_event WHERE sequence > %s ORDER BY sequence"
         rows = connection.execute(query.encode(), [after]).fetchall()
     return [read_entry(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
@@ -82,9 +82,8 @@ def read_entry(event: Mapping[str, Any]) -> Entry:
 def _code_of(row: Mapping[str, Any] | None) -> str | None:
     if row is None:
         return None
-    switches = {name: row[name] for name in ("go_live_enabled", "kill_switch_engaged", "revision", "lease_ms")}
-    blank = dict.fromkeys(("changed_by", "reason", "updated_at", "event_head"))
-    return str(decide(GoLiveRow(**switches, **blank)).code)
+    who_and_when: dict[str, Any] = dict.fromkeys(("changed_by", "reason", "updated_at", "event_head"))
+    return str(decide(GoLiveRow(**{**row, **who_and_when})).code)
 
 
 def join(entries: Sequence[Entry], operations: Iterable[Operation]) -> list[Change]:

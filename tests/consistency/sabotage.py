@@ -46,8 +46,7 @@ def remove_wait() -> None:
 
 def acknowledge_no_op_at_once() -> None:
     from golive import controls
-
-    commit = controls.commit
+    from golive.commits import commit
 
     def commit_impatiently(write: Callable[[], tuple[Any, int]], using: str) -> Any:
         def write_and_say() -> tuple[Any, int]:
