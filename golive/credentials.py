@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 # No header can set it: their names all begin with HTTP_.
 _KEPT = "golive.token"
 
+# Where a client of OFREP may put its token. Elsewhere it means nothing: it may be for a gateway in front of us.
+API_KEY_HEADER = "X-API-Key"
+
 
 def is_signed_in(request: HttpRequest) -> bool:
     """Whether a person is signed in; asks the database only if there is a session cookie."""
@@ -43,22 +46,27 @@ def authenticate(request: HttpRequest) -> Actor:
     return actor_of(request.user)
 
 
-def find_token(request: HttpRequest) -> Actor | None:
+def find_token(request: HttpRequest, *, takes_api_key: bool = False) -> Actor | None:
     """The token that a request shows, as an actor; None if it shows none. Raises HttpError for a bad one."""
     if _KEPT not in request.META:
-        request.META[_KEPT] = _verify(request)
+        text = _find_text(request, takes_api_key=takes_api_key)
+        request.META[_KEPT] = None if text is None else _verify(request, text)
     found: Actor | HttpError | None = request.META[_KEPT]
     if isinstance(found, HttpError):
         raise found
     return found
 
 
-def _verify(request: HttpRequest) -> Actor | HttpError | None:
+def _find_text(request: HttpRequest, *, takes_api_key: bool) -> str | None:
     scheme, _, text = request.headers.get("Authorization", "").strip().partition(" ")
-    if scheme.lower() != "bearer":
-        # Another scheme is for a proxy in front, not for us; it opens nothing.
-        return None
-    actor = tokens.verify_token(text.strip())
+    if scheme.lower() == "bearer":
+        return text.strip()
+    # Another scheme is for a proxy in front, not for us; it opens nothing.
+    return request.headers.get(API_KEY_HEADER) if takes_api_key else None
+
+
+def _verify(request: HttpRequest, text: str) -> Actor | HttpError:
+    actor = tokens.verify_token(text)
     if actor is not None:
         return actor
     seconds = throttle.count_failure(client_address(request))
@@ -66,11 +74,11 @@ def _verify(request: HttpRequest) -> Actor | HttpError | None:
     return problems.bad_token() if seconds is None else problems.too_many_failures(seconds)
 
 
-def check_can_read(request: HttpRequest) -> None:
+def check_can_read(request: HttpRequest, *, takes_api_key: bool = False) -> None:
     """Raise 401 for a bad token, and, where reads ask for credentials, 401 without any and 403 without the scope."""
     is_required: bool = settings.GOLIVE_READ_TOKEN_REQUIRED
     try:
-        token = find_token(request)
+        token = find_token(request, takes_api_key=takes_api_key)
     except Error:
         if is_required:
             raise

@@ -66,8 +66,8 @@ class HttpError(GoLiveError):
         self.headers = headers or {}
 
 
-def not_found() -> HttpError:
-    return HttpError(HTTPStatus.NOT_FOUND, "NOT_FOUND", "No such path. README.md lists the paths.")
+def not_found(detail: str = "No such path. README.md lists the paths.") -> HttpError:
+    return HttpError(HTTPStatus.NOT_FOUND, "NOT_FOUND", detail)
 
 
 def bad_request(detail: str = "The request cannot be read.") -> HttpError:
@@ -131,8 +131,11 @@ def type_of(code: str) -> str:
     return f"urn:valhalla:problem:{code.lower().replace('_', '-')}"
 
 
-def problem(request: HttpRequest, error: GoLiveError) -> HttpResponse:
-    """The answer to `error`. Says what is in the error and nothing of its cause, which may hold secrets."""
+def problem(request: HttpRequest, error: GoLiveError, **members: Any) -> HttpResponse:
+    """The answer to `error`. Says what is in the error and nothing of its cause, which may hold secrets.
+
+    `members` are further ones, in the words of another protocol.
+    """
     status = status_of(error)
     values: dict[str, Any] = {
         "type": type_of(error.code),
@@ -143,6 +146,7 @@ def problem(request: HttpRequest, error: GoLiveError) -> HttpResponse:
         "code": error.code,
         "request_id": get_request_id(),
         **_extension(error),
+        **members,
     }
     response = HttpResponse(json.dumps(values), status=status, content_type=CONTENT_TYPE)
     response["Cache-Control"] = "no-store"

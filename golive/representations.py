@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from golive.domain.checklist import Checklist, CheckResult, Severity
 from golive.domain.decision import Decision, decide
+from golive.domain.flags import Evaluation
 from golive.domain.rows import GoLiveRow, SystemRow, format_time
 
 Json = dict[str, Any]
@@ -51,6 +53,25 @@ def full_status(go_live: GoLiveRow, system: SystemRow, *, with_details: bool, re
         "execution": execution(decide(go_live)),
         "release": release,
     }
+
+
+def flag(evaluation: Evaluation) -> Json:
+    """A flag in the words of OFREP. A client refuses a reason that OpenFeature does not have, or a missing variant.
+
+    The reason is never STATIC: a client may keep a static value for good.
+    """
+    metadata = {"code": evaluation.code and str(evaluation.code), "revision": evaluation.revision}
+    return {
+        "key": evaluation.key,
+        "value": evaluation.value,
+        "reason": "TARGETING_MATCH" if evaluation.is_known else "UNKNOWN",
+        "variant": "on" if evaluation.value else "off",
+        "metadata": {name: value for name, value in metadata.items() if value is not None},
+    }
+
+
+def flags(evaluations: Iterable[Evaluation]) -> Json:
+    return {"flags": [flag(evaluation) for evaluation in evaluations]}
 
 
 def checklist(found: Checklist) -> Json:

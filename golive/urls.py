@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import re_path
 
 from golive import pages
-from golive.api import changes, documentation, hooks, reads
+from golive.api import changes, documentation, hooks, ofrep, reads
 from golive.routes import route
 
 app_name = "golive"
@@ -23,5 +23,8 @@ urlpatterns = [
     route("api/hooks/alertmanager", hooks.take_alerts, "alertmanager"),
     route(r"api/openapi\.json", documentation.read_openapi, "openapi"),
     route("api/docs", documentation.show_docs, "docs"),
-    re_path(r"^api(?:/.*)?$", reads.refuse_unknown, name="unknown"),
+    route(ofrep.FLAGS_PATH.removeprefix("/"), ofrep.evaluate_all_flags, "evaluate-all-flags"),
+    # Whatever the name is: one that holds a slash is that of no flag.
+    route(f"{ofrep.FLAGS_PATH.removeprefix('/')}/(?P<key>(?s:.+?))", ofrep.evaluate_flag, "evaluate-flag"),
+    re_path(r"^(?:api|ofrep)(?:/.*)?$", reads.refuse_unknown, name="unknown"),
 ]

@@ -4,6 +4,7 @@ A stop is never refused for what it says: what cannot be used is left out, and t
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from typing import Any
 
 from django.http import HttpRequest
@@ -20,9 +21,11 @@ _LEVELS_MOST = 20
 Fields = dict[str, object]
 
 
-def read_strictly(request: HttpRequest, *, limit: int = CHANGE_LIMIT) -> Fields:
-    """The fields of a JSON object. Raises HttpError: 400, 413 or 415."""
+def read_strictly(request: HttpRequest, *, limit: int = CHANGE_LIMIT, empty: Container[bytes] = ()) -> Fields:
+    """The fields of a JSON object; none of them for a body among `empty`. Raises HttpError: 400, 413 or 415."""
     content = _read(request, limit)
+    if content in empty:
+        return {}
     if content and (request.content_type != "application/json" or _charset(request) not in ("utf-8", "utf8")):
         raise problems.unsupported_type()
     try:

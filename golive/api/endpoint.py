@@ -25,8 +25,10 @@ logger = logging.getLogger(__name__)
 View = Callable[..., HttpResponse]
 
 
-def endpoint(*methods: str) -> Callable[[View], View]:
+def endpoint(*methods: str, describe_error: Callable[..., dict[str, Any]] | None = None) -> Callable[[View], View]:
     """Make a view an endpoint for these methods (GET brings HEAD along); none named: for any. Errors are problem+json.
+
+    `describe_error` takes the error and the path's arguments, and gives further members for it.
 
     Not atomic: a read needs no transaction, and a change has its own, which it must see committed before it answers.
     """
@@ -42,7 +44,9 @@ def endpoint(*methods: str) -> Callable[[View], View]:
                     raise problems.method_not_allowed(request.method, allowed)
                 return view(request, *args, **kwargs)
             except Exception as error:  # noqa: BLE001 - every path of an API answers in the API's own form
-                return problems.problem(request, _explain(error))
+                explained = _explain(error)
+                members = describe_error(explained, **kwargs) if describe_error else {}
+                return problems.problem(request, explained, **members)
 
         return transaction.non_atomic_requests(csrf_exempt(answer))
 
@@ -65,7 +69,12 @@ def _explain(error: Exception) -> GoLiveError:
 
 def answer_json(values: Any) -> HttpResponse:
     """JSON that is not kept by anybody."""
-    response = HttpResponse(_encode(values), content_type="application/json")
+    return answer_payload(encode(values))
+
+
+def answer_payload(payload: bytes) -> HttpResponse:
+    """JSON that is ready, and is not kept by anybody."""
+    response = HttpResponse(payload, content_type="application/json")
     response["Cache-Control"] = "no-store"
     return response
 
@@ -79,11 +88,11 @@ class Payload:
 
     @classmethod
     def of(cls, values: Any) -> Payload:
-        content = _encode(values)
+        content = encode(values)
         return cls(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
 
 
-def answer_tagged(request: HttpRequest, payload: Payload) -> HttpResponse:
+def answer_tagged(request: HttpRequest, payload: Payload, *, vary: str = "Authorization, Cookie") -> HttpResponse:
     """The payload; 304 to a reader who has it already."""
     offered = request.META.get("HTTP_IF_NONE_MATCH")
     if offered and _is_known(payload.etag, offered):
@@ -92,7 +101,7 @@ def answer_tagged(request: HttpRequest, payload: Payload) -> HttpResponse:
         response = HttpResponse(payload.content, content_type="application/json")
     response["ETag"] = payload.etag
     response["Cache-Control"] = "no-cache"
-    response["Vary"] = "Authorization, Cookie"
+    response["Vary"] = vary
     return response
 
 
@@ -102,5 +111,5 @@ def _is_known(etag: str, offered: str) -> bool:
     return tags == ["*"] or etag in (tag.removeprefix("W/") for tag in tags)
 
 
-def _encode(values: Any) -> bytes:
+def encode(values: Any) -> bytes:
     return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()

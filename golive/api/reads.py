@@ -116,5 +116,5 @@ def read_readiness(request: HttpRequest) -> HttpResponse:
 
 @endpoint()
 def refuse_unknown(request: HttpRequest) -> HttpResponse:
-    """Any other path under `/api`, whatever the method."""
+    """Any other path under `/api` and `/ofrep`, whatever the method."""
     raise problems.not_found()

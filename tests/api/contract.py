@@ -9,6 +9,7 @@ from typing import Any
 
 import jsonschema_rs
 
+from golive.api.ofrep import FLAGS_PATH
 from golive.api.openapi.document import make_document
 from golive.gate import GATES
 
@@ -21,8 +22,14 @@ def operation_of(method: str, path: str) -> dict[str, Any] | None:
         # Any method and any path below.
         method, path = "GET", f"/{gate}"
     wanted = "get" if method == "HEAD" else method.lower()
-    found: dict[str, Any] | None = paths.get(path.rstrip("/") or "/", {}).get(wanted)
+    found: dict[str, Any] | None = paths.get(find_template(path), {}).get(wanted)
     return found
+
+
+def find_template(path: str) -> str:
+    """The path as the document has it: without its last slash, and a flag's name as `{key}`."""
+    path = path.rstrip("/") or "/"
+    return f"{FLAGS_PATH}/{{key}}" if path.startswith(f"{FLAGS_PATH}/") else path
 
 
 def assert_documented(method: str, path: str, status: int, headers: Mapping[str, str], content: bytes) -> None:
@@ -32,7 +39,7 @@ def assert_documented(method: str, path: str, status: int, headers: Mapping[str,
         assert status == 204
         return
     if operation is None:
-        name = "NotFound" if (path.rstrip("/") or "/") not in make_document()["paths"] else "MethodNotAllowed"
+        name = "NotFound" if find_template(path) not in make_document()["paths"] else "MethodNotAllowed"
         response = make_document()["components"]["responses"][name]
         assert status == {"NotFound": 404, "MethodNotAllowed": 405}[name]
     else:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from golive.api.ofrep import FLAGS_PATH
 from golive.api.openapi.document import make_document
 from golive.domain.changes import ALL_PERMISSIONS, CHANGES
 from golive.domain.scopes import SCOPES
@@ -26,6 +27,7 @@ from tests.api.callers import (
     make_token,
     sign_in,
 )
+from tests.api.contract import find_template
 
 HISTORY = "/api/governance/go-live/history"
 READS = (
@@ -37,6 +39,8 @@ READS = (
     "/api/governance/runbook/status",
     "/api/governance/runbook/markdown",
 )
+# Read by POST.
+FLAGS = (f"{FLAGS_PATH}/execution-allowed", FLAGS_PATH)
 OPEN = ("/health", "/healthz", "/livez", "/readyz", "/", "/api/docs", "/api/openapi.json")
 CHANGING = {f"{change.method} {change.path}": change.permission for change in CHANGES.values()}
 WRITES = {**CHANGING, f"POST {ALERTMANAGER}": "golive.engage_kill_switch"}
@@ -142,8 +146,29 @@ def test_reads__are_for_those_who_may(client: Client, settings: Any, name: str, 
     headers = identity.headers(client)
 
     answers = {path: ask(client, "GET", path, headers).status_code for path in READS}
+    answers |= {path: ask(client, "POST", path, headers).status_code for path in FLAGS}
 
-    assert answers == {path: expect_read(identity, is_closed=is_closed or path == HISTORY) for path in READS}
+    assert answers == {path: expect_read(identity, is_closed=is_closed or path == HISTORY) for path in (*READS, *FLAGS)}
+
+
+@pytest.mark.parametrize("is_closed", [False, True], ids=["open", "closed"])
+@pytest.mark.parametrize("name", [name for name in IDENTITIES if "token" in name or "scope" in name])
+def test_api_key__is_a_token_where_flags_are_read_and_nothing_elsewhere(
+    client: Client, settings: Any, name: str, is_closed: bool
+) -> None:
+    settings.GOLIVE_READ_TOKEN_REQUIRED = is_closed
+    settings.GOLIVE_PUBLIC_DETAILS = False
+    token = IDENTITIES[name].headers(client)["Authorization"].removeprefix("Bearer ")
+    headers = {"X-API-Key": token}
+
+    flags = {path: ask(client, "POST", path, headers).status_code for path in FLAGS}
+    reads = {path: ask(client, "GET", path, headers).status_code for path in READS}
+    writes = {path: ask(client, method, path, headers).status_code for method, path in map(str.split, WRITES)}
+
+    assert flags == dict.fromkeys(FLAGS, expect_read(IDENTITIES[name], is_closed=is_closed))
+    nobody = IDENTITIES["nobody"]
+    assert reads == {path: expect_read(nobody, is_closed=is_closed or path == HISTORY) for path in READS}
+    assert set(writes.values()) == {401}
 
 
 @pytest.mark.parametrize("name", IDENTITIES)
@@ -179,4 +204,5 @@ def test_matrix__names_every_documented_operation() -> None:
         if path.lstrip("/") not in GATES
     }
 
-    assert documented == {f"GET {path}" for path in (*READS, *OPEN)} | set(WRITES)
+    flags = {f"POST {find_template(path)}" for path in FLAGS}
+    assert documented == {f"GET {path}" for path in (*READS, *OPEN)} | flags | set(WRITES)

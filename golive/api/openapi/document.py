@@ -7,9 +7,11 @@ from typing import Any
 
 from django.conf import settings
 
+from golive.api.openapi import flags
 from golive.api.openapi.answers import CODES, DENIALS, HEADERS, problem
 from golive.api.openapi.operations import CHANGING, GATE, HOOKS, PROBES, READS, make_paths
 from golive.api.openapi.schemas import SCHEMAS
+from golive.credentials import API_KEY_HEADER
 
 _DESCRIPTION = """\
 Whether a production system may execute, and the one place where programs stop or start it.
@@ -25,6 +27,7 @@ _TAGS = {
     READS: "Open to all, unless the service is set up to ask for credentials.",
     GATE: "For reverse proxies and guards: any method, any host, any path below; nothing but 200 means allowed.",
     CHANGING: "By token, or by the session of the admin with the CSRF token in the header `X-CSRFToken`.",
+    flags.TAG: "The same state for programs that speak OpenFeature (OFREP). Open to all, as the reads are.",
     HOOKS: "For systems that call by themselves.",
     PROBES: "For platforms and people; no credentials.",
 }
@@ -34,6 +37,12 @@ _SECURITY = {
         "scheme": "bearer",
         "bearerFormat": "vgl_<prefix>_<secret>",
         "description": "Made by `manage.py golive token create` or in the admin; the roles named are its scopes.",
+    },
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": API_KEY_HEADER,
+        "description": "A token, as clients of OFREP send it.",
     },
     "session": {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME},
     "csrf": {"type": "apiKey", "in": "header", "name": "X-CSRFToken"},

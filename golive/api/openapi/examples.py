@@ -11,6 +11,7 @@ from golive.domain.changes import CHANGES, Change, Direction
 from golive.domain.checklist import Checklist, CheckResult, Severity
 from golive.domain.decision import decide
 from golive.domain.effects import BACKEND_COMPLETE
+from golive.domain.flags import evaluate_flags
 from golive.domain.rows import GO_LIVE_STATE, GoLiveRow, SystemRow
 
 EXAMPLE_REQUEST_ID = "5d1c8f0e9b7a4c33a1e2d4f6b8c0a9e7"
@@ -59,6 +60,7 @@ EVENT = {
     "previous_hash": _HASH[::-1],
     "hash": _HASH,
 }
+ALL_FLAGS = representations.flags(evaluate_flags(_GO_LIVE, _SYSTEM))
 HISTORY = {"events": [EVENT], "next": "12"}
 ALERTS = {
     "version": "4",

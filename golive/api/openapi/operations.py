@@ -7,6 +7,7 @@ from typing import Any
 from golive.api.hooks import ALERT_PATH
 from golive.api.openapi import examples
 from golive.api.openapi.answers import GATE_HEADERS, answer, denial, problem, with_headers
+from golive.api.openapi.flags import make_flag_paths
 from golive.api.openapi.schemas import reference, request_schema
 from golive.api.reads import HISTORY_DEFAULT, HISTORY_MOST
 from golive.domain.changes import CHANGES, EDIT, OVERRIDE_PERMISSION, Change, Direction
@@ -27,6 +28,7 @@ def make_paths() -> dict[str, dict[str, Operation]]:
     for change in CHANGES.values():
         paths.setdefault(change.path, {})[change.method.lower()] = _change(change)
     paths[ALERT_PATH] = {"post": _alert_hook()}
+    paths |= make_flag_paths()
     return dict(sorted(paths.items()))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from golive.domain.changes import Change, Channel, Direction
 from golive.domain.checklist import Severity
 from golive.domain.decision import Code
+from golive.domain.flags import SAFE_VALUES
 from golive.domain.reasons import NAME_LIMIT, NOTES_LIMIT, REASON_LIMIT
 from golive.domain.rows import SUBJECTS
 
@@ -125,8 +126,18 @@ _PROBLEM: Schema = {
     "changed_by": described(nullable(TEXT), "REVISION_MISMATCH: who changed it"),
     "execution_allowed": {"const": False, "description": "In every denial; unknown is closed"},
     "error": described(TEXT, "Denials of the gate: the code again, for older clients"),
+    "key": described(TEXT, "OFREP: the flag that was asked for"),
+    "errorCode": {
+        "type": "string",
+        "enum": ["PARSE_ERROR", "INVALID_CONTEXT", "FLAG_NOT_FOUND", "GENERAL"],
+        "description": "OFREP: the code that OpenFeature has for it",
+    },
+    "errorDetails": described(TEXT, "OFREP: the same as `detail`"),
 }
-_EXTENSIONS = ("errors", "failed", "current", "changed_by", "execution_allowed", "error")
+_EXTENSIONS = (
+    *("errors", "failed", "current", "changed_by", "execution_allowed", "error"),
+    *("key", "errorCode", "errorDetails"),
+)
 
 SCHEMAS: dict[str, Schema] = {
     "SystemStatus": record(_SYSTEM),
@@ -179,6 +190,18 @@ SCHEMAS: dict[str, Schema] = {
         },
         optional=(*_GO_LIVE, *_EXECUTION, *_NOTES),
     ),
+    "Flag": record(
+        {
+            "key": {"type": "string", "enum": list(SAFE_VALUES)},
+            "value": BOOLEAN,
+            "reason": {"type": "string", "enum": ["TARGETING_MATCH", "UNKNOWN"]},
+            "variant": {"type": "string", "enum": ["on", "off"]},
+            "metadata": record(
+                {"code": _CODE, "revision": described(NUMBER_FROM_1, "That of the row")}, optional=("code", "revision")
+            ),
+        }
+    ),
+    "Flags": record({"flags": list_of(reference("Flag"))}),
     "Problem": record(_PROBLEM, optional=_EXTENSIONS),
 }
 

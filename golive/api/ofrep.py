@@ -1,0 +1,105 @@
+"""The OpenFeature Remote Evaluation Protocol (OFREP 0.3): the state as flags, one or all of them in a call.
+
+A client that gets an error takes the default in its own code, which may be the wrong one. A state that is not known is
+therefore no error here: it is 200 with the safe values.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from django.db import Error
+from django.http import HttpRequest, HttpResponse
+
+from golive import problems, representations, snapshots
+from golive.api import body
+from golive.api.endpoint import Payload, answer_payload, answer_tagged, encode, endpoint
+from golive.credentials import API_KEY_HEADER, check_can_read
+from golive.deadline import READ_SECONDS, database_deadline
+from golive.domain.errors import GoLiveError
+from golive.domain.flags import SAFE_VALUES, evaluate_flags
+from golive.problems import HttpError
+from golive.snapshots import Snapshot
+
+logger = logging.getLogger(__name__)
+
+FLAGS_PATH = "/ofrep/v1/evaluate/flags"
+# What a client sends that has nothing to tell: known to be right without a look into it.
+_EMPTY_BODIES = (b"", b"{}", b'{"context":{}}', b'{"context": {}}')
+_VARY = f"Authorization, Cookie, {API_KEY_HEADER}"
+_UNKNOWN = Snapshot(None, None, 0.0)
+_ERROR_CODES = {HTTPStatus.BAD_REQUEST: "PARSE_ERROR", HTTPStatus.NOT_FOUND: "FLAG_NOT_FOUND"}
+
+
+class InvalidContextError(HttpError):
+    """The body is JSON, but its context is not an object."""
+
+    def __init__(self) -> None:
+        super().__init__(HTTPStatus.BAD_REQUEST, "BAD_REQUEST", "The context must be a JSON object.")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is answered from one snapshot."""
+
+    by_key: dict[str, bytes]
+    bulk: Payload
+    is_known: bool
+
+
+def make_answers(snapshot: Snapshot) -> Answers:
+    evaluations = evaluate_flags(snapshot.go_live, snapshot.system)
+    by_key = {evaluation.key: encode(representations.flag(evaluation)) for evaluation in evaluations}
+    is_known = all(evaluation.is_known for evaluation in evaluations)
+    return Answers(by_key, Payload.of(representations.flags(evaluations)), is_known)
+
+
+def describe_error(error: GoLiveError, *, key: str | None = None) -> dict[str, Any]:
+    """What the protocol says of an error, beside what is said of every one."""
+    code = _ERROR_CODES.get(problems.status_of(error), "GENERAL")
+    if isinstance(error, InvalidContextError):
+        code = "INVALID_CONTEXT"
+    named = {} if key is None else {"key": key}
+    return {**named, "errorCode": code, "errorDetails": error.detail}
+
+
+@endpoint("POST", describe_error=describe_error)
+def evaluate_flag(request: HttpRequest, key: str) -> HttpResponse:
+    """One flag."""
+    payload = _read_answers(request).by_key.get(key)
+    if payload is None:
+        raise problems.not_found(f"No such flag. There are: {', '.join(SAFE_VALUES)}.")
+    return answer_payload(payload)
+
+
+@endpoint("POST", describe_error=describe_error)
+def evaluate_all_flags(request: HttpRequest) -> HttpResponse:
+    """All flags; 304 to a client that has them as they are."""
+    answers = _read_answers(request)
+    if not answers.is_known:
+        # Nobody is to keep it.
+        return answer_payload(answers.bulk.content)
+    return answer_tagged(request, answers.bulk, vary=_VARY)
+
+
+def _read_answers(request: HttpRequest) -> Answers:
+    # A POST, but a read: it has a read's time.
+    with database_deadline(READ_SECONDS):
+        try:
+            check_can_read(request, takes_api_key=True)
+        except Error:
+            # Nobody can tell who asks. The safe values tell nothing, and an error would be answered by a default.
+            logger.warning("the database failed", exc_info=True)
+            return _UNKNOWN.once(make_answers)
+        _check_body(request)
+        return snapshots.read_snapshot().once(make_answers)
+
+
+def _check_body(request: HttpRequest) -> None:
+    """Raise HttpError for what is not a request of the protocol. Who asks in which context changes no value."""
+    fields = body.read_strictly(request, empty=_EMPTY_BODIES)
+    if not isinstance(fields.get("context", {}), dict):
+        raise InvalidContextError
