@@ -10,11 +10,15 @@ from golive.routes import route
 
 app_name = "golive"
 urlpatterns = [
+    # What is asked most comes first: Django tries one after another.
+    route("api/governance/go-live/state", reads.read_go_live_state, "go-live-state"),
+    route("api/status", reads.read_status, "status"),
+    # Whatever the name of the flag is: one that holds a slash is that of none.
+    route(f"{ofrep.FLAGS_PATH.removeprefix('/')}/(?P<key>(?s:.+?))", ofrep.evaluate_flag, "evaluate-flag"),
+    route(ofrep.FLAGS_PATH.removeprefix("/"), ofrep.evaluate_all_flags, "evaluate-all-flags"),
+    route("api/system/status", changes.read_or_edit_system_status, "system-status"),
     re_path(r"^$", pages.show_status, name="status-page"),
     route("readyz", reads.read_readiness, "readiness"),
-    route("api/status", reads.read_status, "status"),
-    route("api/system/status", changes.read_or_edit_system_status, "system-status"),
-    route("api/governance/go-live/state", reads.read_go_live_state, "go-live-state"),
     route("api/governance/go-live/checklist", reads.read_checklist, "checklist"),
     route("api/governance/go-live/history", reads.read_history, "history"),
     route("api/governance/runbook/status", reads.read_runbook, "runbook"),
@@ -23,8 +27,5 @@ urlpatterns = [
     route("api/hooks/alertmanager", hooks.take_alerts, "alertmanager"),
     route(r"api/openapi\.json", documentation.read_openapi, "openapi"),
     route("api/docs", documentation.show_docs, "docs"),
-    route(ofrep.FLAGS_PATH.removeprefix("/"), ofrep.evaluate_all_flags, "evaluate-all-flags"),
-    # Whatever the name is: one that holds a slash is that of no flag.
-    route(f"{ofrep.FLAGS_PATH.removeprefix('/')}/(?P<key>(?s:.+?))", ofrep.evaluate_flag, "evaluate-flag"),
     re_path(r"^(?:api|ofrep)(?:/.*)?$", reads.refuse_unknown, name="unknown"),
 ]
