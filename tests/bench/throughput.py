@@ -1,0 +1,80 @@
+"""Throughput and latency of everything, side by side."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tests.bench.goals import Goal, Verdict, judge
+from tests.bench.load import Measurement, Subject, measure
+from tests.bench.servers import Field, running_field
+
+CONNECTIONS = (1, 16, 64)
+WARM_UP_SECONDS = 1
+Json = dict[str, Any]
+
+
+def run_throughput(*, seconds: float, rounds: int, with_peers: bool, connections: Sequence[int] = CONNECTIONS) -> Json:
+    """Measure all, in `rounds` rounds of everything, so that what disturbs the machine disturbs all. The result."""
+    with running_field(with_peers=with_peers) as field:
+        for subject in field.subjects:
+            # On both workers: interpreter, caches, connections to the database.
+            measure(subject, connections=16, seconds=WARM_UP_SECONDS)
+        measured = _measure_rounds(field.subjects, connections, seconds, rounds)
+    medians = {name: {count: Measurement.median(all_) for count, all_ in by.items()} for name, by in measured.items()}
+    _print_table(field, medians)
+    verdicts = list(judge(medians))
+    _print_verdicts(verdicts)
+    return {
+        "seconds": seconds,
+        "rounds": rounds,
+        "subjects": {
+            subject.name: {
+                "label": subject.label,
+                "connections": {str(count): asdict(found) for count, found in medians[subject.name].items()},
+            }
+            for subject in field.subjects
+        },
+        "not_run": field.not_run,
+        "goals": [{**asdict(verdict.goal), "ratio": verdict.ratio, "is_met": verdict.is_met} for verdict in verdicts],
+    }
+
+
+def _measure_rounds(
+    subjects: Sequence[Subject], connections: Sequence[int], seconds: float, rounds: int
+) -> dict[str, dict[int, list[Measurement]]]:
+    measured: dict[str, dict[int, list[Measurement]]] = defaultdict(lambda: defaultdict(list))
+    for number in range(rounds):
+        for count in connections:
+            print(f"Round {number + 1} of {rounds}, {count} connections", flush=True)
+            for subject in subjects:
+                measured[subject.name][count].append(measure(subject, connections=count, seconds=seconds))
+    return measured
+
+
+def _print_table(field: Field, medians: dict[str, dict[int, Measurement]]) -> None:
+    counts = list(next(iter(medians.values())))
+    print("\nRequests per second, and p50 / p99 in milliseconds (medians)\n")
+    print(f"{'':<46}" + "".join(f"{f'{count} connections':>26}" for count in counts))
+    for subject in field.subjects:
+        cells = (medians[subject.name][count] for count in counts)
+        told = (f"{found.rate:>8,.0f} {f'{found.p50_ms:.1f} / {found.p99_ms:.1f}':>17}" for found in cells)
+        print(f"{subject.label:<46}" + "".join(told))
+    for name, reason in field.not_run.items():
+        print(f"NOT RUN: {name}: {reason}")
+
+
+def _print_verdicts(verdicts: Sequence[Verdict]) -> None:
+    print("\nAgainst the goals (throughput at 64 connections, p99 at 16)\n")
+    for verdict in verdicts:
+        told = {True: "met", False: "NOT MET", None: ""}[verdict.is_met]
+        print(f"{describe(verdict.goal):<58} {verdict.ratio:>7.2f}  {told}")
+
+
+def describe(goal: Goal) -> str:
+    """A goal in words."""
+    what = "throughput" if goal.kind == "rate" else "p99"
+    limit = "" if goal.limit is None else f", {'at least' if goal.kind == 'rate' else 'at most'} {goal.limit:g}"
+    return f"{what} of {goal.subject} / {goal.base}{limit}"
