@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -eu -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check screenshots format clean
+.PHONY: help setup run test check bench bench-propagation screenshots format clean
 # Targets that are not told to wait for each other would otherwise mix their output under `make -j`.
 .NOTPARALLEL:
 
@@ -16,7 +16,7 @@ INSTALLED := $(VENV)/.installed
 help: ## Show this list
 	@echo 'make TARGET, where TARGET is one of:'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
-		printf '%-12s %s\n' "$$name" "$$text"; done
+		printf '%-18s %s\n' "$$name" "$$text"; done
 
 setup: $(INSTALLED) .env ## Make .venv with the pinned requirements, and .env for development
 
@@ -86,6 +86,12 @@ check: setup ## Format, lint, types, import contracts, missing migrations, deplo
 	@echo '$(PYTHON) manage.py check --deploy --fail-level WARNING  (in the settings of production)'
 	@$(PRODUCTION) $(PYTHON) manage.py check --deploy --fail-level WARNING
 
+bench: setup ## Throughput and latency beside the peers, about 6 minutes (ARGS=--help lists the options)
+	@$(PYTHON) -m tests.bench $(ARGS)
+
+bench-propagation: setup ## How long after an acknowledged stop somebody is still let through, about 4 minutes
+	@$(PYTHON) -m tests.bench propagation $(ARGS)
+
 screenshots: setup ## Take pictures of every page, wide and narrow, light and dark, into screenshots/
 	@$(PYTHON) -m tests.screenshots
 
@@ -94,5 +100,5 @@ format: setup ## Format the code and repair what ruff can
 	$(PYTHON) -m ruff check --fix .
 
 clean: ## Remove what can be made again (not .env, not the database)
-	rm -rf $(VENV) staticfiles screenshots .artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .bench staticfiles screenshots .artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

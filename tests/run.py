@@ -1,7 +1,7 @@
 """What `make test` runs: pytest on SQLite, then on PostgreSQL, and one summary of both.
 
 `python -m tests.run [--strict] [arguments for pytest]`. What the machine lacks (Chromium, PostgreSQL, pgbouncer, nginx,
-Caddy) is left out and said so. With `--strict`, or CI=true in the environment, that is a failure, and so is every
+Caddy, wrk) is left out and said so. With `--strict`, or CI=true in the environment, that is a failure, and so is every
 skipped test.
 """
 
@@ -42,6 +42,7 @@ PROXIES = ("nginx", "caddy")
 NO_POOLER = "no pgbouncer on the PATH. On Debian: apt-get install pgbouncer"
 NO_PROXY = f"no {' or no '.join(PROXIES)} on the PATH. On Debian: apt-get install {' '.join(PROXIES)}"
 NO_BROWSER = f"no Chromium on the PATH ({', '.join(BROWSERS)}). On Debian: apt-get install chromium"
+NO_WRK = "no wrk on the PATH. On Debian: apt-get install wrk"
 INTERRUPT_SECONDS = 60
 # pytest's exit code when no test was selected.
 NOTHING_SELECTED = 5
@@ -60,6 +61,11 @@ def find_server_program(name: str) -> str | None:
 def find_pgbouncer() -> str | None:
     """The path of the pooler that tests can put before PostgreSQL, or None."""
     return find_server_program("pgbouncer")
+
+
+def find_wrk() -> str | None:
+    """The path of the program that the benchmark makes its load with, or None."""
+    return shutil.which("wrk")
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,9 @@ def main(arguments: Sequence[str]) -> int:
         if not all(find_server_program(name) for name in PROXIES):
             left_out.append(f"all tests of proxies: {NO_PROXY}")
             runs = [replace(run, markers=f"{run.markers} and not proxy") for run in runs]
+        if find_wrk() is None:
+            left_out.append(f"the test of the benchmark: {NO_WRK}")
+            runs = [replace(run, markers=f"{run.markers} and not wrk") for run in runs]
         if options.strict and left_out:
             return _report([Outcome("Set-up", problem=f"cannot run {reason}") for reason in left_out], [])
         outcomes = [_run(run, options) for run in runs]

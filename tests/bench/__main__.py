@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,30 +20,24 @@ import tests.environment  # noqa: F401 - no developer's .env decides
 os.environ["DJANGO_SETTINGS_MODULE"] = "valhalla.settings"
 django.setup()
 
-from tests.bench.load import NO_WRK, BenchError, find_wrk  # noqa: E402 - after Django's start
+from tests.bench.load import BenchError  # noqa: E402 - after Django's start
 from tests.bench.middleware import run_middleware  # noqa: E402
 from tests.bench.plot import draw  # noqa: E402
 from tests.bench.propagation import run_propagation  # noqa: E402
-from tests.bench.throughput import run_throughput  # noqa: E402
+from tests.bench.throughput import QUICK, Plan, run_throughput  # noqa: E402
 from tests.postgres import PostgresError  # noqa: E402
+from tests.run import NO_WRK, find_wrk  # noqa: E402
 from tests.server import ROOT, ServerError  # noqa: E402
 
 Json = dict[str, Any]
+QUICK_STOPS = 2
 
 
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers go as well
     try:
-        if options.middleware:
-            result = {"middleware": run_middleware()}
-        elif options.what == "propagation":
-            result = {"propagation": run_propagation(stops=options.stops, with_peers=options.peers)}
-        elif find_wrk() is None:
-            raise BenchError(NO_WRK)
-        else:
-            result = {
-                "throughput": run_throughput(seconds=options.seconds, rounds=options.rounds, with_peers=options.peers)
-            }
+        result = _measure(options)
     except (BenchError, PostgresError, ServerError) as error:
         print(f"tests.bench: {error}", file=sys.stderr)
         return 1
@@ -52,13 +47,26 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _measure(options: argparse.Namespace) -> Json:
+    if options.middleware:
+        return {"middleware": run_middleware()}
+    if options.what == "propagation":
+        stops = QUICK_STOPS if options.quick else options.stops
+        return {"propagation": run_propagation(stops=stops, with_peers=options.peers and not options.quick)}
+    if find_wrk() is None:
+        raise BenchError(NO_WRK)
+    plan = QUICK if options.quick else Plan(options.seconds, options.rounds, with_peers=options.peers)
+    return {"throughput": run_throughput(plan)}
+
+
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("what", nargs="?", choices=("throughput", "propagation"), default="throughput")
-    parser.add_argument("--seconds", type=int, default=2, help="of each measurement (2)")
-    parser.add_argument("--rounds", type=int, default=3, help="of everything; the median counts (3)")
+    parser.add_argument("--seconds", type=int, default=1, help="of each measurement (1)")
+    parser.add_argument("--rounds", type=int, default=6, help="of everything; the median counts (6)")
     parser.add_argument("--stops", type=int, default=60, help="of the service, for the propagation (60)")
-    parser.add_argument("--without-peers", dest="peers", action="store_false", help="install and measure no peers")
+    parser.add_argument("--without-peers", dest="peers", action="store_false", help="neither install nor measure them")
+    parser.add_argument("--quick", action="store_true", help="once, shortly, without peers: whether it works")
     parser.add_argument("--middleware", action="store_true", help="measure what each middleware costs instead")
     parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder of bench.json and bench.svg (docs)")
     return parser.parse_args(arguments)

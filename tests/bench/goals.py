@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Literal
 
 from tests.bench.load import Measurement
 
 RATE_CONNECTIONS, P99_CONNECTIONS = 64, 16
-# By name of the subject, then by number of connections.
-Results = Mapping[str, Mapping[int, Measurement]]
+# By name of the subject, then by number of connections: a measurement of each round.
+Results = Mapping[str, Mapping[int, Sequence[Measurement]]]
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Goal:
 
 @dataclass(frozen=True)
 class Verdict:
+    """`ratio` is the median of those of the rounds: what slows the machine for a while slows both sides of one."""
+
     goal: Goal
     ratio: float
 
@@ -57,8 +61,8 @@ def judge(results: Results) -> Iterator[Verdict]:
     """A verdict on each goal whose two subjects were measured."""
     for goal in GOALS:
         connections = RATE_CONNECTIONS if goal.kind == "rate" else P99_CONNECTIONS
-        found, base = (results.get(name, {}).get(connections) for name in (goal.subject, goal.base))
-        if found is None or base is None:
-            continue
-        ratio = found.rate / base.rate if goal.kind == "rate" else found.p99_ms / base.p99_ms
-        yield Verdict(goal, round(ratio, 2))
+        found, base = (results.get(name, {}).get(connections, ()) for name in (goal.subject, goal.base))
+        value = attrgetter("rate" if goal.kind == "rate" else "p99_ms")
+        ratios = [value(mine) / value(other) for mine, other in zip(found, base, strict=True)] if found and base else []
+        if ratios:
+            yield Verdict(goal, round(statistics.median(ratios), 2))

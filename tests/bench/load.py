@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import statistics
 import subprocess
 from collections.abc import Sequence
@@ -12,8 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.run import NO_WRK, find_wrk
+
 _SCRIPT = Path(__file__).with_name("wrk.lua")
-NO_WRK = "no wrk on the PATH. On Debian: apt-get install wrk"
 
 
 class BenchError(RuntimeError):
@@ -47,10 +47,6 @@ class Measurement:
     def median(cls, measured: Sequence[Measurement]) -> Measurement:
         rows = [asdict(each) for each in measured]
         return cls(**{name: round(statistics.median(row[name] for row in rows), 3) for name in rows[0]})
-
-
-def find_wrk() -> str | None:
-    return shutil.which("wrk")
 
 
 def measure(subject: Subject, *, connections: int, seconds: float) -> Measurement:

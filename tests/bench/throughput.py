@@ -4,32 +4,44 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tests.bench.goals import Goal, Verdict, judge
 from tests.bench.load import Measurement, Subject, measure
 from tests.bench.servers import Field, running_field
 
-CONNECTIONS = (1, 16, 64)
-WARM_UP_SECONDS = 1
 Json = dict[str, Any]
 
 
-def run_throughput(*, seconds: float, rounds: int, with_peers: bool, connections: Sequence[int] = CONNECTIONS) -> Json:
-    """Measure all, in `rounds` rounds of everything, so that what disturbs the machine disturbs all. The result."""
-    with running_field(with_peers=with_peers) as field:
-        for subject in field.subjects:
-            # On both workers: interpreter, caches, connections to the database.
-            measure(subject, connections=16, seconds=WARM_UP_SECONDS)
-        measured = _measure_rounds(field.subjects, connections, seconds, rounds)
+@dataclass(frozen=True)
+class Plan:
+    """So many seconds for each number of connections, in so many rounds of everything: what disturbs the machine
+    disturbs all alike. The warm-up reaches both workers: interpreter, caches, connections to the database."""
+
+    seconds: int
+    rounds: int
+    connections: tuple[int, ...] = (1, 16, 64)
+    warm_up_seconds: int = 1
+    with_peers: bool = True
+
+
+QUICK = Plan(seconds=1, rounds=1, connections=(16,), warm_up_seconds=0, with_peers=False)
+
+
+def run_throughput(plan: Plan) -> Json:
+    """Measure all. The result."""
+    with running_field(with_peers=plan.with_peers) as field:
+        for subject in field.subjects if plan.warm_up_seconds else ():
+            measure(subject, connections=16, seconds=plan.warm_up_seconds)
+        measured = _measure_rounds(field.subjects, plan)
     medians = {name: {count: Measurement.median(all_) for count, all_ in by.items()} for name, by in measured.items()}
     _print_table(field, medians)
-    verdicts = list(judge(medians))
+    verdicts = list(judge(measured))
     _print_verdicts(verdicts)
     return {
-        "seconds": seconds,
-        "rounds": rounds,
+        "seconds": plan.seconds,
+        "rounds": plan.rounds,
         "subjects": {
             subject.name: {
                 "label": subject.label,
@@ -42,15 +54,13 @@ def run_throughput(*, seconds: float, rounds: int, with_peers: bool, connections
     }
 
 
-def _measure_rounds(
-    subjects: Sequence[Subject], connections: Sequence[int], seconds: float, rounds: int
-) -> dict[str, dict[int, list[Measurement]]]:
+def _measure_rounds(subjects: Sequence[Subject], plan: Plan) -> dict[str, dict[int, list[Measurement]]]:
     measured: dict[str, dict[int, list[Measurement]]] = defaultdict(lambda: defaultdict(list))
-    for number in range(rounds):
-        for count in connections:
-            print(f"Round {number + 1} of {rounds}, {count} connections", flush=True)
+    for number in range(plan.rounds):
+        for count in plan.connections:
+            print(f"Round {number + 1} of {plan.rounds}, {count} connections", flush=True)
             for subject in subjects:
-                measured[subject.name][count].append(measure(subject, connections=count, seconds=seconds))
+                measured[subject.name][count].append(measure(subject, connections=count, seconds=plan.seconds))
     return measured
 
 
