@@ -16,7 +16,7 @@ INSTALLED := $(VENV)/.installed
 help: ## Show this list
 	@echo 'make TARGET, where TARGET is one of:'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
-		printf '%-18s %s\n' "$$name" "$$text"; done
+		printf '%-19s %s\n' "$$name" "$$text"; done
 
 setup: $(INSTALLED) .env ## Make .venv with the pinned requirements, and .env for development
 

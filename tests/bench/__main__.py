@@ -24,6 +24,7 @@ from tests.bench.load import BenchError  # noqa: E402 - after Django's start
 from tests.bench.middleware import run_middleware  # noqa: E402
 from tests.bench.plot import draw  # noqa: E402
 from tests.bench.propagation import run_propagation  # noqa: E402
+from tests.bench.report import write_report  # noqa: E402
 from tests.bench.throughput import QUICK, Plan, run_throughput  # noqa: E402
 from tests.postgres import PostgresError  # noqa: E402
 from tests.run import NO_WRK, find_wrk  # noqa: E402
@@ -68,7 +69,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--without-peers", dest="peers", action="store_false", help="neither install nor measure them")
     parser.add_argument("--quick", action="store_true", help="once, shortly, without peers: whether it works")
     parser.add_argument("--middleware", action="store_true", help="measure what each middleware costs instead")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder of bench.json and bench.svg (docs)")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder of bench.json, .md and .svg (docs)")
     return parser.parse_args(arguments)
 
 
@@ -80,7 +81,8 @@ def _keep(result: Json, folder: Path) -> None:
     kept |= {name: {**measured, **values} for name, values in result.items()}
     path.write_text(json.dumps(kept, indent=1) + "\n")
     (folder / "bench.svg").write_text(draw(kept))
-    print(f"\nKept in {path} and drawn in {path.with_suffix('.svg')}")
+    (folder / "bench.md").write_text(write_report(kept))
+    print(f"\nKept in {path}, bench.md and bench.svg beside it")
 
 
 def _describe_machine() -> str:

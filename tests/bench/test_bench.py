@@ -15,6 +15,7 @@ from tests.bench.goals import GOALS, judge
 from tests.bench.load import Measurement
 from tests.bench.plot import draw
 from tests.bench.propagation import Outcome
+from tests.bench.report import write_report
 from tests.server import ROOT, clean_environment
 
 
@@ -86,11 +87,31 @@ def test_plot__shows_every_subject_and_every_stop() -> None:
     assert {"<gate>", "<bare>", "The service"} <= {element.text for element in root.iter()}
 
 
+def test_report__names_what_was_not_run_and_what_was_not_met() -> None:
+    made = {"at": "now", "on": "a machine"}
+    subject = {"label": "The gate", "connections": {"64": {"rate": 1234.0, "p50_ms": 1.0, "p99_ms": 2.0}}}
+    goals = [{"subject": "gate", "base": "bare", "limit": 0.9, "kind": "rate", "ratio": 0.5, "is_met": False}]
+    throughput = {
+        "rounds": 3,
+        "seconds": 1,
+        "subjects": {"gate": subject},
+        "goals": goals,
+        "not_run": {"unleash": "no node"},
+    }
+
+    page = write_report({"throughput": {**made, **throughput}})
+
+    assert "| The gate | 1,234 · 1.0 / 2.0 |" in page
+    assert "| throughput of gate / bare, at least 0.9 | 0.50 | **not met** |" in page
+    assert "**Not run:** unleash: no node" in page
+
+
 def run_quick(folder: Path, *arguments: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.bench", *arguments, "--quick", f"--output={folder}"]
     done = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (folder / "bench.svg").read_text().startswith("<svg")
+    assert "not run" not in (folder / "bench.md").read_text().lower()
     return dict(json.loads((folder / "bench.json").read_text()))
 
 

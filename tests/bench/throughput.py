@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tests.bench.goals import Goal, Verdict, judge
+from tests.bench.goals import Verdict, judge
 from tests.bench.load import Measurement, Subject, measure
+from tests.bench.report import describe
 from tests.bench.servers import Field, running_field
 
 Json = dict[str, Any]
@@ -81,10 +82,3 @@ def _print_verdicts(verdicts: Sequence[Verdict]) -> None:
     for verdict in verdicts:
         told = {True: "met", False: "NOT MET", None: ""}[verdict.is_met]
         print(f"{describe(verdict.goal):<58} {verdict.ratio:>7.2f}  {told}")
-
-
-def describe(goal: Goal) -> str:
-    """A goal in words."""
-    what = "throughput" if goal.kind == "rate" else "p99"
-    limit = "" if goal.limit is None else f", {'at least' if goal.kind == 'rate' else 'at most'} {goal.limit:g}"
-    return f"{what} of {goal.subject} / {goal.base}{limit}"
