@@ -20,7 +20,7 @@ import tests.environment  # noqa: F401 - no developer's .env decides
 os.environ["DJANGO_SETTINGS_MODULE"] = "valhalla.settings"
 django.setup()
 
-from tests.bench.load import BenchError  # noqa: E402 - after Django's start
+from tests.bench.load import FAILURES, BenchError  # noqa: E402 - after Django's start
 from tests.bench.middleware import run_middleware  # noqa: E402
 from tests.bench.plot import draw  # noqa: E402
 from tests.bench.propagation import run_propagation  # noqa: E402
@@ -28,7 +28,7 @@ from tests.bench.report import write_report  # noqa: E402
 from tests.bench.throughput import QUICK, Plan, run_throughput  # noqa: E402
 from tests.postgres import PostgresError  # noqa: E402
 from tests.run import NO_WRK, find_wrk  # noqa: E402
-from tests.server import ROOT, ServerError  # noqa: E402
+from tests.server import ROOT  # noqa: E402
 
 Json = dict[str, Any]
 QUICK_STOPS = 2
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers go as well
     try:
         result = _measure(options)
-    except (BenchError, PostgresError, ServerError) as error:
+    except (PostgresError, *FAILURES) as error:
         print(f"tests.bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

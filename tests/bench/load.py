@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import statistics
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.run import NO_WRK, find_wrk
+from tests.server import ServerError
 
 _TRIES = 3
 _SCRIPT = Path(__file__).with_name("wrk.lua")
@@ -19,6 +21,10 @@ _SCRIPT = Path(__file__).with_name("wrk.lua")
 
 class BenchError(RuntimeError):
     """Something cannot be measured; the message says why."""
+
+
+# What may go wrong with one that is measured. Of a peer it is told, and the others are measured all the same.
+FAILURES = (BenchError, ServerError, OSError, http.client.HTTPException)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ FLAG = "execution-allowed"
 ADMIN_TOKEN = "*:*.bench-admin"
 READER_TOKEN = "default:development.bench-reader"
 INSTALL_SECONDS = 600
+START_SECONDS = 120
 
 
 def install_python_peers() -> None:
@@ -119,12 +121,16 @@ def running_unleash(database_url: str, *, processes: int = 1) -> Iterator[Unleas
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
+    watchdog = threading.Timer(START_SECONDS, process.terminate)
+    watchdog.start()
     try:
         if process.stdout is None or process.stdout.readline() != b"ready\n":
             raise BenchError("Unleash did not start")
+        watchdog.cancel()
         unleash = Unleash(port)
         unleash.make_flag()
         yield unleash
     finally:
+        watchdog.cancel()
         process.terminate()
         process.wait()

@@ -14,7 +14,7 @@ from pathlib import Path
 from golive.api.ofrep import FLAGS_PATH
 from tests.api.service import manage
 from tests.bench import peers
-from tests.bench.load import BenchError, Subject
+from tests.bench.load import FAILURES, BenchError, Subject
 from tests.postgres import PostgresServer
 from tests.server import ROOT, GunicornServer, clean_environment, request
 
@@ -98,7 +98,7 @@ def _add_peers(found: Field, stack: ExitStack, postgres: PostgresServer) -> None
             server = stack.enter_context(running_python_peer(name, postgres))
             found.subjects.append(Subject(name, label, server.url("/decision")))
             found.subjects.append(Subject(f"{name}-1", f"{label}, one flag", server.url("/flag")))
-        except BenchError as error:
+        except FAILURES as error:
             found.not_run[name] = str(error)
     for processes, (name, label) in UNLEASH.items():
         try:
@@ -106,7 +106,7 @@ def _add_peers(found: Field, stack: ExitStack, postgres: PostgresServer) -> None
             unleash = stack.enter_context(peers.running_unleash(postgres.create_database(name), processes=processes))
             reader = Subject(name, label, unleash.reading_url, authorization=peers.READER_TOKEN)
             found.subjects.append(reader)
-        except BenchError as error:
+        except FAILURES as error:
             found.not_run[name] = str(error)
 
 
