@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 from tests.bench.goals import RATE_CONNECTIONS
 
 Json = dict[str, Any]
-WIDTH, LEFT, RIGHT, ROW, TITLE = 860, 270, 90, 24, 46
+WIDTH, LEFT, RIGHT, ROW, TITLE = 860, 290, 70, 24, 46
 OURS = ("gate", "state", "status", "ofrep", "service")
 FROM_MS, TO_MS, TICK_MS = -400, 2000, 400
 _STYLE = """
@@ -75,7 +75,10 @@ def _draw_propagation(found: Json, top: int) -> Iterator[str]:
     """The last part is the height so far. A dot further right than the scale stands at its end."""
     systems = found["systems"]
     yield _text(
-        8, top + 24, "Last request let through, in ms after the stop was acknowledged (each dot is a stop)", "title"
+        8,
+        top + 24,
+        "Last request let through, in ms after the stop was acknowledged (a dot: a stop, watched for 2 s at most)",
+        "title",
     )
     top += TITLE
     bottom = top + ROW * len(systems)

@@ -24,8 +24,8 @@ and persistent connections. The decision takes two values, so the peers read two
 Unleash is asked by its frontend API, the fastest of its paths that evaluates flags.
 """
 _MIDDLEWARE = """\
-Microseconds of a request for an empty view, in one process and without a socket: {without_any} with no middleware,
-{with_all} with all. Each adds to those before it:
+Microseconds of the processor for a request of an empty view, in one process and without a socket: {without_any} with no
+middleware, {with_all} with all. Each adds to those before it:
 """
 _PROPAGATION = """\
 Milliseconds from the acknowledged stop to the last request that was *sent* and still let through; negative: before the

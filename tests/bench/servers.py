@@ -25,9 +25,9 @@ SECRET_KEY = "only-for-the-benchmark-" + "0" * 40
 # Headers that gunicorn sets by itself, whatever the application.
 _OF_GUNICORN = {"server", "date", "connection"}
 PYTHON_PEERS = {
-    "waffle": "django-waffle, its default cache",
+    "waffle": "django-waffle, default cache",
     "waffle-uncached": "django-waffle, no cache",
-    "constance": "django-constance, in the database",
+    "constance": "django-constance, database",
 }
 UNLEASH = {1: ("unleash", "Unleash, as it comes"), WORKERS: ("unleash-2", "Unleash, two processes")}
 
