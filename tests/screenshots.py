@@ -20,7 +20,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, StorageState, ViewportSize
 
+from golive.migration_graph.reports import render
 from tests.chromium import NARROW, SCHEMES, WIDE, NoBrowserError, Scheme, chromium, fill_in_login, find_overflow
+from tests.migration_graph.reports import make_incident
 from tests.server import ROOT, GunicornServer, ServerError, clean_environment
 
 PASSWORD = "shown-in-no-picture"
@@ -127,7 +129,19 @@ def take_all(folder: Path) -> int:
                         for shot in looked_at:
                             _take(page, base_url, shot, folder / f"{stage}-{shot.name}-{width}-{scheme}.png")
                             count += 1
-        return count
+        return count + _take_report(browser, folder)
+
+
+def _take_report(browser: Browser, folder: Path) -> int:
+    """The page of an audit: it is a file, and needs no service."""
+    pictures = list(itertools.product((WIDE, NARROW), SCHEMES))
+    with tempfile.TemporaryDirectory(prefix="valhalla-screenshots-") as name:
+        file = Path(name) / "audit.html"
+        file.write_text(render(make_incident(), "html"))
+        for width, scheme in pictures:
+            with _look(browser, width, scheme, None) as page:
+                _take(page, "", Shot("audit", file.as_uri()), folder / f"audit-{width}-{scheme}.png")
+    return len(pictures)
 
 
 def _sign_in(browser: Browser, base_url: str, user: str, password: str) -> StorageState:

@@ -14,7 +14,7 @@ class Offer:
 
     `edits` are the values to put back, empty where they are not known; `edges` are to be taken out. `ties`: how many
     remedies are as good as this one, itself included. `outcome` is the graph that results, in words, empty where it was
-    not worked out.
+    not worked out; both it and `because` are empty for a tie.
     """
 
     finding: Finding
@@ -52,10 +52,10 @@ def _offer(finding: Finding) -> Offer:
         finding,
         _find_edits(finding, cut),
         cut.edges,
-        cut.because,
+        cut.because if ties <= 1 else (),
         finding.introduced_by,
         ties,
-        describe_outcome(cut),
+        describe_outcome(cut) if ties <= 1 else "",
     )
 
 
