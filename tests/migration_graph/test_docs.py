@@ -1,4 +1,4 @@
-"""docs/migration-audit.md is true: each code has its section, each example gives that finding, Alembic says the same."""
+"""docs/migration-audit.md is true: each code has its section, each example gives its finding, Alembic says the same."""
 
 from __future__ import annotations
 
@@ -181,11 +181,7 @@ def test_docs__workflow__its_commands_run_and_annotate(tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", "-eu", "-c", commands[1]],
         cwd=project,
-        env={
-            **clean_environment({}),
-            "RUNNER_TEMP": str(runner),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        },
+        env={**clean_environment({}), "RUNNER_TEMP": str(runner), "PATH": path},
         capture_output=True,
         text=True,
         check=False,
