@@ -15,7 +15,7 @@ from typing import Final
 from golive.migration_graph.model import Edge, Report
 from golive.migration_graph.reports.defects import find_defects
 from golive.migration_graph.reports.markup import code, commit_text, text
-from golive.migration_graph.reports.offer import Offer, find_offer, summarize
+from golive.migration_graph.reports.offer import Offer, find_offer, list_values, summarize
 from golive.migration_graph.reports.page_findings import write_episodes, write_findings
 from golive.migration_graph.reports.page_graph import write_graph
 from golive.migration_graph.reports.words import count, describe_size, list_names, name_edge, name_place
@@ -93,7 +93,9 @@ def _write_edit(offer: Offer) -> Iterator[str]:
     if offer.tied:
         yield f'<h2 id="answer">One of {offer.ties} edits is wrong</h2>'
         yield "<p>Nothing tells them apart. To take out any of these edges breaks the cycle:</p><ul>"
-        yield from (f"<li>{_describe_edges(cut.edges)}</li>" for cut in offer.tied)
+        for cut in offer.tied:
+            values = " and ".join(map(code, list_values(cut)))
+            yield f"<li>{_describe_edges(cut.edges)}{f', put back {values}' if values else ''}</li>"
         yield "</ul>"
     elif offer.edits:
         values = " and ".join(code(edit.before or "None") for edit in offer.edits)

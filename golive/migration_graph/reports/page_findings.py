@@ -11,7 +11,8 @@ from golive.migration_graph.reports.markup import code, commit_text, text
 from golive.migration_graph.reports.offer import describe_outcome, list_values
 from golive.migration_graph.reports.words import count, name_edge, name_place, shorten_cycle
 
-MOST_CUTS = 12
+# Shown at once, and all that are listed.
+FIRST_CUTS, MOST_CUTS = 3, 50
 
 
 def write_findings(report: Report) -> Iterator[str]:
@@ -57,11 +58,18 @@ def _write_finding(finding: Finding) -> Iterator[str]:
 
 def _write_cuts(finding: Finding) -> Iterator[str]:
     yield '<ol class="cuts">'
-    for cut in finding.cuts[:MOST_CUTS]:
+    for cut in finding.cuts[:FIRST_CUTS]:
         yield from _write_cut(cut)
     yield "</ol>"
-    if len(finding.cuts) > MOST_CUTS:
-        yield f"<p>And {len(finding.cuts) - MOST_CUTS} more remedies.</p>"
+    if others := finding.cuts[FIRST_CUTS:]:
+        yield f"<details><summary>{count(len(others), 'more remedy', 'more remedies')}</summary>"
+        yield f'<ol class="cuts" start="{FIRST_CUTS + 1}">'
+        for cut in others[: MOST_CUTS - FIRST_CUTS]:
+            yield from _write_cut(cut)
+        yield "</ol>"
+        if len(finding.cuts) > MOST_CUTS:
+            yield f"<p>And {len(finding.cuts) - MOST_CUTS} more.</p>"
+        yield "</details>"
     if finding.is_minimal is False:
         yield "<p>Not proven minimal: a smaller set of edges might do.</p>"
 
