@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -eu -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check screenshots format clean
+.PHONY: help setup run test check bench-audit screenshots format clean
 # Targets that are not told to wait for each other would otherwise mix their output under `make -j`.
 .NOTPARALLEL:
 
@@ -86,6 +86,9 @@ check: setup ## Format, lint, types, import contracts, migrations (missing, grap
 	$(DEVELOPMENT) $(PYTHON) manage.py audit_migrations
 	@echo '$(PYTHON) manage.py check --deploy --fail-level WARNING  (in the settings of production)'
 	@$(PRODUCTION) $(PYTHON) manage.py check --deploy --fail-level WARNING
+
+bench-audit: setup ## Time the migration audit against `alembic heads`, with the goals (ARGS="--rounds 9")
+	@$(PYTHON) -m tests.bench_audit $(ARGS)
 
 screenshots: setup ## Take pictures of every page, wide and narrow, light and dark, into screenshots/
 	@$(PYTHON) -m tests.screenshots

@@ -11,6 +11,9 @@ from golive.migration_graph.graph import get_app, index_names
 from golive.migration_graph.model import Finding, Graph, Kind, Node, ParsedFile, Reference, Role
 from golive.migration_graph.suggestions import find_meant
 
+# Name -> keys of the files that bear it.
+Names = Mapping[str, Sequence[str]]
+
 
 def find_defects(
     graph: Graph,
@@ -24,15 +27,16 @@ def find_defects(
     `judge`: the evidence for cuts of cycles (see `cycles.find_cycles`). `elsewhere`: ids in files that are not part of
     the graph, and those files.
     """
+    names = index_names(graph.nodes)
     own = [finding for file in files for finding in file.findings]
     return (
         *own,
         *find_cycles(graph, judge=judge),
         *_find_dangling(graph, elsewhere),
-        *_find_duplicates(graph),
+        *_find_duplicates(graph, names),
         *_find_self_references(graph),
-        *_find_heads(graph, elsewhere),
-        *_find_bases(graph),
+        *_find_heads(graph, names, elsewhere),
+        *_find_bases(graph, names),
         *_find_inversions(graph),
         *_find_irreversible(graph),
     )
@@ -70,8 +74,8 @@ def _explain_dangling(graph: Graph, reference: Reference, elsewhere: Mapping[str
     return f"Probably {name} was meant: {why}.{also}"
 
 
-def _find_duplicates(graph: Graph) -> Iterator[Finding]:
-    for name, keys in index_names(graph.nodes).items():
+def _find_duplicates(graph: Graph, names: Names) -> Iterator[Finding]:
+    for name, keys in names.items():
         if len(keys) > 1:
             others = ", ".join(keys[:-1])
             last = graph.nodes[keys[-1]]
@@ -84,13 +88,14 @@ def _find_duplicates(graph: Graph) -> Iterator[Finding]:
                 line=last.line,
                 revisions=(name,),
             )
-    seen: dict[str, str] = {name: keys[0] for name, keys in index_names(graph.nodes).items()}
+    seen: dict[str, str] = {}
     for key, node in graph.nodes.items():
         for label in node.branch_labels:
-            if label in seen:
+            taken = seen.get(label) or next(iter(names.get(label, ())), None)
+            if taken is not None:
                 yield make_finding(
                     "MG103",
-                    f"The branch label {label!r} of {key} is taken already, by {seen[label]}.",
+                    f"The branch label {label!r} of {key} is taken already, by {taken}.",
                     "Alembic loads nothing until the label is unique.",
                     file=key,
                     line=node.line,
@@ -125,15 +130,14 @@ def _group(graph: Graph, names: Sequence[str]) -> Iterator[tuple[str, list[str]]
     yield from apps.items()
 
 
-def _find_heads(graph: Graph, elsewhere: Mapping[str, str] | None) -> Iterator[Finding]:
+def _find_heads(graph: Graph, names: Names, elsewhere: Mapping[str, str] | None) -> Iterator[Finding]:
     excused = _find_excused(graph, elsewhere)
-    keys = index_names(graph.nodes)
     for app, heads in _group(graph, graph.heads):
         blamed = [name for name in heads if name not in excused]
         blind = sum(_hides_parents(node, app) for node in graph.nodes.values())
         if len(blamed) - blind < 2:
             continue
-        node = graph.nodes[keys[blamed[0]][0]]
+        node = graph.nodes[names[blamed[0]][0]]
         where = f" of the app {app}" if app else ""
         merge = "manage.py makemigrations --merge" if app else "alembic merge heads"
         yield make_finding(
@@ -161,12 +165,11 @@ def _hides_parents(node: Node, app: str) -> bool:
     return bool({"down_revision", "dependencies"} & set(node.unread)) and (not app or get_app(node.name) == app)
 
 
-def _find_bases(graph: Graph) -> Iterator[Finding]:
-    keys = index_names(graph.nodes)
+def _find_bases(graph: Graph, names: Names) -> Iterator[Finding]:
     for app, bases in _group(graph, graph.bases):
         if len(bases) < 2:
             continue
-        node = graph.nodes[keys[bases[-1]][0]]
+        node = graph.nodes[names[bases[-1]][0]]
         where = f" of the app {app}" if app else ""
         yield make_finding(
             "MG202",

@@ -1,12 +1,12 @@
 """Read an Alembic file by its statements, each form of which is parsed once and then known.
 
 Parsing is most of the cost of reading, and migrations repeat themselves. A file is cut before each line that begins
-with `    op.`, and the strings in each piece are taken out. What is left, the form, decides whether the piece is valid
+with `    op.` and before each function, and the strings in each piece are taken out. What is left, the form, decides whether the piece is valid
 Python and what it binds. A form that is new is parsed by itself; one that is known is looked up.
 
 Why that is exact. A form is accepted only if it holds no quote, backslash, or anything but ASCII: then each string taken
-out was one whole token (or part of a comment), whatever it holds. And only if it parses alone between statements at the
-same indentation, so pieces that parse alone parse in a row. Whatever does not fit (`read` gives None) is parsed whole.
+out was one whole token (or part of a comment), whatever it holds. And only if it compiles alone between statements at
+the same indentation, so pieces that compile alone compile in a row. Whatever does not fit (`read` gives None) is parsed whole.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ from golive.migration_graph.alembic_reader import (
     read_tree,
 )
 from golive.migration_graph.model import Finding, Node, ParsedFile, Reference, Role
-from golive.migration_graph.syntax import MOST_BYTES, parse
+from golive.migration_graph.syntax import MOST_BYTES, can_compile, parse
 
 _STRING: Final = re.compile(rb"""('[^'\\\n\r\0]*'|"[^"\\\n\r\0]*")""")
 _CUT: Final = b"\n    op."
+_BEGIN: Final = b"\n\n\ndef "
 _HOLE: Final = b"\0"
+# A line that does not belong to the function.
+_OUTSIDE: Final = re.compile(rb"\n[^ \n#]")
 # In a form: what could mean something else with other strings, or elsewhere in the file.
 _DOUBTFUL: Final = re.compile(
     rb"""['"\\\r\f\1]|\0\0|\w\0|:=|\b(?:global|nonlocal|yield|await|async|set|frozenset|barry_as_FLUFL)\b"""
@@ -58,8 +61,10 @@ class Shortcut:
 
     def __init__(self) -> None:
         self._heads: dict[tuple[bytes, bool], _Head | None] = {}
-        self._pieces: dict[bytes, _Functions | None] = {}
-        self._last_pieces: dict[bytes, _Functions | None] = {}
+        # Operations that another one may follow; those that end a function; the beginnings of functions.
+        self._open: dict[bytes, bool] = {}
+        self._closed: dict[bytes, bool] = {}
+        self._begun: dict[tuple[bytes, bool], _Functions | None] = {}
 
     def read(self, key: str, content: bytes) -> ParsedFile | None:
         """What a file says, as `read_fully` has it. None: only parsing the whole of it will tell."""
@@ -89,19 +94,29 @@ class Shortcut:
         current = next(reversed(functions))
         last = len(forms) - 1
         for place, form in enumerate(forms):
-            known = self._pieces if place < last else self._last_pieces
-            if form not in known:
-                known[form] = _learn_piece(form, is_last=place == last)
-            begun = known[form]
-            if begun is None:
+            operation, begins, rest = form.partition(_BEGIN)
+            is_closed = bool(begins) or place == last
+            known = self._closed if is_closed else self._open
+            if operation not in known:
+                known[operation] = _is_operation(operation, is_closed=is_closed)
+            if not known[operation]:
                 return False
-            # Each piece begins with an operation.
             functions[current] = True
-            for name, is_busy in begun:
-                functions.pop(name, None)
-                functions[name] = is_busy
-                current = name
+            if begins:
+                begun = self._get_begun(rest, is_last=place == last)
+                if begun is None:
+                    return False
+                functions.update(begun)
+                current = begun[-1][0]
         return True
+
+    def _get_begun(self, form: bytes, *, is_last: bool) -> _Functions | None:
+        try:
+            return self._begun[form, is_last]
+        except KeyError:
+            tree = _parse_form(b"def " + form, is_last=is_last)
+            begun = self._begun[form, is_last] = _read_functions(tree.body) if tree is not None else None
+            return begun
 
 
 def _split_docstring(content: bytes) -> tuple[bytes, bytes] | None:
@@ -151,12 +166,20 @@ def _make_file(
 # -- forms that are new ------------------------------------------------------------------------------------------------
 
 
-def _parse_form(before: bytes, form: bytes, *, is_last: bool) -> ast.Module | None:
+def _is_operation(form: bytes, *, is_closed: bool) -> bool:
+    """Whether this is statements of a function only, the first of which begins with `op.`."""
+    if _DOUBTFUL.search(form) or _OUTSIDE.search(form) or not form.isascii():
+        return False
+    source = form.replace(_HOLE, b"''")
+    return can_compile(b"def _():\n    op." + source + (b"\n" if is_closed else b"\n    pass\n"))
+
+
+def _parse_form(form: bytes, *, is_last: bool) -> ast.Module | None:
     if _DOUBTFUL.search(form) or not form.isascii():
         return None
     places = iter(range(form.count(_HOLE)))
     source = re.sub(_HOLE, lambda _: b"'<hole %d>'" % next(places), form)
-    tree = parse("", before + source + (b"" if is_last else b"\n    pass\n"))
+    tree = parse("", source + (b"" if is_last else b"\n    pass\n"))
     if isinstance(tree, Finding) or (not is_last and not _is_open(tree)):
         return None
     return tree
@@ -181,13 +204,8 @@ def _read_functions(statements: Sequence[ast.stmt]) -> _Functions | None:
     return tuple(found)
 
 
-def _learn_piece(form: bytes, *, is_last: bool) -> _Functions | None:
-    tree = _parse_form(b"def _():\n    op.", form, is_last=is_last)
-    return _read_functions(tree.body[1:]) if tree is not None else None
-
-
 def _learn_head(form: bytes, *, is_last: bool) -> _Head | None:
-    tree = _parse_form(b"", form, is_last=is_last)
+    tree = _parse_form(form, is_last=is_last)
     if tree is None or not all(_is_plain(statement) for statement in tree.body):
         return None
     functions = _read_functions([node for node in tree.body if isinstance(node, ast.FunctionDef)])

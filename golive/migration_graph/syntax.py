@@ -39,6 +39,17 @@ def parse(key: str, content: bytes) -> ast.Module | Finding:
     return tree
 
 
+def can_compile(source: bytes) -> bool:
+    """Whether Python would compile this. Nothing is run."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(source, "<migration>", "exec", dont_inherit=True, optimize=0)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
 def report_too_large(key: str, size: int) -> Finding:
     """The finding for a file over MOST_BYTES, which is not read."""
     return _report(
