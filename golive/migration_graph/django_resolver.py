@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from golive.migration_graph.django_reader import SETTING_PREFIX
-from golive.migration_graph.model import Node, ParsedFile, Project, Reference
+from golive.migration_graph.model import Node, ParsedFile, Project, Reference, Role
 
 FIRST, LATEST = "__first__", "__latest__"
 
@@ -46,7 +46,8 @@ class DjangoResolver:
             target_app, name = _split(self._expand(reference.name))
             # Django ignores `__first__` of the same app.
             if target_app == app and name != FIRST:
-                found = self._find(f"{app}.{name}")
+                # ... and looks for a migration of that very name for `__latest__`.
+                found = self.keys.get(f"{app}.{name}")
                 if found is None:
                     self._lose(key, reference)
                 for parent in found or ():
@@ -122,26 +123,20 @@ class DjangoResolver:
     def _replace_nodes(self, new: str, old: list[str]) -> None:
         gone = set(old)
         for edges in (self.parents, self.dependencies):
-            for child, parents in list(edges.items()):
-                if child in gone:
-                    del edges[child]
-                    for parent in parents:
-                        if parent not in gone:
-                            self._move(child, parent, new, parent, edges)
-                elif gone.intersection(parents):
-                    edges[child] = tuple(parent for parent in parents if parent not in gone)
-                    for parent in parents:
-                        if parent in gone:
-                            self._move(child, parent, child, new, edges)
-                    if not edges[child]:
-                        del edges[child]
-        for key in old:
-            self.replaced[key] = new
-            self.dangling.pop(key, None)
+            affected = [child for child, parents in edges.items() if child in gone or gone.intersection(parents)]
+            for child in affected:
+                parents = edges.pop(child)
+                for parent in parents:
+                    to_child = new if child in gone else child
+                    to_parent = new if parent in gone else parent
+                    # Between two that are replaced there is nothing left to order.
+                    if to_child != to_parent:
+                        self._move(child, parent, to_child, to_parent, edges)
+        self.replaced.update(dict.fromkeys(old, new))
 
     def _move(self, child: str, parent: str, to_child: str, to_parent: str, edges: dict[str, tuple[str, ...]]) -> None:
         self._connect(to_child, to_parent, edges)
-        if to_child != child:
+        if (to_child, to_parent) != (child, parent):
             origin = self.origins.get((child, parent)) or (child, self._find_line(child, parent))
             self.origins.setdefault((to_child, to_parent), origin)
 
@@ -152,9 +147,13 @@ class DjangoResolver:
     def _redirect(self, file: ParsedFile) -> None:
         for child, lost in list(self.dangling.items()):
             here = [reference for reference in lost if self._expand(reference.name) in file.replaces]
-            for reference in here:
-                self._connect(child, file.key, self.parents)
-                self.origins.setdefault((child, file.key), (child, reference.line))
+            for reference in here if child != file.key and child not in self.replaced else ():
+                if reference.role is Role.DEPENDENCY:  # `run_before`: what is gone is the child
+                    self._connect(file.key, child, self.dependencies)
+                    self.origins.setdefault((file.key, child), (child, reference.line))
+                else:
+                    self._connect(child, file.key, self.parents)
+                    self.origins.setdefault((child, file.key), (child, reference.line))
             rest = tuple(reference for reference in lost if reference not in here)
             if rest:
                 self.dangling[child] = rest

@@ -107,7 +107,7 @@ def _find_duplicates(graph: Graph, names: Names) -> Iterator[Finding]:
 def _find_self_references(graph: Graph) -> Iterator[Finding]:
     for key, node in graph.nodes.items():
         for reference in node.references:
-            if reference.name == node.name:
+            if reference.name == node.name and key not in graph.replaced:
                 yield make_finding(
                     "MG104",
                     f"{node.name} names itself as what comes before it.",
