@@ -20,6 +20,8 @@ SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/sche
 FINGERPRINT: Final = "migrationAudit/v1"
 _LEVELS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 _ROOT: Final = "AUDITED"
+# Best first; a service shows a few.
+MOST_CUTS: Final = 20
 
 
 def render(report: Report) -> str:
@@ -28,9 +30,14 @@ def render(report: Report) -> str:
 
 def describe(report: Report) -> dict[str, Any]:
     rules = list(CODES)
+    offer = find_offer(report)
+    answers = {id(offer.finding): describe_offer(report)} if offer is not None else {}
     run: dict[str, Any] = {
         "tool": {"driver": {"name": "audit_migrations", "rules": [_describe_rule(code) for code in rules]}},
-        "results": [_describe_result(report, finding, rules.index(finding.code)) for finding in report.findings],
+        "results": [
+            _describe_result(report, finding, rules.index(finding.code), answers.get(id(finding), ""))
+            for finding in report.findings
+        ],
         "columnKind": "utf16CodeUnits",
     }
     if _is_absolute(report):
@@ -53,19 +60,19 @@ def _describe_rule(code: str) -> dict[str, Any]:
     }
 
 
-def _describe_result(report: Report, finding: Finding, index: int) -> dict[str, Any]:
+def _describe_result(report: Report, finding: Finding, index: int, answer: str) -> dict[str, Any]:
     result: dict[str, Any] = {
         "ruleId": finding.code,
         "ruleIndex": index,
         "level": _LEVELS[finding.severity],
-        "message": {"text": _say(report, finding)},
+        "message": {"text": _say(finding, answer)},
         "partialFingerprints": {FINGERPRINT: identify(finding)},
     }
     if finding.file is not None:
         result["locations"] = [_locate(report, finding.file, finding.line)]
     related = [
         _locate(report, edge.file, edge.line, f"remedy of rank {cut.rank}: take out {name_edge(edge)}")
-        for cut in finding.cuts
+        for cut in finding.cuts[:MOST_CUTS]
         for edge in cut.edges
     ]
     if related:
@@ -73,9 +80,7 @@ def _describe_result(report: Report, finding: Finding, index: int) -> dict[str, 
     return result
 
 
-def _say(report: Report, finding: Finding) -> str:
-    offer = find_offer(report)
-    answer = describe_offer(report) if offer is not None and offer.finding is finding else ""
+def _say(finding: Finding, answer: str) -> str:
     since = f"Since commit {name_commit(finding.introduced_by)}." if finding.introduced_by is not None else ""
     return make_visible(" ".join(text for text in (answer, finding.message, finding.hint, since) if text))
 
