@@ -1,7 +1,8 @@
 """`make bench-audit`: whole processes of the audit against `alembic heads` on the same files, side by side.
 
 `python -m tests.bench_audit [--rounds N] [--json FILE]`. Each round runs every tool once, in turn, so that a busy
-machine is busy for all. A tool's time is its best; the goals are ratios of those. Exit 1 if one is missed or the heads differ.
+machine is busy for all. A tool's time is its best; the goals are ratios of those. Exit 1 if one is missed or the heads
+differ.
 """
 
 from __future__ import annotations

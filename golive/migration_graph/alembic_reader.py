@@ -75,7 +75,7 @@ def read_tree(key: str, tree: ast.Module, content: bytes) -> ParsedFile:
 
 
 def read_docstring(text: str) -> dict[str, str]:
-    """`message` (the first paragraph on one line) and the lines that Alembic's template writes, as far as they stand."""
+    """`message` (the first paragraph on one line) and, as far as they stand, the lines of Alembic's template."""
     found = {match[1]: match[2] for match in reversed(list(_DOCSTRING_LINE.finditer(text)))}
     found["message"] = " ".join(text.strip().split("\n\n", 1)[0].split())
     return found
@@ -226,7 +226,7 @@ def _is_idle(statement: ast.stmt) -> bool:
 
 
 def salvage(key: str, content: bytes, finding: Finding) -> ParsedFile:
-    """Keep a file that cannot be parsed in the graph if its id stands there once, so that its children are not blamed."""
+    """Keep a file that cannot be parsed if its id stands there once, so that its children are not blamed."""
     ids = {first or second for first, second in _SALVAGED_ID.findall(content[:100_000])}
     if len(ids) != 1:
         return ParsedFile(key, None, (finding,), guesses=guess_names(key))

@@ -22,7 +22,7 @@ def follow(statements: Iterable[ast.stmt], outer: Mapping[str, Binding] | None =
     return names
 
 
-def _follow(statement: ast.stmt, names: Bindings) -> None:  # noqa: C901 - one case for each kind of statement
+def _follow(statement: ast.stmt, names: Bindings) -> None:  # noqa: C901, PLR0912 - one case for each kind of statement
     _bind_walrus(statement, names)
     match statement:
         case ast.Assign(targets=targets, value=value):

@@ -88,7 +88,7 @@ class _ClassReader:
         self.unread: list[str] = []
 
     def read_targets(self, wanted: str) -> list[tuple[str, int]]:
-        """Each target of one list as `app.name`, and its line. An element that is no literal is left out and reported."""
+        """Each target of one list as `app.name`, with its line. An element that is no literal is reported."""
         bound = self.names.get(wanted)
         if bound is None:
             return []

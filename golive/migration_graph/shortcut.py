@@ -1,12 +1,12 @@
 """Read an Alembic file by its statements, each form of which is parsed once and then known.
 
 Parsing is most of the cost of reading, and migrations repeat themselves. A file is cut before each line that begins
-with `    op.` and before each function, and the strings in each piece are taken out. What is left, the form, decides whether the piece is valid
-Python and what it binds. A form that is new is parsed by itself; one that is known is looked up.
+with `    op.` and before each function, and the strings in each piece are taken out. What is left, the form, decides
+whether the piece is valid Python and what it binds. A form that is new is parsed by itself; a known one is looked up.
 
-Why that is exact. A form is accepted only if it holds no quote, backslash, or anything but ASCII: then each string taken
+Why that is exact. A form is accepted only if it holds no quote, no backslash, and ASCII alone: then each string taken
 out was one whole token (or part of a comment), whatever it holds. And only if it compiles alone between statements at
-the same indentation, so pieces that compile alone compile in a row. Whatever does not fit (`read` gives None) is parsed whole.
+the same indentation: pieces that compile alone compile in a row. What does not fit (`read` gives None) is parsed whole.
 """
 
 from __future__ import annotations

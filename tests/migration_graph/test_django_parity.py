@@ -137,7 +137,7 @@ def test_audit__two_leaves_of_one_app__are_multiple_heads_of_that_app(tmp_path: 
 
 def test_audit__label_of_the_app_config__names_the_nodes(tmp_path: Path) -> None:
     make_project(tmp_path, {"deep/inside/shop": {"0001": render(), "0002": render([("store", "0001")])}})
-    config = "from django.apps import AppConfig\n\n\nclass C(AppConfig):\n    name = 'deep.inside.shop'\n    label = 'store'\n"
+    config = "class C(AppConfig):\n    name = 'deep.inside.shop'\n    label = 'store'\n"
     write(tmp_path / "deep/inside/shop", {"apps.py": config})
 
     report = audit(tmp_path)
