@@ -47,8 +47,8 @@ def _follow(statement: ast.stmt, names: Bindings) -> None:  # noqa: C901, PLR091
             for alias in statement.names:
                 name = alias.asname or alias.name.partition(".")[0]
                 # The one import whose value is the same in every run.
-                value = False if alias.name == "TYPE_CHECKING" else UNKNOWN
-                names[name] = Binding(statement.lineno, value, None, "is imported")
+                known = False if alias.name == "TYPE_CHECKING" else UNKNOWN
+                names[name] = Binding(statement.lineno, known, None, "is imported")
         case ast.Delete(targets=targets):
             for target in targets:
                 if isinstance(target, ast.Name):

@@ -14,7 +14,7 @@ from golive.migration_graph.components import find_shortest_cycle, has_cycle
 Arc = tuple[str, str]
 Weigh = Callable[[Arc], float]
 # How many states the exact search may look at, and how many cycles it may collect.
-MOST_STATES = 200_000
+MOST_STATES = 20_000
 MOST_CYCLES = 400
 
 

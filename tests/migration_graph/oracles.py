@@ -47,8 +47,9 @@ class Oracle:
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps({"folder": str(folder), **options}) + "\n")
         self.process.stdin.flush()
-        said = json.loads(self.process.stdout.readline())
-        return Answer(**{name: tuple(value) if isinstance(value, list) else value for name, value in said.items()})
+        said: dict[str, Any] = json.loads(self.process.stdout.readline())
+        given: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+        return Answer(**given)
 
     def close(self) -> None:
         self.process.communicate(timeout=30)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,7 +46,7 @@ FORMS = {
     "globals": "globals()['{name}'] = {value}\n",
     "deleted": "{name} = 'zz'\ndel {name}\n{name} = {value}\n",
 }
-VALUES = {
+VALUES: dict[str, Callable[[tuple[str, ...]], str]] = {
     "tuple": lambda names: f"({''.join(f'{name!r}, ' for name in names)})",
     "list": lambda names: f"[{', '.join(map(repr, names))}]",
     "set": lambda names: f"{{{', '.join(map(repr, names))}}}" if names else "set()",
@@ -55,7 +55,7 @@ VALUES = {
     "call": lambda names: f"tuple([{', '.join(map(repr, names))}])",
     "spread": lambda names: f"(*{list(names)!r},)",
 }
-SINGLES = {
+SINGLES: dict[str, Callable[[str], str]] = {
     "string": repr,
     "f-string": lambda name: f"f'{name[0]}{{{name[1:]!r}}}'",
     "sum": lambda name: f"{name[0]!r} + {name[1:]!r}",

@@ -71,7 +71,8 @@ def write_apps(draw: st.DrawFn) -> dict[str, dict[str, str]]:
         parents: set[Target] = set(draw(st.lists(st.sampled_from(reach), max_size=2))) if reach else set()
         parents |= {(other, draw(st.sampled_from(["__first__", "__latest__"]))) for other in labels if is_wild}
         later = [target for target in order[place + 1 :] if target[0] != label]
-        before = draw(st.lists(st.sampled_from(later), max_size=1)) if later and draw(st.booleans()) else []
+        has_before = bool(later) and draw(st.booleans())
+        before = draw(st.lists(st.sampled_from(later), max_size=1)) if has_before else []
         more = {"run_before": before} if before else {}
         apps[label][name] = render(sorted(parents), **more)
     if squashed:
