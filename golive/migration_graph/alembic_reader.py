@@ -227,10 +227,10 @@ def _is_idle(statement: ast.stmt) -> bool:
 
 def salvage(key: str, content: bytes, finding: Finding) -> ParsedFile:
     """Keep a file that cannot be parsed if its id stands there once, so that its children are not blamed."""
-    ids = {first or second for first, second in _SALVAGED_ID.findall(content[:100_000])}
+    ids = find_ids(content)
     if len(ids) != 1:
         return ParsedFile(key, None, (finding,), guesses=guess_names(key))
-    name = ids.pop().decode(errors="replace")
+    name = ids.pop()
     texts = {text.strip() for text in _SALVAGED_PARENTS.findall(content[:100_000])}
     parents = _salvage_parents(texts)
     node = Node(
@@ -242,6 +242,11 @@ def salvage(key: str, content: bytes, finding: Finding) -> ParsedFile:
         unread=() if parents is not None else ("down_revision",),
     )
     return ParsedFile(key, node, (finding,))
+
+
+def find_ids(content: bytes) -> set[str]:
+    """What stands after `revision =` at the beginning of a line, without parsing."""
+    return {(first or second).decode(errors="replace") for first, second in _SALVAGED_ID.findall(content[:100_000])}
 
 
 def _salvage_parents(texts: set[bytes]) -> list[str] | None:

@@ -36,7 +36,13 @@ def audit_layout(path: str | Path, layout: Layout) -> Report:
     """Audit what a layout names; `path` as the caller gave it."""
     files, findings = read_layout(layout)
     graph = build_graph(layout.kind, files, layout.project)
-    defects = find_defects(graph, files)
+    elsewhere = None
+    if graph.dangling and layout.kind is Kind.ALEMBIC:
+        from golive.migration_graph.elsewhere import find_elsewhere
+
+        lost = [reference.name for references in graph.dangling.values() for reference in references]
+        elsewhere = find_elsewhere(layout, lost)
+    defects = find_defects(graph, files, elsewhere=elsewhere)
     return make_report(path, graph, [*findings, *defects])
 
 

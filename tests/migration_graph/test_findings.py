@@ -157,6 +157,17 @@ def test_dangling__name_near_another__says_what_was_meant_and_blames_no_head(
     assert find(report, "MG201") == []
 
 
+@pytest.mark.parametrize("folder", ["alembic/versions/old", "alembic/archive"])
+def test_dangling__id_in_a_folder_that_is_not_configured__names_the_file(tmp_path: Path, folder: str) -> None:
+    make_alembic(tmp_path, chain(b="'a'"))
+    write(tmp_path / folder, chain(a=None))
+
+    (finding,) = find(audit(tmp_path), "MG102")
+
+    assert f"{folder}/a.py" in finding.hint
+    assert "version_locations" in finding.hint
+
+
 @pytest.mark.parametrize(
     ("first", "second", "edits"),
     [("abc", "abc", 0), ("abc", "acb", 1), ("abc", "ab", 1), ("abc", "xbz", 2), ("abc", "xyz", None)],
