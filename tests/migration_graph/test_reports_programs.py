@@ -10,7 +10,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from golive.migration_graph.codes import CODES
@@ -97,7 +97,8 @@ def test_json__database__lists_what_an_upgrade_would_run() -> None:
 
 
 @settings(deadline=None)
-@given(st.text(st.characters()))
+@given(st.text())
+@example("a file name in Latin-1: \udcff")
 def test_json__any_message__is_ascii_that_strict_readers_take(text: str) -> None:
     report = make_report(make_graph({"a": []}), make_finding(message=text))
 
