@@ -25,7 +25,7 @@ from tests.server import ROOT, clean_environment
 SOUND, BROKEN = {"a": None, "b": "a", "c": "b"}, {"a": "c", "b": "a", "c": "b"}
 MANAGE = (sys.executable, str(ROOT / "manage.py"), "audit_migrations")
 MODULE = (sys.executable, "-m", "golive.migration_graph")
-SCRIPT = (str(ROOT / "audit_migrations.py"),)
+SCRIPT = (str(ROOT / "golive/migration_graph/__main__.py"),)
 Parents = str | list[str] | None
 FRONTS = {"manage.py": MANAGE, "-m": MODULE, "script": SCRIPT}
 
@@ -250,7 +250,7 @@ def test_script__without_any_package__writes_each_form(form: str, tmp_path: Path
     """In another project's environment nothing of this one is installed: `-S` hides all that is."""
     folder = write_revisions(tmp_path, BROKEN)
 
-    done = run_front((sys.executable, "-S", str(ROOT / "audit_migrations.py")), str(folder), "--format", form)
+    done = run_front((sys.executable, "-S", *SCRIPT), str(folder), "--format", form)
 
     assert (done.returncode, done.stderr) == (1, "")
 
@@ -311,7 +311,7 @@ def test_audit__the_incident__names_commit_file_line_and_value(tmp_path: Path) -
     assert finding["introduced_by"]["commit"] == incident.guilty
     assert finding["introduced_by"]["subject"] == GUILTY_SUBJECT
     best = finding["cuts"][0]
-    assert [(edge["file"], edge["line"]) for edge in best["edges"]] == [(GUILTY_PATH, GUILTY_LINE + 1)]
+    assert [(edge["file"], edge["line"]) for edge in best["edges"]] == [(GUILTY_PATH, GUILTY_LINE)]
     assert (best["restore"], best["rank"]) == ("None", 1)
     assert all("introduced_by" in other for other in described["findings"])
 
@@ -323,7 +323,7 @@ def test_audit__the_incident__is_answered_in_the_first_lines(tmp_path: Path) -> 
 
     lines = done.stdout.splitlines()
     assert lines[0].startswith("Not sound: 3 errors")
-    assert lines[3] == f"{GUILTY_PATH}:{GUILTY_LINE + 1}: put back None, where 'r108' stands now"
+    assert lines[3] == f"{GUILTY_PATH}:{GUILTY_LINE}: put back None, where 'r108' stands now"
     assert f"{incident.guilty[:12]} " in lines[4]
     assert GUILTY_SUBJECT in lines[4]
     assert len(lines) < 80

@@ -1,6 +1,19 @@
-"""`python -m golive.migration_graph [PATH]`: the audit without Django."""
+#!/usr/bin/env python3
+"""The audit without Django: `python -m golive.migration_graph [PATH]`, or this file itself from any folder.
+
+Standard library only, so other projects run it straight from a checkout with nothing installed, as
+`.pre-commit-hooks.yaml` does.
+"""
 
 import sys
+from pathlib import Path
+
+if sys.version_info < (3, 11):
+    sys.stderr.write("golive.migration_graph: Python 3.11 or newer is needed\n")
+    sys.exit(2)
+if not __package__:
+    # Started as a file: Python would look for modules beside it, and not find the package that it is part of.
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from golive.migration_graph.commandline import main
 
