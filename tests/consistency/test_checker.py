@@ -86,6 +86,13 @@ def test_release__recorded_before_the_stop__explains_nothing_after_it() -> None:
     assert judge([replace(ENGAGE, sent_at=19.5), raced], ALLOWED, 22, 23) is None
 
 
+def test_release__recorded_after_a_change_that_was_asked_for_later__began_no_earlier_than_that() -> None:
+    changes = [Change("disable", DISABLED, 20), Change("enable", ALLOWED, 15)]
+
+    assert judge(changes, ALLOWED, 16, 19) == ""
+    assert judge(changes, ALLOWED, 16, 20) is None
+
+
 def test_permit__held_while_a_stop_is_acknowledged__is_found() -> None:
     assert judge([RELEASE, ENGAGE], ALLOWED, 12, 13, until=21) is None
     assert judge([RELEASE, ENGAGE], ALLOWED, 12, 13, until=21.5) == "engage"
