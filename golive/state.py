@@ -147,13 +147,13 @@ def lock_rows(*, with_system: bool, using: str) -> Rows:
     caller's transaction is IMMEDIATE and alone. A missing row is None. Raises database errors as they are.
     """
     lock = " FOR UPDATE" if connections[using].features.has_select_for_update else ""
-    if lock:
-        with connections[using].cursor() as cursor:
-            cursor.execute(_TAKE_TURN, _TURN_KEY)
     found: dict[str, list[Any] | None] = {"s": None, "g": None}
     for source, name, columns in (_SYSTEM, _GO_LIVE) if with_system else (_GO_LIVE,):
         table = source.split(" ON ")[0]
         with connections[using].cursor() as cursor:
+            # With the row that permits share, and not before: a stop does not wait for who has only the other row.
+            if lock and name == "g":
+                cursor.execute(_TAKE_TURN, _TURN_KEY)
             cursor.execute(f"SELECT {_list(name, columns, using)} FROM {table} WHERE {name}.id = 1{lock}")  # noqa: S608 - constants
             row = cursor.fetchone()
         found[name] = list(row) if row else None
