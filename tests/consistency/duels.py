@@ -23,7 +23,7 @@ from tests.server import GunicornServer
 # So many, and so slow, that at any moment one of them asks, also while the others wait.
 READERS, PACE_SECONDS = 8, 0.08
 # What is watched before and after a stop, at least; on a busy machine that takes a while.
-ENOUGH_READS, PATIENCE_SECONDS = 25, 8.0
+ENOUGH_READS, PATIENCE_SECONDS = 15, 8.0
 # Longer than any lease here, also one that is counted from too late.
 LOOK_SECONDS = 0.4
 

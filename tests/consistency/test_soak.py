@@ -16,7 +16,7 @@ from tests.server import ROOT
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
 
-SECONDS = 25.0
+SECONDS = 20.0
 
 
 def test_plant__stopped_again_and_again_while_it_breaks__gives_no_wrong_answer() -> None:
