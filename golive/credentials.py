@@ -58,9 +58,11 @@ def find_token(request: HttpRequest, *, takes_api_key: bool = False) -> Actor | 
 
 
 def _find_text(request: HttpRequest, *, takes_api_key: bool) -> str | None:
-    scheme, _, text = request.headers.get("Authorization", "").strip().partition(" ")
-    if scheme.lower() == "bearer":
-        return text.strip()
+    offered: str | None = request.META.get("HTTP_AUTHORIZATION")
+    if offered is not None:
+        scheme, _, text = offered.strip().partition(" ")
+        if scheme.lower() == "bearer":
+            return text.strip()
     # Another scheme is for a proxy in front, not for us; it opens nothing.
     return request.headers.get(API_KEY_HEADER) if takes_api_key else None
 
