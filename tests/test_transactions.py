@@ -49,6 +49,8 @@ NON_ATOMIC = {
     "golive:edit",
     "golive:enable",
     "golive:engage",
+    "golive:evaluate-all-flags",
+    "golive:evaluate-flag",
     "golive:openapi",
     "golive:release",
     "golive:reopen",
