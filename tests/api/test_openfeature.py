@@ -133,6 +133,7 @@ def test_client__database_gone_or_hanging__is_told_the_safe_values() -> None:
         seconds = time.monotonic() - began
         postgres.thaw()
         postgres.kill()
+        time.sleep(1)
         gone = [ask_all(client, defaults) for client in clients for defaults in DEFAULTS.values()]
         details = clients[0].get_boolean_details(ALLOWED, True)
         postgres.start_again()

@@ -24,8 +24,9 @@ from golive.migration_graph.model import UnusableInputError
 from golive.migration_graph.reports.words import make_visible
 
 LOCK_TIMEOUT_SECONDS = 600.0
-# Below the limit of a read (golive.deadline): whoever reads the table queues behind a statement that waits to alter it.
-DDL_LOCK_TIMEOUT_MS = 1_000
+# Below the patience of a read (golive.snapshots): whoever reads the table queues behind a statement that waits to alter
+# it, and the service is to go on answering.
+DDL_LOCK_TIMEOUT_MS = 500
 DDL_STATEMENT_TIMEOUT_MS = 300_000
 DDL_TRIES = 10
 WATCH_SECONDS = 0.25
