@@ -27,7 +27,7 @@ from golive.state import Reading
 logger = logging.getLogger(__name__)
 
 # How long a request waits for a refresh, and for how long a refresh may be under way before the database counts as
-# silent. Requests queue for threads, so that some wait several times over; all must be answered in 3 s.
+# silent, when nobody is made to wait any more. A request may have queued for a thread before; all are answered in 3 s.
 PATIENCE_SECONDS = 0.7
 # While it is silent, it is asked again after so long.
 RETRY_SECONDS = 0.1
