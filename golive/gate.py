@@ -47,6 +47,7 @@ class Gate:
         denial = GATES.get(environ["PATH_INFO"].lstrip("/").partition("/")[0])
         if denial is None:
             return self._application(environ, start_response)
+        environ["golive.unlogged"] = True
         try:
             snapshot = read_snapshot()
             headers = snapshot.once(_make_headers)

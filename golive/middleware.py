@@ -17,6 +17,7 @@ from django.contrib.sessions import middleware as sessions
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from django.urls import Resolver404, resolve
 from psycopg.pq import TransactionStatus
 
 from golive import error_pages
@@ -28,6 +29,7 @@ from golive.request_id import choose_request_id, set_request_id
 
 __all__ = [
     "AtomicRequestMiddleware",
+    "CookielessEndpointMiddleware",
     "DatabaseDeadlineMiddleware",
     "GoLiveEnforcementMiddleware",
     "LivenessMiddleware",
@@ -99,6 +101,30 @@ class SessionMiddleware(sessions.SessionMiddleware):
         if key is not None and not _SESSION_KEY.fullmatch(key):
             del request.COOKIES[settings.SESSION_COOKIE_NAME]
         super().process_request(request)
+
+
+class CookielessEndpointMiddleware:
+    """Runs an endpoint (`golive.api.endpoint`) at once for a client that shows no cookie.
+
+    What comes after this one is for people who sign in, and a program that reads should not pay for it: session, CSRF,
+    user, messages. An endpoint asks for those only where there is a cookie, is not atomic, and answers its own errors.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if "HTTP_COOKIE" in request.META:
+            return self.get_response(request)
+        try:
+            match = resolve(request.path_info)
+        except Resolver404:
+            return self.get_response(request)
+        if not getattr(match.func, "is_endpoint", False):
+            return self.get_response(request)
+        request.resolver_match = match
+        response: HttpResponseBase = match.func(request, *match.args, **match.kwargs)
+        return response
 
 
 class AtomicRequestMiddleware:

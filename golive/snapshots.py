@@ -19,7 +19,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from golive import leases, state
 from golive.deadline import remaining_seconds
-from golive.domain.decision import Decision, decide
+from golive.domain.decision import Code, Decision, decide
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import GoLiveRow, SystemRow
 from golive.state import Reading
@@ -120,6 +120,7 @@ class Store:
         self._outcome = _NEVER
         # When the first of the refreshes was begun that have not been answered since.
         self._silent_since: float | None = None
+        self._told: Code | None = None
 
     def read(self) -> Snapshot:
         """The snapshot within its lease, or the outcome of a SELECT that is sent after this call."""
@@ -132,7 +133,10 @@ class Store:
                 with self._condition:
                     self._demand()
             return latest
-        return self._await_answer(now)
+        answer = self._await_answer(now)
+        if answer is _NEVER:
+            self._tell(answer)
+        return answer
 
     def forget(self) -> None:
         self._latest = _NEVER
@@ -209,7 +213,9 @@ class Store:
 
     def _refresh(self) -> None:
         sent_at = self._begin()
-        self._end(sent_at, self._read())
+        outcome = self._end(sent_at, self._read())
+        if leases.boottime() - sent_at < PATIENCE_SECONDS:
+            self._tell(outcome)
 
     def _begin(self) -> float:
         with self._condition:
@@ -221,7 +227,7 @@ class Store:
                 self._silent_since = sent_at
             return sent_at
 
-    def _end(self, sent_at: float, reading: Reading) -> None:
+    def _end(self, sent_at: float, reading: Reading) -> Snapshot:
         outcome = _lease(reading, sent_at)
         with self._condition:
             self._ended, self._outcome = self._begun, outcome
@@ -230,6 +236,18 @@ class Store:
             if outcome.problem is None or leases.boottime() - sent_at < PATIENCE_SECONDS:
                 self._silent_since = None
             self._condition.notify_all()
+        return outcome
+
+    def _tell(self, snapshot: Snapshot) -> None:
+        """Log a decision that is another than before: from then on this process allows, or denies."""
+        code = snapshot.decision.code
+        if code is self._told:
+            return
+        self._told = code
+        if snapshot.go_live is None:
+            logger.warning("the decision from %s is now %s: %s", self._name, code, snapshot.problem)
+        else:
+            logger.info("the decision from %s is now %s (revision %s)", self._name, code, snapshot.go_live.revision)
 
     def _read(self) -> Reading:
         try:

@@ -53,12 +53,14 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "valhalla.middleware.ContentSecurityPolicyMiddleware",
-    "golive.middleware.SessionMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.common.CommonMiddleware",
+    # What every answer needs is above; what only people need who sign in is below.
+    "golive.middleware.CookielessEndpointMiddleware",
+    "golive.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "valhalla.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     # Last: it runs the view itself, inside the transaction of ATOMIC_REQUESTS.
     "golive.middleware.AtomicRequestMiddleware",
 ]

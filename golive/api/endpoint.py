@@ -48,6 +48,8 @@ def endpoint(*methods: str, describe_error: Callable[..., dict[str, Any]] | None
                 members = describe_error(explained, **kwargs) if describe_error else {}
                 return problems.problem(request, explained, **members)
 
+        # It needs nobody's session unless there is a cookie: `CookielessEndpointMiddleware`.
+        answer.is_endpoint = True  # type: ignore[attr-defined]  # a mark on a function, as Django's own are
         return transaction.non_atomic_requests(csrf_exempt(answer))
 
     return decorate
