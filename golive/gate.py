@@ -58,17 +58,14 @@ class Gate:
         status, body = HTTPStatus.OK, _ALLOWED_BODY
         if not snapshot.decision.allowed:
             status, body = denial, _describe(snapshot.decision, denial, environ, request_id)
-        of_this_answer = [
-            ("Content-Length", str(len(body))),
-            ("X-GoLive-Lease-Ms", str(_remaining_ms(snapshot))),
-            ("X-Request-ID", request_id),
-        ]
-        start_response(_STATUS_LINES[status], headers + of_this_answer)
+            headers = [*headers, _length_of(body)]
+        lease = ("X-GoLive-Lease-Ms", str(_remaining_ms(snapshot)))
+        start_response(_STATUS_LINES[status], [*headers, lease, ("X-Request-ID", request_id)])
         return () if environ["REQUEST_METHOD"] == "HEAD" else (body,)
 
 
 def _make_headers(snapshot: Snapshot) -> list[Header]:
-    """Those of every answer from this snapshot."""
+    """Those of every answer from this snapshot. A denial says more, of a length of its own."""
     decision = snapshot.decision
     headers = [
         ("Content-Type", "application/json" if decision.allowed else CONTENT_TYPE),
@@ -78,7 +75,13 @@ def _make_headers(snapshot: Snapshot) -> list[Header]:
     ]
     if snapshot.go_live is not None:
         headers.append(("X-GoLive-Revision", str(snapshot.go_live.revision)))
+    if decision.allowed:
+        headers.append(_length_of(_ALLOWED_BODY))
     return headers
+
+
+def _length_of(body: bytes) -> Header:
+    return "Content-Length", str(len(body))
 
 
 def _describe(decision: Decision, status: HTTPStatus, environ: WSGIEnvironment, request_id: str) -> bytes:
