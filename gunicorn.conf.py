@@ -1,6 +1,5 @@
 """How gunicorn serves `valhalla.wsgi:application`. Read by default from the folder that gunicorn is started in."""
 
-import gc
 import os
 import socket
 from datetime import timedelta
@@ -115,7 +114,4 @@ def when_ready(server: Arbiter) -> None:
 
 
 def post_worker_init(worker: Worker) -> None:
-    # What is loaded stays; the collector need not look through it again and again.
-    gc.collect()
-    gc.freeze()
     worker.log.info("Worker ready (pid: %s)", worker.pid)
