@@ -114,7 +114,7 @@ class CookielessEndpointMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if "HTTP_COOKIE" in request.META:
+        if request.META.get("HTTP_COOKIE"):
             return self.get_response(request)
         try:
             match = resolve(request.path_info)

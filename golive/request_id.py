@@ -15,9 +15,8 @@ def choose_request_id(offered: str | None) -> str:
     """The id that a client offers, if it is safe to log and to send back; a new one otherwise."""
     if offered and _SANE.fullmatch(offered):
         return offered
-    # Not a secret, and not from the kernel: while that is asked, other threads take their turn, and this one has to
-    # wait for its own again, which would cost the gate a tenth of its throughput.
-    return f"{random.getrandbits(128):032x}"  # noqa: S311
+    # Not a secret, so not from the kernel: while that is asked, this thread would lose its turn to another.
+    return f"{random.getrandbits(128):032x}"
 
 
 def set_request_id(request_id: str) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 from csp.middleware import CSPMiddleware
 from django.contrib import messages
 from django.contrib.messages.storage.base import BaseStorage
 from django.http import HttpRequest, HttpResponse
-from django.test import RequestFactory
+from django.test import RequestFactory, override_settings
+from django.urls import path
 from django.utils.deprecation import MiddlewareMixin
 
+from golive.api.endpoint import answer_json, endpoint
+from golive.middleware import CookielessEndpointMiddleware
 from valhalla.middleware import ContentSecurityPolicyMiddleware, MessageMiddleware
 
 HEADER = "Content-Security-Policy"
@@ -75,3 +79,51 @@ def test_message__none_said__no_storage_is_made(monkeypatch: Any) -> None:
     answer = ask(MessageMiddleware, lambda _: HttpResponse(), make_request())
 
     assert (made, dict(answer.cookies)) == ([], {})
+
+
+# -- an endpoint, for a client without a cookie ------------------------------------------------------------------------
+
+
+@endpoint("GET")
+def describe_request(request: HttpRequest, name: str) -> HttpResponse:
+    assert request.resolver_match is not None
+    return answer_json({"name": name, "route": request.resolver_match.route})
+
+
+def show_page(request: HttpRequest) -> HttpResponse:
+    raise AssertionError("a view that is no endpoint ran without the middleware for people")
+
+
+urlpatterns = [path("things/<slug:name>", describe_request), path("page", show_page)]
+
+
+@pytest.fixture
+def pass_on() -> Iterator[Callable[..., HttpResponse]]:
+    """Ask the middleware; what it leaves to the others is 418."""
+
+    def pass_on(path: str, method: str = "GET", **headers: str) -> HttpResponse:
+        request = RequestFactory().generic(method, path, headers=headers)
+        answer = CookielessEndpointMiddleware(lambda _: HttpResponse(status=418))(request)
+        assert isinstance(answer, HttpResponse)
+        return answer
+
+    with override_settings(ROOT_URLCONF=__name__):
+        yield pass_on
+
+
+def test_endpoint__asked_without_a_cookie__is_run_at_once(pass_on: Callable[..., HttpResponse]) -> None:
+    answer = pass_on("/things/one")
+
+    assert (answer.status_code, answer.content) == (200, b'{"name":"one","route":"things/<slug:name>"}')
+    assert pass_on("/things/one", "DELETE").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [("/things/one", {"Cookie": "any=1"}), ("/page", {}), ("/nothing", {})],
+    ids=["a cookie", "no endpoint", "no view"],
+)
+def test_everything_else__passes_through_the_middleware_for_people(
+    pass_on: Callable[..., HttpResponse], path: str, headers: dict[str, str]
+) -> None:
+    assert pass_on(path, **headers).status_code == 418

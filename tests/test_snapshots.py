@@ -305,6 +305,47 @@ def test_refresh__that_raises__is_unknown_and_the_thread_goes_on() -> None:
         store.stop()
 
 
+def test_decision__that_changes__is_logged_once(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="golive.snapshots")
+    allowing = {"go_live_enabled": True, "kill_switch_engaged": False, "lease_ms": 0}
+    away = Reading(None, None, "away", "away")
+    readings = [
+        read_with(**allowing, revision=7),
+        read_with(**allowing, revision=8),
+        away,
+        away,
+        read_with(go_live_enabled=True, kill_switch_engaged=True, lease_ms=0, revision=9),
+        read_with(**allowing, revision=10),
+    ]
+    store = Store(lambda: readings.pop(0), name="main")
+    try:
+        while readings:
+            store.read()
+    finally:
+        store.stop()
+
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "the decision from main is now ALLOWED (revision 7)"),
+        ("WARNING", "the decision from main is now STATE_UNKNOWN: away"),
+        ("INFO", "the decision from main is now KILL_SWITCH_ENGAGED (revision 9)"),
+        ("INFO", "the decision from main is now ALLOWED (revision 10)"),
+    ]
+
+
+def test_decision__while_the_database_hangs__is_logged_as_unknown(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert bench.store.read().problem
+    assert bench.store.read().problem
+
+    # What comes after everybody has given up answers nobody, and is not told.
+    bench.source.sent[0].set_result(read_with())
+    wait_until(lambda: bench.store._ended == 1, seconds=5)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the decision from test is now STATE_UNKNOWN: The database does not answer in time."
+    ]
+
+
 def test_refresh__that_hangs__is_waited_for_once_and_then_everybody_is_answered_at_once(bench: Bench) -> None:
     """64 requests on 8 threads, as in a worker: nobody waits in turn, and one thread waits for the database."""
     before = threading.active_count()

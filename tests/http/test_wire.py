@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults import wait_until
 from tests.http import endpoints
 from tests.served import server_environment
 from tests.server import GunicornServer
@@ -116,6 +117,49 @@ def test_header__split_by_a_line_break__makes_no_header_of_its_own(server: Gunic
     request = b"GET /api/status HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: a\nX-Evil: 1\r\nConnection: close\r\n\r\n"
 
     assert b"X-Evil" not in _send(server, request)
+
+
+ACCESS_LINE = re.compile(
+    r"""\[(?P<at>[^]]+)\]\ (?P<client>\S+)\ "(?P<request>[^"]*)"\ (?P<status>\d{3})\ (?P<bytes>\d+)\ bytes
+    \ (?P<ms>\d+)\ ms\ \[(?P<id>[^]]*)\]\ "(?P<agent>.*)" """.rstrip(),
+    re.VERBOSE,
+)
+
+
+def _logged_of(server: GunicornServer, agent: str, count: int) -> list[dict[str, str]]:
+    """The lines of the access log for one client, once there are so many."""
+
+    def find() -> list[dict[str, str]]:
+        found = (ACCESS_LINE.fullmatch(line) for line in server.log_text().splitlines() if agent in line)
+        return [line.groupdict() for line in found if line]
+
+    wait_until(lambda: len(find()) >= count, seconds=5)
+    return find()
+
+
+def test_log__of_a_request__says_who_asked_what_and_no_query(server: GunicornServer) -> None:
+    head = b'Host: localhost\r\nX-Request-ID: seen-by-me\r\nUser-Agent: reader%d "x"\r\nConnection: close\r\n\r\n'
+    answer = _send(server, b"GET /api/status?token=s3cret HTTP/1.1\r\n" + head % 1)
+    _send(server, b"GET /api/%0aforged HTTP/1.1\r\n" + head % 1)
+
+    read, forged = _logged_of(server, "reader1", 2)
+
+    assert re.fullmatch(r"\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000", read["at"])
+    assert (read["client"], read["request"], read["status"]) == ("127.0.0.1", "GET /api/status HTTP/1.1", "200")
+    assert int(read["bytes"]) == len(answer.partition(b"\r\n\r\n")[2])
+    assert (read["id"], read["agent"]) == ("seen-by-me", 'reader1 \\"x\\"')
+    assert (forged["request"], forged["status"]) == ("GET /api/%0aforged HTTP/1.1", "404")
+    assert "s3cret" not in server.log_text()
+
+
+def test_log__leaves_the_gate_out__and_tells_its_decision(server: GunicornServer) -> None:
+    for path in (b"/gate", b"/gate-503/any", b"/gated"):
+        _send(
+            server, b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nUser-Agent: proxy\r\nConnection: close\r\n\r\n"
+        )
+
+    assert [line["request"] for line in _logged_of(server, "proxy", 1)] == ["GET /gated HTTP/1.1"]
+    assert "the decision from default is now " in server.log_text()
 
 
 def test_server__after_all_that__has_logged_no_error_of_its_own(server: GunicornServer) -> None:
