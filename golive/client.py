@@ -18,7 +18,7 @@ def client_address(request: HttpRequest) -> str | None:
 
     Entries further left are the client's own words. Without a usable entry it is the address of the connection.
     """
-    hops: int = settings.GOLIVE_TRUSTED_PROXIES
+    hops: int = getattr(settings, "GOLIVE_TRUSTED_PROXIES", 0)
     forwarded = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
     candidate = forwarded[-hops] if 0 < hops <= len(forwarded) else request.META.get("REMOTE_ADDR", "")
     try:

@@ -27,6 +27,15 @@ _KEPT = "golive.token"
 API_KEY_HEADER = "X-API-Key"
 
 
+def reads_need_credentials() -> bool:
+    return bool(getattr(settings, "GOLIVE_READ_TOKEN_REQUIRED", False))
+
+
+def details_are_public() -> bool:
+    """Whether names, reasons and history are for everybody. Not where nobody said so."""
+    return bool(getattr(settings, "GOLIVE_PUBLIC_DETAILS", False))
+
+
 def is_signed_in(request: HttpRequest) -> bool:
     """Whether a person is signed in; asks the database only if there is a session cookie."""
     return settings.SESSION_COOKIE_NAME in request.COOKIES and request.user.is_authenticated
@@ -78,7 +87,7 @@ def _verify(request: HttpRequest, text: str) -> Actor | HttpError:
 
 def check_can_read(request: HttpRequest, *, takes_api_key: bool = False) -> None:
     """Raise 401 for a bad token, and, where reads ask for credentials, 401 without any and 403 without the scope."""
-    is_required: bool = settings.GOLIVE_READ_TOKEN_REQUIRED
+    is_required = reads_need_credentials()
     try:
         token = find_token(request, takes_api_key=takes_api_key)
     except Error:
@@ -93,7 +102,7 @@ def check_can_read(request: HttpRequest, *, takes_api_key: bool = False) -> None
 def check_can_see_history(request: HttpRequest) -> None:
     """Raise 401 or 403 for a reader who may not see names and reasons."""
     token = find_token(request)
-    if settings.GOLIVE_READ_TOKEN_REQUIRED or not settings.GOLIVE_PUBLIC_DETAILS:
+    if reads_need_credentials() or not details_are_public():
         _check_reader(request, token)
 
 
@@ -106,7 +115,7 @@ def _check_reader(request: HttpRequest, token: Actor | None) -> None:
 
 def can_see_details(request: HttpRequest) -> bool:
     """Whether names and reasons may be shown to this reader."""
-    if settings.GOLIVE_PUBLIC_DETAILS:
+    if details_are_public():
         return True
     try:
         token = find_token(request)
@@ -124,4 +133,4 @@ def _check_csrf(request: HttpRequest) -> None:
     # As a PUT: for a POST Django would look into the body for a form, which is not its to read.
     probe = copy.copy(request)
     probe.method = "PUT"
-    _CsrfCheck(lambda _: None).process_view(probe, None, (), {})  # type: ignore[arg-type]
+    _CsrfCheck(lambda _: None).process_view(probe, None, (), {})  # type: ignore[arg-type]  # it never calls the view

@@ -1,4 +1,4 @@
-"""What every request passes through: its id, the probes, the time limit on the database, and all-or-nothing.
+"""What requests pass through: id, probes, time limit on the database, the short way of an endpoint, all-or-nothing.
 
 `GoLiveEnforcementMiddleware` is in `golive.enforcement`; settings name it here, with the others.
 """
@@ -50,7 +50,7 @@ class RequestIdMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        request_id = choose_request_id(request.headers.get("X-Request-ID"))
+        request_id = choose_request_id(request.META.get("HTTP_X_REQUEST_ID"))
         set_request_id(request_id)
         response = self.get_response(request)
         response["X-Request-ID"] = request_id

@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
 
 from golive import error_pages, problems, snapshots
-from golive.credentials import can_see_details, is_signed_in
+from golive.credentials import can_see_details, is_signed_in, reads_need_credentials
 from golive.domain.decision import decide
 
 _ALLOWED = ("GET", "HEAD", "OPTIONS")
@@ -37,10 +37,10 @@ def _status_context(request: HttpRequest) -> dict[str, object]:
     is_hidden = with_details = False
     try:
         with_details = can_see_details(request)
-        is_hidden = settings.GOLIVE_READ_TOKEN_REQUIRED and not is_signed_in(request)
+        is_hidden = reads_need_credentials() and not is_signed_in(request)
     except Error:
         # Who is asking cannot be known, so it is nobody.
-        is_hidden = settings.GOLIVE_READ_TOKEN_REQUIRED and snapshot.go_live is not None
+        is_hidden = reads_need_credentials() and snapshot.go_live is not None
     return {
         # As /api/status, which the page asks again: it knows both rows or nothing.
         "decision": snapshot.decision if snapshot.system else decide(None),

@@ -60,7 +60,8 @@ def _measure_rounds(subjects: Sequence[Subject], plan: Plan) -> dict[str, dict[i
     for number in range(plan.rounds):
         for count in plan.connections:
             print(f"Round {number + 1} of {plan.rounds}, {count} connections", flush=True)
-            for subject in subjects:
+            # There and back: what one leaves to do after its turn does not always fall on the same next one.
+            for subject in reversed(subjects) if number % 2 else subjects:
                 measured[subject.name][count].append(measure(subject, connections=count, seconds=plan.seconds))
     return measured
 

@@ -98,7 +98,7 @@ def answer_of(change: Change) -> dict[str, Any]:
     """The answer to a change."""
     done = {"changed": True, "event": 12}
     reason = request_of(change).get("reason") if change.subject == GO_LIVE_STATE else _GO_LIVE.reason
-    row = replace(_GO_LIVE, reason=reason, **_SWITCHES.get(change.name, {}))  # type: ignore[arg-type]
+    row = replace(_GO_LIVE, reason=reason, **_SWITCHES.get(change.name, {}))  # type: ignore[arg-type]  # each value fits its column
     if change.subject == GO_LIVE_STATE:
         values = {**done, **representations.go_live_state(row, with_details=True)}
     else:
