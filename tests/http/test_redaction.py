@@ -33,6 +33,19 @@ def test_reader_without_credentials__sees_no_name_and_no_reason(private: Client,
     assert REASON not in response.content.decode()
 
 
+def test_project__that_does_not_say_what_is_public__answers_and_tells_no_name(private: Client, settings: Any) -> None:
+    """One that includes the views of the app, and has none of the settings of this project."""
+    for name in ("GOLIVE_PUBLIC_DETAILS", "GOLIVE_READ_TOKEN_REQUIRED", "GOLIVE_TRUSTED_PROXIES"):
+        delattr(settings, name)
+
+    answers = {path: private.get(path) for path in [*endpoints.ALL, "/"]}
+    refused = private.post("/api/governance/go-live/disable", headers={"Authorization": "Bearer wrong"})
+
+    assert {path for path, answer in answers.items() if answer.status_code != 200} == {endpoints.HISTORY}
+    assert not any(NAME in answer.content.decode() for answer in answers.values())
+    assert refused.status_code == 401
+
+
 def test_reader_without_credentials__gets_null_and_all_else(private: Client) -> None:
     state, status = private.get(endpoints.STATE).json(), private.get(endpoints.STATUS).json()
 
