@@ -36,6 +36,7 @@ WITHOUT_DATABASE = (
     "tests/browser/test_audit_report.py",
     "tests/test_architecture.py",
     "tests/test_audit_command.py",
+    "tests/test_away.py",
     "tests/test_environment.py",
 )
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -71,5 +71,11 @@ def _forget(alias: str) -> None:
         _away.discard(alias)
 
 
-# A fork has no thread that asks, so it finds out by itself.
-os.register_at_fork(after_in_child=_away.clear)
+def _start_anew() -> None:
+    """A fork has no thread that asks, nor one that would let go of the lock: it finds out by itself."""
+    global _lock  # noqa: PLW0603 - one that a thread of the parent holds cannot be let go of
+    _lock = threading.Lock()
+    _away.clear()
+
+
+os.register_at_fork(after_in_child=_start_anew)
