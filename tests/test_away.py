@@ -41,9 +41,18 @@ def test_database__that_hangs__is_asked_by_one_thread_until_it_answers(answered:
 def test_database__that_hangs__is_found_out_anew_by_a_fork(answered: threading.Event) -> None:
     """The thread that asks is not in the child, and a thread that held the lock would never let go of it there."""
     away.report_away(ALIAS, {})
+    is_held, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with away._lock:
+            is_held.set()
+            may_end.wait(10)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert is_held.wait(5)
     reader, writer = os.pipe()
-    with away._lock:
-        child = os.fork()
+    child = os.fork()
     if child == 0:
         signal.alarm(10)
         before = away.is_away(ALIAS)
@@ -51,6 +60,8 @@ def test_database__that_hangs__is_found_out_anew_by_a_fork(answered: threading.E
         os.write(writer, f"{before} {away.is_away(ALIAS)} {count_probes()}".encode())
         os._exit(0)
     os.close(writer)
+    may_end.set()
+    holder.join()
 
     with os.fdopen(reader) as told:
         assert told.read() == "False True 1"
