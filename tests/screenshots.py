@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import re
+import secrets
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, StorageState, ViewportSize
 
+from golive.domain.scopes import SCOPES
 from golive.migration_graph.reports import render
 from tests.chromium import NARROW, SCHEMES, WIDE, NoBrowserError, Scheme, chromium, fill_in_login, find_overflow
 from tests.migration_graph.reports import make_incident
@@ -28,9 +30,11 @@ from tests.server import ROOT, GunicornServer, ServerError, clean_environment
 PASSWORD = "shown-in-no-picture"
 LIMITED = "maria.santos"
 CONTROL, SYSTEM, EVENTS = "/admin/golive/golivestate/", "/admin/golive/systemmetadata/", "/admin/golive/event/"
+TOKENS = "/admin/golive/apitoken/"
 VERSION = "2026.11.22-rc.3+build.20261122T165800Z.e5c1b2f0a9d84736bb51"
 NOTES = "Release candidate 3.\n\n" + "The queue for contracts is drained by hand until Monday. " * 6
 REASON = "Signed off by the team on call, after the rehearsal of the rollback. " * 6
+TOKEN = "deploys.of.a-service-with-a-long-name_in.europe-west-and.beyond"
 UNBROKEN = "https://wiki.example.com/incidents/" + "2026-01-19-cycle-in-revisions-" * 30
 
 _MAKE_LIMITED = f"""
@@ -140,7 +144,7 @@ def _take_report(browser: Browser, folder: Path) -> int:
         file.write_text(render(make_incident(), "html"))
         for width, scheme in pictures:
             with _look(browser, width, scheme, None) as page:
-                _take(page, "", Shot("audit", file.as_uri()), folder / f"audit-{width}-{scheme}.png")
+                _take(page, "", Shot("audit", file.as_uri(), act=_draw_rows), folder / f"audit-{width}-{scheme}.png")
     return len(pictures)
 
 
@@ -197,6 +201,25 @@ def _open_filters(page: Page) -> None:
     page.goto(f"{page.url}?action=reopen&q=nobody")
 
 
+def _draw_rows(page: Page) -> None:
+    """Rows outside the window are not drawn, and a picture of the whole page does not change that: a taller window."""
+    size = page.viewport_size
+    assert size is not None
+    page.set_viewport_size({**size, "height": page.evaluate("document.documentElement.scrollHeight")})
+
+
+def _make_token(page: Page) -> None:
+    """Send the form: the page that shows the token. Each picture makes its own, since a name is given once only."""
+    page.get_by_label("Name").fill(f"pager-{secrets.token_hex(4)}")
+    page.get_by_label("engage").check()
+    _send_token(page)
+
+
+def _send_token(page: Page) -> None:
+    with page.expect_navigation():
+        page.get_by_role("button", name="Make the token").click()
+
+
 def _leave_empty(service: Service) -> None:
     """As after the first deploy."""
 
@@ -209,6 +232,10 @@ def _go_live(service: Service) -> None:
     )
     service.golive("release", "--reason", "Me too", actor="li.wei")
     service.golive("enable", "--override", "--reason", "Go.\nEverybody has said so.", actor="li.wei")
+    scopes = [f"--scope={scope}" for scope in SCOPES]
+    service.golive("token", "create", TOKEN, *scopes, "--expires", "90d", actor="maria.santos")
+    service.golive("token", "create", "old", "--scope", "read", actor="maria.santos")
+    service.manage("golive", "token", "revoke", "old")
 
 
 def _stop_at_length(service: Service) -> None:
@@ -231,6 +258,7 @@ STAGES: tuple[tuple[Callable[[Service], None], tuple[Shot, ...]], ...] = (
             Shot("login", "/admin/", user=None),
             Shot("login-refused", "/admin/", user=None, act=_fail_to_sign_in),
             Shot("not-found", "/nothing/here", user=None),
+            Shot("docs", "/api/docs", user=None),
             Shot("index", "/admin/"),
             Shot("index-operator", "/admin/", user=LIMITED),
             Shot("control", CONTROL),
@@ -243,6 +271,9 @@ STAGES: tuple[tuple[Callable[[Service], None], tuple[Shot, ...]], ...] = (
             Shot("dialog-without-script", f"{CONTROL}?change=enable", is_whole=False),
             Shot("refused-checklist", CONTROL, act=_ask("enable", REASON), is_whole=False),
             Shot("refused-reason", CONTROL, act=_ask("release", " "), is_whole=False),
+            Shot("tokens-none", TOKENS),
+            Shot("token-add", f"{TOKENS}add/"),
+            Shot("token-refused", f"{TOKENS}add/", act=_send_token),
             Shot("password", "/admin/password_change/"),
             Shot("not-permitted", "/admin/auth/user/", user=LIMITED),
         ),
@@ -255,9 +286,12 @@ STAGES: tuple[tuple[Callable[[Service], None], tuple[Shot, ...]], ...] = (
             Shot("control", CONTROL),
             Shot("system", SYSTEM),
             Shot("events", EVENTS),
-            Shot("event", f"{EVENTS}4/change/"),
-            Shot("event-override", f"{EVENTS}6/change/"),
+            Shot("event", f"{EVENTS}5/change/"),
+            Shot("event-override", f"{EVENTS}7/change/"),
             Shot("dialog-edit", SYSTEM, act=_open("edit"), is_whole=False),
+            Shot("tokens", TOKENS),
+            Shot("token-made", f"{TOKENS}add/", act=_make_token),
+            Shot("token-revoke", f"{TOKENS}1/revoke/"),
         ),
     ),
     (
@@ -266,7 +300,7 @@ STAGES: tuple[tuple[Callable[[Service], None], tuple[Shot, ...]], ...] = (
             Shot("status", "/", user=None),
             Shot("control", CONTROL),
             Shot("events", EVENTS),
-            Shot("event", f"{EVENTS}7/change/"),
+            Shot("event", f"{EVENTS}8/change/"),
         ),
     ),
     (_drift, (Shot("control", CONTROL),)),

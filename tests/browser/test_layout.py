@@ -9,6 +9,8 @@ from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-unt
 from django.db import connection
 from playwright.sync_api import Page
 
+from golive.domain.scopes import SCOPES
+from golive.tokens import make_token
 from tests.browser.conftest import Visitors
 from tests.chromium import NARROW, WIDE, Scheme, find_overflow
 from tests.people import OPERATORS, RELEASE_MANAGERS, make_change, make_user
@@ -16,7 +18,8 @@ from tests.people import OPERATORS, RELEASE_MANAGERS, make_change, make_user
 pytestmark = pytest.mark.browser
 
 CONTROL, SYSTEM, EVENTS = "/admin/golive/golivestate/", "/admin/golive/systemmetadata/", "/admin/golive/event/"
-PUBLIC = ("/", "/nothing", "/admin/login/")
+TOKENS = "/admin/golive/apitoken/"
+PUBLIC = ("/", "/nothing", "/api/docs", "/admin/login/")
 ROOMS = (
     "/admin/",
     CONTROL,
@@ -30,6 +33,9 @@ ROOMS = (
     f"{EVENTS}1/change/",
     f"{EVENTS}4/change/",
     f"{EVENTS}6/change/",
+    TOKENS,
+    f"{TOKENS}?q=nobody",
+    f"{TOKENS}add/",
     "/admin/password_change/",
 )
 UNBROKEN = "x" * 1_000
@@ -43,6 +49,7 @@ def _write_at_length() -> None:
     make_change("release", reason=UNBROKEN, actor=name)
     make_change("engage", reason="<b>" * 300, actor=name)
     make_change("enable", reason=UNBROKEN, actor=name)
+    make_token("w" * 64, scopes=list(SCOPES), created_by=name)
 
 
 def _lose_the_row() -> None:
