@@ -1,8 +1,12 @@
-"""Recovery outside of requests: Django looks after a broken connection only when a request begins or ends."""
+"""A database that fails: recovery outside of requests, where Django looks after nothing, and what to say of it."""
 
 from __future__ import annotations
 
-from django.db import connections
+from django.db import Error, connections
+
+TABLES_MISSING = "The tables are not there as they should be. Run `manage.py migrate`."
+_NO_SUCH = ("42P01", "42703")  # undefined_table, undefined_column
+_SQLITE_NO_SUCH = ("no such table", "no such column")
 
 
 def drop_dead_connection(using: str) -> None:
@@ -12,3 +16,10 @@ def drop_dead_connection(using: str) -> None:
         return
     if connection.connection.closed:
         connection.close()
+
+
+def explain_failure(error: Error) -> str:
+    """Why a statement failed, for whoever can do something about it: the tables are missing, or the database is."""
+    if getattr(error.__cause__, "sqlstate", None) in _NO_SUCH or str(error).startswith(_SQLITE_NO_SUCH):
+        return TABLES_MISSING
+    return "The database does not answer."

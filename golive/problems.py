@@ -66,7 +66,7 @@ class HttpError(GoLiveError):
         self.headers = headers or {}
 
 
-def not_found(detail: str = "No such path. README.md lists the paths.") -> HttpError:
+def not_found(detail: str = "No such path. /api/docs lists the paths.") -> HttpError:
     return HttpError(HTTPStatus.NOT_FOUND, "NOT_FOUND", detail)
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from golive.connections import drop_dead_connection
+from golive.connections import drop_dead_connection, explain_failure
 from golive.deadline import READ_SECONDS, database_deadline
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import GoLiveRow, Rows, SystemRow
@@ -201,7 +201,7 @@ def _select(parts: tuple[_Part, ...], using: str) -> list[list[Any] | None]:
             in_recovery, *values = cursor.fetchone()
     except Error as error:
         drop_dead_connection(using)
-        raise StateUnknownError("The database does not answer, or the tables are not there.") from error
+        raise StateUnknownError(explain_failure(error)) from error
     if in_recovery:
         # The name may lead to another server by now.
         if not connections[using].in_atomic_block:

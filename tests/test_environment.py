@@ -393,6 +393,14 @@ def test_manage__bad_value__says_so_in_one_line_and_exits_2() -> None:
     assert done.stderr == "manage.py: PORT must be a whole number from 1 to 65535.\n"
 
 
+@pytest.mark.parametrize("url", ["//bob:hunter2@host/go", "hunter2", "mysql://bob:hunter2@host/go", "postgres:hunter2"])
+def test_manage__database_url_of_another_kind__says_so_in_one_line_without_it(url: str) -> None:
+    done = run_manage("check", DATABASE_URL=url)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == ("manage.py: DATABASE_URL must begin with postgresql:// (or sqlite:/// in development).\n")
+
+
 def test_manage__production_without_a_database__says_so_in_one_line_and_exits_2() -> None:
     done = run_manage("migrate", APP_ENV="")
 

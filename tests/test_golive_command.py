@@ -28,7 +28,7 @@ from golive.domain.changes import ALL_PERMISSIONS, CHANGES, Actor, Channel
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
 from golive.management.commands.golive import Command
 from golive.models import Event, GoLiveState, SystemMetadata
-from tests.faults import append_only_suspended, database_url, run_sql
+from tests.faults import append_only_suspended, database_url, renamed_table, run_sql
 from tests.server import ROOT, clean_environment
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -196,6 +196,18 @@ def test_golive__tables_missing__exits_2(tmp_path: Path, arguments: tuple[str, .
     assert re.match(r"CommandError: (STATE_UNKNOWN|NOT_APPLIED): ", outcome.err)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "table"),
+    [(("status",), "go_live_state"), (("engage",), "go_live_state"), (("history",), "golive_event")],
+)
+def test_golive__a_table_missing__names_the_remedy(golive: Golive, arguments: tuple[str, ...], table: str) -> None:
+    with renamed_table(table):
+        outcome = golive(*arguments)
+
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.endswith("The tables are not there as they should be. Run `manage.py migrate`.\n")
+
+
 @pytest.mark.postgresql
 @pytest.mark.parametrize(
     "arguments",
@@ -274,6 +286,13 @@ def read_effect(name: str) -> object:
     column, _ = EFFECTS[name]
     go_live_row, system = state.read_both()
     return getattr(go_live_row, column, None) if hasattr(go_live_row, column) else getattr(system, column)
+
+
+def test_golive__alone__lists_what_there_is_and_exits_2(golive: Golive) -> None:
+    outcome = golive()
+
+    assert (outcome.code, outcome.out) == (2, "")
+    assert all(re.search(rf"^ +{name} ", outcome.err, re.MULTILINE) for name in ("status", "lease", "token", *EFFECTS))
 
 
 def test_golive__subcommands__are_those_of_the_contract() -> None:

@@ -20,6 +20,8 @@ from django.core.exceptions import ImproperlyConfigured
 BASE_DIR = Path(__file__).resolve().parent.parent
 SECRET_KEY_LENGTH = 32
 SQLITE, POSTGRESQL = "django.db.backends.sqlite3", "django.db.backends.postgresql"
+_DATABASE_SCHEMES = ("postgresql", "postgres", "sqlite")
+_DATABASE_FORM = "write postgresql://USER:PASSWORD@HOST:PORT/NAME, with %XX for special characters"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _NOT_YET = ("GOLIVE_REQUIRE_TOTP", "GOLIVE_FOUR_EYES")
 _HOST = re.compile(r"\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]|\*")
@@ -191,13 +193,14 @@ def _read_direct_database() -> dict[str, Any] | None:
 def _parse_database_url(name: str, text: str) -> dict[str, Any]:
     if text.startswith("sqlite:") and not re.fullmatch(r"sqlite:///.+|sqlite://:memory:", text):
         raise _wrong(name, "names no file; write sqlite:/// and the path (four slashes in all for an absolute one)")
+    # Of what has another scheme, or none, the parser would print the whole: with the password.
+    if text.partition("://")[0].lower() not in _DATABASE_SCHEMES:
+        raise _wrong(name, "must begin with postgresql:// (or sqlite:/// in development)")
     try:
         config: dict[str, Any] = environ.Env.db_url_config(text)
     except Exception as error:  # noqa: BLE001 - whatever the parser stumbles over
         # Without the cause: its text may hold the password of the URL.
-        raise _wrong(name, f"cannot be read as a URL ({type(error).__name__})") from None
-    if config.get("ENGINE") not in (SQLITE, POSTGRESQL):
-        raise _wrong(name, "must begin with postgresql:// (or sqlite:/// in development)")
+        raise _wrong(name, f"cannot be read ({type(error).__name__}); {_DATABASE_FORM}") from None
     if not config.get("NAME"):
         raise _wrong(name, "names no database; end it with /NAME")
     if not isinstance(config.get("PORT") or 0, int):

@@ -7,8 +7,11 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand
-from django.db import transaction
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error, transaction
+
+from golive.connections import explain_failure
 
 
 class Command(BaseCommand):
@@ -18,11 +21,21 @@ class Command(BaseCommand):
         parser.add_argument("--username", default="operator", help="default: %(default)s")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        users = get_user_model()._default_manager
         username: str = options["username"]
+        try:
+            get_user_model()._meta.get_field("username").clean(username, None)
+            self._create(username)
+        except ValidationError as error:
+            raise CommandError(f"--username: {' '.join(error.messages)}") from error
+        except Error as error:
+            raise CommandError(explain_failure(error)) from error
+
+    def _create(self, username: str) -> None:
+        users = get_user_model()._default_manager
         with transaction.atomic():
             if users.filter(username=username).exists():
-                self.stdout.write(f"Account {username} exists. A new password: manage.py changepassword {username}")
+                again = f"python manage.py changepassword {username}"
+                self.stdout.write(f"Account {username} exists. A new password: {again}")
                 return
             password = secrets.token_urlsafe(15)
             users.create_superuser(username=username, email="", password=password)

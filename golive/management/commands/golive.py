@@ -8,19 +8,20 @@ import re
 import socket
 from argparse import ArgumentParser
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connections
 
 from golive import controls, history, representations, state
+from golive.connections import explain_failure
 from golive.domain.changes import ALL_PERMISSIONS, CHANGES, EDIT, LEASE, Actor, Change, Channel
 from golive.domain.decision import Decision, decide
 from golive.domain.errors import ChecklistFailedError, GoLiveError, RefusedError, StateUnknownError
 from golive.domain.reasons import NAME_LIMIT, clean_text
 from golive.domain.rows import LEASE_MOST_MS
-from golive.management.commands._token import add_token, run_token
+from golive.management.commands._token import WRONG_USAGE, add_token, run_token
 
 ALLOWED, NOT_ALLOWED, UNKNOWN = 0, 1, 2
 REFUSED, NOT_APPLIED = 1, 2
@@ -37,7 +38,7 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        commands = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
+        commands = parser.add_subparsers(dest="subcommand", metavar="COMMAND")
         status = commands.add_parser("status", help="say whether execution is allowed")
         status.add_argument("--json", action="store_true", help="as /api/status answers it")
         for change in CHANGES.values():
@@ -65,7 +66,10 @@ class Command(BaseCommand):
         add_token(commands.add_parser("token", help="make, list and revoke API tokens"), _add_actor)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        name: str = options["subcommand"]
+        name: str | None = options["subcommand"]
+        if name is None:
+            self.stderr.write(self.create_parser("manage.py", "golive").format_help(), style_func=str)
+            self._exit(WRONG_USAGE)
         handlers: dict[str, Callable[[dict[str, Any]], None]] = {
             "status": self._show_status,
             "history": self._show_history,
@@ -83,7 +87,7 @@ class Command(BaseCommand):
         except GoLiveError as error:
             raise CommandError(_tell(error), returncode=NOT_APPLIED) from error
         except Error as error:
-            raise CommandError("STATE_UNKNOWN: The database does not answer.", returncode=UNKNOWN) from error
+            raise CommandError(f"STATE_UNKNOWN: {explain_failure(error)}", returncode=UNKNOWN) from error
         finally:
             connections.close_all()
 
@@ -178,7 +182,7 @@ class Command(BaseCommand):
     def _print_json(self, values: Any) -> None:
         self.stdout.write(json.dumps(values, ensure_ascii=False, indent=2))
 
-    def _exit(self, code: int) -> None:
+    def _exit(self, code: int) -> NoReturn:
         self.stdout.flush()
         raise SystemExit(code)
 
