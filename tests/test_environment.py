@@ -192,10 +192,15 @@ def test_load__direct_url__is_read_beside_the_pooled_one(load_production: Load) 
     assert (loaded.database_direct["HOST"], loaded.database["HOST"]) == ("direct.invalid", "database.invalid")
 
 
-def test_load__sqlite_url_in_development__names_that_file(load_development: Load) -> None:
-    database = load_development(DATABASE_URL="sqlite:////folder/file.sqlite3").database
+def test_load__sqlite_url_in_development__names_that_file(load_development: Load, tmp_path: Path) -> None:
+    database = load_development(DATABASE_URL=f"sqlite:///{tmp_path}/file.sqlite3").database
 
-    assert (database["ENGINE"], database["NAME"]) == (environment.SQLITE, "/folder/file.sqlite3")
+    assert (database["ENGINE"], database["NAME"]) == (environment.SQLITE, f"{tmp_path}/file.sqlite3")
+
+
+def test_load__sqlite_url_in_a_folder_that_is_not_there__is_refused(load_development: Load, tmp_path: Path) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL names a file in a folder that does not exist"):
+        load_development(DATABASE_URL=f"sqlite:///{tmp_path}/nowhere/file.sqlite3")
 
 
 def test_load__generated_key_of_render__is_long_enough(load_production: Load) -> None:

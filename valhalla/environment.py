@@ -180,6 +180,8 @@ def _read_database(*, is_production: bool) -> dict[str, Any]:
     config = _parse_database_url("DATABASE_URL", text)
     if config["ENGINE"] == SQLITE and is_production:
         raise _wrong("DATABASE_URL", "names SQLite, which the hosts of a production cannot share; use PostgreSQL")
+    if config["ENGINE"] == SQLITE and not Path(config["NAME"]).parent.is_dir():
+        raise _wrong("DATABASE_URL", "names a file in a folder that does not exist; make the folder, or name another")
     return config
 
 

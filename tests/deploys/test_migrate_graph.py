@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import ROOT, clean_environment
+from tests.server import clean_environment
 from tests.test_audit_command import copy_project
 
 # The checkout has a database of its own; that of the tests is not touched.
@@ -106,13 +106,3 @@ def test_migrate__migrations_without_their_source__runs_and_warns(tmp_path: Path
     assert done.returncode == 0
     assert done.stderr.startswith("The migrations could not be audited: ")
     assert "golive_event" in list_tables(project)
-
-
-def test_migrate__database_that_cannot_be_opened__says_so_in_one_line(tmp_path: Path) -> None:
-    place = tmp_path / "nowhere" / "own.sqlite3"
-    environment = clean_environment({"DATABASE_URL": f"sqlite:///{place}"})
-    command = [sys.executable, "manage.py", "migrate"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"CommandError: The database cannot be opened: unable to open database file ({place}).\n"

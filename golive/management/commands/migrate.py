@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import migrate as django_migrate
-from django.db import Error, connections
+from django.db import connections
 
 from golive import controls, project_graph
 from golive.deploys import record
@@ -109,11 +109,6 @@ class Command(django_migrate.Command):
         """Take the lock and prepare the connection; None for a database that has no such lock."""
         connection = connections[using]
         if connection.vendor != "postgresql":
-            try:
-                connection.ensure_connection()
-            except Error as error:
-                place = connection.settings_dict["NAME"]
-                raise CommandError(f"The database cannot be opened: {error} ({place}).") from error
             return None
         stack.enter_context(direct_connection(using))
         lock = MigrationLock(
