@@ -76,7 +76,8 @@ class AccessLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
             "t": self.now(),
             "h": environ.get("REMOTE_ADDR", "-"),
             "r": f"{environ['REQUEST_METHOD']} {path} {environ['SERVER_PROTOCOL']}",
-            "s": resp.status_code,
+            # Not `status_code`: an answer that gunicorn gives by itself, to a request that is none, has no such thing.
+            "s": resp.status.partition(" ")[0],
             "B": resp.sent,
             "M": request_time // timedelta(milliseconds=1),
             "a": environ.get("HTTP_USER_AGENT", "-"),

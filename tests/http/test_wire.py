@@ -152,6 +152,25 @@ def test_log__of_a_request__says_who_asked_what_and_no_query(server: GunicornSer
     assert "s3cret" not in server.log_text()
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Length: x",
+        b"Content-Length: 3\r\nContent-Length: 4",
+        b"Content-Length: 3\r\nTransfer-Encoding: chunked",
+    ],
+    ids=["no number", "two lengths", "length and chunks"],
+)
+def test_body__whose_length_is_unclear__is_refused_and_logged(server: GunicornServer, headers: bytes) -> None:
+    before = server.log_text().count('"POST /api/unclear HTTP/1.1" 400 ')
+
+    answer = _send(server, b"POST /api/unclear?token=s3cret HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n\r\n")
+
+    assert _status(answer) == 400
+    assert server.log_text().count('"POST /api/unclear HTTP/1.1" 400 ') == before + 1
+    assert "s3cret" not in server.log_text()
+
+
 def test_log__leaves_the_gate_out__and_tells_its_decision(server: GunicornServer) -> None:
     for path in (b"/gate", b"/gate-503/any", b"/gated"):
         _send(
