@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from http.client import HTTPConnection
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from golive.deadline import READ_SECONDS
 from tests.faults import wait_until
 from tests.http import endpoints
 from tests.served import server_environment
@@ -169,6 +171,22 @@ def test_body__whose_length_is_unclear__is_refused_and_logged(server: GunicornSe
     assert _status(answer) == 400
     assert server.log_text().count('"POST /api/unclear HTTP/1.1" 400 ') == before + 1
     assert "s3cret" not in server.log_text()
+
+
+@pytest.mark.slow
+def test_flag__for_a_client_that_is_slow_with_the_body__is_that_of_the_state(server: GunicornServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(
+            b"POST /ofrep/v1/evaluate/flags/execution-allowed HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{"
+        )
+        time.sleep(READ_SECONDS + 0.2)
+        connection.sendall(b"}")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert _status(answer) == 200
+    assert b'"reason":"TARGETING_MATCH"' in answer
+    assert "is now STATE_UNKNOWN" not in server.log_text()
 
 
 def test_log__leaves_the_gate_out__and_tells_its_decision(server: GunicornServer) -> None:
