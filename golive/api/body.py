@@ -26,10 +26,10 @@ Fields = dict[str, object]
 def read_strictly(request: HttpRequest, *, limit: int = CHANGE_LIMIT, empty: Container[bytes] = ()) -> Fields:
     """The fields of a JSON object; none of them for a body among `empty`. Raises HttpError: 400, 413 or 415."""
     content = _read(request, limit)
-    if content in empty:
-        return {}
     if content and (request.content_type != "application/json" or _charset(request) not in ("utf-8", "utf8")):
         raise problems.unsupported_type()
+    if content in empty:
+        return {}
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
