@@ -6,7 +6,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from http.client import HTTPConnection
 from typing import Any
 
@@ -171,6 +171,28 @@ def test_body__whose_length_is_unclear__is_refused_and_logged(server: GunicornSe
     assert _status(answer) == 400
     assert server.log_text().count('"POST /api/unclear HTTP/1.1" 400 ') == before + 1
     assert "s3cret" not in server.log_text()
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"POST /gate/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n",
+        b"GET /gate/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    ],
+    ids=["nothing", "no body", "no end"],
+)
+def test_connections__that_say_no_more__hold_nobody_up_for_long(server: GunicornServer, begun: bytes) -> None:
+    with ExitStack() as stack:
+        for _ in range(16):
+            silent = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            silent.sendall(begun)
+        began = time.monotonic()
+
+        answer = _send(server, b"GET /gate/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+
+    assert _status(answer) == 403
+    assert time.monotonic() - began < 3
 
 
 @pytest.mark.slow
