@@ -2,12 +2,15 @@
 
 import os
 import socket
+import threading
 from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from gunicorn import util
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
+from gunicorn.workers import gthread
 from gunicorn.workers.base import Worker
 
 from valhalla.environment import load
@@ -28,6 +31,9 @@ bind = f"{_address}:{environment.port}"
 worker_class = "gthread"
 workers = environment.web_concurrency
 threads = 8
+# Seconds for which a connection that says nothing, or a body that nobody reads, keeps one of them; then the connection
+# waits without one, or is closed. With gunicorn's 5 a few of them hold up everybody for longer than a read may take.
+gthread.DEFAULT_WORKER_DATA_TIMEOUT = 1.0
 # Every worker listens on a socket of its own and the kernel spreads the connections evenly. With one shared socket they
 # pile up on whichever worker wakes first, and throughput falls to a third.
 reuse_port = True
@@ -76,7 +82,8 @@ class AccessLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
             "t": self.now(),
             "h": environ.get("REMOTE_ADDR", "-"),
             "r": f"{environ['REQUEST_METHOD']} {path} {environ['SERVER_PROTOCOL']}",
-            "s": resp.status_code,
+            # Not `status_code`: an answer that gunicorn gives by itself, to a request that is none, has no such thing.
+            "s": resp.status.partition(" ")[0],
             "B": resp.sent,
             "M": request_time // timedelta(milliseconds=1),
             "a": environ.get("HTTP_USER_AGENT", "-"),
@@ -85,6 +92,34 @@ class AccessLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
 
 
 logger_class = AccessLogger
+
+
+_closers = threading.BoundedSemaphore(16)
+
+
+def close_connection(connection: gthread.TConn, graceful: bool = False) -> None:
+    """In place of gunicorn's, which waits up to 2 seconds for the client to close too, in the thread that serves all.
+
+    This one waits in a thread of its own; if there are many already, not at all.
+    """
+    if graceful and _closers.acquire(blocking=False):
+        try:
+            threading.Thread(target=_close_gracefully, args=(connection.sock,), daemon=True).start()
+        except RuntimeError:
+            _closers.release()
+        else:
+            return
+    util.close(connection.sock)
+
+
+def _close_gracefully(client: socket.socket) -> None:
+    try:
+        util.close_graceful(client)
+    finally:
+        _closers.release()
+
+
+gthread.TConn.close = close_connection
 
 
 def on_starting(server: Arbiter) -> None:

@@ -15,6 +15,7 @@ import http.client
 import io
 import json
 import logging
+import os
 import re
 import secrets
 import select
@@ -22,6 +23,7 @@ import socket
 import ssl
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -68,6 +70,11 @@ class GateClient:
         self._make_line()  # raises for an address that is none
         self._timeout_seconds = timeout_seconds
         self._kept = (STATE_UNKNOWN, 0.0)
+        self._start_anew()
+        _clients.add(self)
+
+    def _start_anew(self) -> None:
+        """With no thread, and a lock that nobody holds: in a fork, who held it is gone and cannot let go of it."""
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._waiting: SimpleQueue[Future[str]] = SimpleQueue()
@@ -123,6 +130,18 @@ class GateClient:
                 # Who has given up meanwhile is told nothing.
                 if answer.set_running_or_notify_cancel():
                     answer.set_result(code)
+
+
+_clients: weakref.WeakSet[GateClient] = weakref.WeakSet()
+
+
+def _start_all_anew() -> None:
+    for client in list(_clients):
+        client._start_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_all_anew)
 
 
 class _Line:

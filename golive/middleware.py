@@ -23,7 +23,7 @@ from psycopg.pq import TransactionStatus
 from golive import error_pages
 from golive.deadline import READ_SECONDS, WRITE_SECONDS, database_deadline
 from golive.domain.errors import ExecutionDenied
-from golive.enforcement import GetResponse, GoLiveEnforcementMiddleware, golive_exempt
+from golive.enforcement import GetResponse, GoLiveEnforcementMiddleware, golive_exempt, is_enforced, is_exempt
 from golive.problems import method_not_allowed, problem
 from golive.request_id import choose_request_id, set_request_id
 
@@ -123,6 +123,9 @@ class CookielessEndpointMiddleware:
         if not getattr(match.func, "is_endpoint", False):
             return self.get_response(request)
         request.resolver_match = match
+        # What is not this app's is guarded, and who guards it comes after all middleware.
+        if is_enforced() and not is_exempt(request, match.func):
+            return self.get_response(request)
         response: HttpResponseBase = match.func(request, *match.args, **match.kwargs)
         return response
 

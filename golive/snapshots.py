@@ -134,7 +134,8 @@ class Store:
                     self._demand()
             return latest
         answer = self._await_answer(now)
-        if answer is _NEVER:
+        # Who has no time left, be it that its client was slow, has learned nothing of the database.
+        if answer is _NEVER and remaining_seconds() != 0:
             self._tell(answer)
         return answer
 
@@ -214,7 +215,9 @@ class Store:
     def _refresh(self) -> None:
         sent_at = self._begin()
         outcome = self._end(sent_at, self._read())
-        if leases.boottime() - sent_at < PATIENCE_SECONDS:
+        now = leases.boottime()
+        # What comes after everybody has given up answers nobody, unless it may go on answering.
+        if now - sent_at < PATIENCE_SECONDS or now < outcome.expires_at:
             self._tell(outcome)
 
     def _begin(self) -> float:

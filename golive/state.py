@@ -41,6 +41,9 @@ SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true), pg
 """
 # Below READ_SECONDS, so that the wait for a lock ends without the loss of the caller's connection.
 _SHARE_TIMEOUT = "2000ms"
+# A statement that writes, although nothing: it takes SQLite's lock in a transaction that is not IMMEDIATE too, as in
+# another project, or fails where the transaction has seen an older state.
+_TAKE_ONLY_LOCK = "UPDATE golive_credential_failure SET failures = failures WHERE 0"
 
 # The databases that this thread is reading at one moment.
 _reading: ContextVar[frozenset[str]] = ContextVar("golive_reading", default=frozenset())
@@ -167,7 +170,7 @@ def share_go_live(*, using: str = DEFAULT_DB_ALIAS) -> GoLiveRow:
     """The row of `go_live_state` now, which nobody can change before the caller's transaction ends.
 
     Where the transaction sees one moment only (REPEATABLE READ) and the row is newer, the database refuses. SQLite has
-    no row locks: the caller's transaction is IMMEDIATE and alone. Raises StateUnknownError, and database errors as they
+    no row locks: the caller's transaction is alone from here on. Raises StateUnknownError, and database errors as they
     are; the caller's transaction is then as it was before.
     """
     connection = connections[using]
@@ -176,6 +179,8 @@ def share_go_live(*, using: str = DEFAULT_DB_ALIAS) -> GoLiveRow:
         if lock:
             cursor.execute(_TAKE_TURN_TOGETHER, [_SHARE_TIMEOUT, *_TURN_KEY])
             (kept, *_) = cursor.fetchone()
+        else:
+            cursor.execute(_TAKE_ONLY_LOCK)
         cursor.execute(f"SELECT {_list('g', _GO_LIVE_COLUMNS, using)} FROM go_live_state AS g WHERE g.id = 1{lock}")  # noqa: S608 - constants
         row = cursor.fetchone()
         if lock:

@@ -118,6 +118,15 @@ def test_endpoint__asked_without_a_cookie__is_run_at_once(pass_on: Callable[...,
     assert pass_on("/things/one", "DELETE").status_code == 405
 
 
+def test_endpoint__of_others_while_enforced__is_left_to_those_who_guard_it(
+    pass_on: Callable[..., HttpResponse],
+) -> None:
+    with override_settings(GO_LIVE_ENFORCE=True):
+        assert pass_on("/things/one").status_code == 418
+    with override_settings(GO_LIVE_ENFORCE=True, GOLIVE_EXEMPT_PREFIXES=["/things"]):
+        assert pass_on("/things/one").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("path", "headers"),
     [("/things/one", {"Cookie": "any=1"}), ("/page", {}), ("/nothing", {})],

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.db import connection, connections, transaction
@@ -34,6 +34,18 @@ def elsewhere() -> Iterator[ThreadPoolExecutor]:
             yield pool
         finally:
             pool.submit(connections.close_all).result()
+
+
+@contextmanager
+def deferred_transactions() -> Iterator[None]:
+    """SQLite's transactions of this thread are as Django makes them where nobody asks for IMMEDIATE."""
+    connection.ensure_connection()
+    wrapper = cast(Any, connections[connection.alias])
+    mode, wrapper.transaction_mode = wrapper.transaction_mode, None
+    try:
+        yield
+    finally:
+        wrapper.transaction_mode = mode
 
 
 def is_waiting(work: Future[Any]) -> bool:
@@ -131,6 +143,28 @@ def test_permit__held__a_stop_waits_for_it(is_in_transaction: bool) -> None:
 
     with pytest.raises(ExecutionDenied), golive.execution_permit():
         pytest.fail("the block was begun")
+
+
+@pytest.mark.sqlite_only
+def test_permit__in_a_project_whose_transactions_are_deferred__a_stop_waits_for_it() -> None:
+    go_live()
+
+    with elsewhere() as other:
+        with deferred_transactions(), golive.execution_permit():
+            stop = other.submit(apply, "engage")
+            assert is_waiting(stop)
+        assert stop.result().changed
+
+
+@pytest.mark.sqlite_only
+def test_permit__in_a_deferred_transaction_that_saw_an_older_state__is_denied() -> None:
+    go_live()
+
+    with elsewhere() as other, deferred_transactions(), transaction.atomic():
+        run_sql("SELECT revision FROM go_live_state")
+        other.submit(apply, "engage").result()
+        with pytest.raises(ExecutionDenied), golive.execution_permit():
+            pytest.fail("the block was begun")
 
 
 @pytest.mark.postgresql

@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golive import leases, snapshots
-from golive.deadline import READ_SECONDS
+from golive.deadline import READ_SECONDS, database_deadline
 from golive.domain.rows import GoLiveRow, SystemRow
-from golive.snapshots import Snapshot, Store
+from golive.snapshots import PATIENCE_SECONDS, Snapshot, Store
 from golive.state import Reading
 from tests.factories import make_rows
 from tests.faults import proxied, renamed_table, run_sql, wait_until
@@ -344,6 +344,30 @@ def test_decision__while_the_database_hangs__is_logged_as_unknown(
     assert [record.getMessage() for record in caplog.records] == [
         "the decision from test is now STATE_UNKNOWN: The database does not answer in time."
     ]
+
+
+def test_decision__of_a_slow_database_that_may_answer_for_longer__is_logged(
+    bench: Bench, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="golive.snapshots")
+    bench.source.lease_ms = 5000
+    asked = bench.ask_and_wait()
+    bench.source.await_select(1)
+    clock.now += PATIENCE_SECONDS + 0.1
+    bench.source.answer(1)
+    asked.result(5)
+
+    wait_until(lambda: len(caplog.records) > 0, seconds=5)
+    assert caplog.records[-1].getMessage() == "the decision from test is now KILL_SWITCH_ENGAGED (revision 1)"
+
+
+def test_decision__for_a_request_without_time_left__is_not_logged_as_that_of_all(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    with database_deadline(0.05):
+        assert bench.store.read().problem
+
+    assert not caplog.records
 
 
 def test_refresh__that_hangs__is_waited_for_once_and_then_everybody_is_answered_at_once(bench: Bench) -> None:

@@ -4,12 +4,14 @@ A stop is never refused for what it says: what cannot be used is left out, and t
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Container
 from typing import Any
 
 from django.http import HttpRequest
 
 from golive import problems
+from golive.deadline import extend_deadline
 from golive.problems import HttpError
 
 KIB = 1024
@@ -24,10 +26,10 @@ Fields = dict[str, object]
 def read_strictly(request: HttpRequest, *, limit: int = CHANGE_LIMIT, empty: Container[bytes] = ()) -> Fields:
     """The fields of a JSON object; none of them for a body among `empty`. Raises HttpError: 400, 413 or 415."""
     content = _read(request, limit)
-    if content in empty:
-        return {}
     if content and (request.content_type != "application/json" or _charset(request) not in ("utf-8", "utf8")):
         raise problems.unsupported_type()
+    if content in empty:
+        return {}
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -69,12 +71,16 @@ def _read(request: HttpRequest, limit: int) -> bytes:
     source = request.META["wsgi.input"] if request.META.get("wsgi.input_terminated") else request
     pieces: list[bytes] = []
     size = 0
+    began = time.monotonic()
     try:
         while size <= limit and (piece := source.read(min(_PIECE, limit + 1 - size))):
             pieces.append(piece)
             size += len(piece)
     except Exception as error:  # each server has its own for a client that breaks off or cannot count
         raise problems.bad_request("The body breaks off.") from error
+    finally:
+        # The client took it. What the request has to do with the database has its own.
+        extend_deadline(time.monotonic() - began)
     if size > limit:
         raise problems.too_large(limit)
     return b"".join(pieces)

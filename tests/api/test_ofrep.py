@@ -132,8 +132,9 @@ def test_body__larger_than_16_kib__is_refused(client: Client, path: str) -> None
     assert_refused(ask(client, path, fits + b" "), 413, "GENERAL")
 
 
-def test_body__that_is_no_json_by_its_type__is_refused(client: Client) -> None:
-    response = client.post(ALLOWED, data=b'{"context": {"a": 1}}', content_type="text/plain")
+@pytest.mark.parametrize("content", [b'{"context": {"a": 1}}', b'{"context": {}}', b"{}"])
+def test_body__that_is_no_json_by_its_type__is_refused(client: Client, content: bytes) -> None:
+    response = client.post(ALLOWED, data=content, content_type="text/plain")
 
     assert_refused(response, 415, "GENERAL")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.service import SHORT_LEASE_MS, Service, running_service
-from tests.server import GunicornServer, Response, request
+from tests.server import ROOT, GunicornServer, Response, clean_environment, request
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,19 @@ class Shop:
 
     def ask(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> Response:
         return request(method, self.server.url(path), headers=headers, body=body)
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command of the guarded project."""
+        environment = {**clean_environment(self.server.env), "DJANGO_SETTINGS_MODULE": "tests.enforced.settings"}
+        return subprocess.run(
+            [sys.executable, "-m", "django", *arguments],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
 
     def deeds(self) -> list[str]:
         return self.deeds_file.read_text().splitlines()

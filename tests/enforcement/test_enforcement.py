@@ -161,6 +161,19 @@ def test_control__works_through_the_guarded_project_while_stopped(shop: Shop) ->
     assert answer.json()["kill_switch_engaged"] is False
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["golive", "status", "--json"], 1), (["golive", "engage"], 0), (["audit_migrations", "--format", "json"], 0)],
+    ids=["status", "engage", "audit"],
+)
+def test_command__of_the_guarded_project__needs_no_setting_of_valhalla(
+    shop: Shop, arguments: list[str], code: int
+) -> None:
+    done = shop.manage(*arguments)
+
+    assert (done.returncode, done.stderr) == (code, "")
+
+
 def test_preflight__while_stopped__is_answered_and_runs_nothing(shop: Shop) -> None:
     asked = {"Access-Control-Request-Method": "POST"}
 

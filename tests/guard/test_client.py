@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -290,6 +291,33 @@ def test_fork__asks_by_itself(gate: FakeGate) -> None:
     assert os.read(reading, 100) == b"ALLOWED"
     assert client.check() == ALLOWED
     assert gate.connections == 2
+
+
+def test_fork__while_another_thread_asks__is_not_held_up(gate: FakeGate) -> None:
+    client = GateClient(gate.url, timeout_seconds=TIMEOUT)
+    holds, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with client._lock:
+            holds.set()
+            let_go.wait(10)
+
+    holding = threading.Thread(target=hold)
+    holding.start()
+    holds.wait(10)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(5)  # ends it should it wait for ever
+        os.write(writing, client.check().encode())
+        os._exit(0)
+    os.close(writing)
+    told = os.read(reading, 100)
+    os.waitpid(child, 0)
+    let_go.set()
+    holding.join()
+
+    assert told == b"ALLOWED"
 
 
 @pytest.mark.parametrize("module", ["golive.guard", "guard"])

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from http.client import HTTPConnection
 from typing import Any
 
 import pytest
 
+from golive.deadline import READ_SECONDS
 from tests.faults import wait_until
 from tests.http import endpoints
 from tests.served import server_environment
@@ -150,6 +152,63 @@ def test_log__of_a_request__says_who_asked_what_and_no_query(server: GunicornSer
     assert (read["id"], read["agent"]) == ("seen-by-me", 'reader1 \\"x\\"')
     assert (forged["request"], forged["status"]) == ("GET /api/%0aforged HTTP/1.1", "404")
     assert "s3cret" not in server.log_text()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Length: x",
+        b"Content-Length: 3\r\nContent-Length: 4",
+        b"Content-Length: 3\r\nTransfer-Encoding: chunked",
+    ],
+    ids=["no number", "two lengths", "length and chunks"],
+)
+def test_body__whose_length_is_unclear__is_refused_and_logged(server: GunicornServer, headers: bytes) -> None:
+    before = server.log_text().count('"POST /api/unclear HTTP/1.1" 400 ')
+
+    answer = _send(server, b"POST /api/unclear?token=s3cret HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n\r\n")
+
+    assert _status(answer) == 400
+    assert server.log_text().count('"POST /api/unclear HTTP/1.1" 400 ') == before + 1
+    assert "s3cret" not in server.log_text()
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"POST /gate/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n",
+        b"GET /gate/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    ],
+    ids=["nothing", "no body", "no end"],
+)
+def test_connections__that_say_no_more__hold_nobody_up_for_long(server: GunicornServer, begun: bytes) -> None:
+    with ExitStack() as stack:
+        for _ in range(16):
+            silent = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            silent.sendall(begun)
+        began = time.monotonic()
+
+        answer = _send(server, b"GET /gate/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+
+    assert _status(answer) == 403
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.slow
+def test_flag__for_a_client_that_is_slow_with_the_body__is_that_of_the_state(server: GunicornServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(
+            b"POST /ofrep/v1/evaluate/flags/execution-allowed HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{"
+        )
+        time.sleep(READ_SECONDS + 0.2)
+        connection.sendall(b"}")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert _status(answer) == 200
+    assert b'"reason":"TARGETING_MATCH"' in answer
+    assert "is now STATE_UNKNOWN" not in server.log_text()
 
 
 def test_log__leaves_the_gate_out__and_tells_its_decision(server: GunicornServer) -> None:

@@ -27,7 +27,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         code = commandline.run(
             Options.choose(options),
-            default_path=str(settings.BASE_DIR),
+            default_path=str(getattr(settings, "BASE_DIR", ".")),
             read_applied=_read_applied,
             out=self.stdout,
             errors=self.stderr,

@@ -98,11 +98,12 @@ class Command(BaseCommand):
             decision = decide(None)
             if options["json"]:
                 unknown = {"system": None, "go_live": None, "execution": representations.execution(decision)}
-                self._print_json({**unknown, "release": settings.RELEASE})
+                self._print_json({**unknown, "release": getattr(settings, "RELEASE", None)})
             raise CommandError(f"{decision.code}: {error.detail}", returncode=UNKNOWN) from error
         decision = decide(go_live)
         if options["json"]:
-            self._print_json(representations.full_status(go_live, system, with_details=True, release=settings.RELEASE))
+            release = getattr(settings, "RELEASE", None)
+            self._print_json(representations.full_status(go_live, system, with_details=True, release=release))
         else:
             self.stdout.write(f"{decision.code}: {decision.message}")
             for title, values in (
