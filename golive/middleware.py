@@ -117,7 +117,7 @@ class CookielessEndpointMiddleware:
         if request.META.get("HTTP_COOKIE"):
             return self.get_response(request)
         try:
-            match = resolve(request.path_info)
+            match = resolve(request.path_info, getattr(request, "urlconf", None))
         except Resolver404:
             return self.get_response(request)
         if not getattr(match.func, "is_endpoint", False):

@@ -206,9 +206,16 @@ GOLIVE_TRUSTED_PROXIES = environment.trusted_proxies
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "golive.request_id.RequestIdFilter"}},
+    "filters": {
+        "request_id": {"()": "golive.request_id.RequestIdFilter"},
+        "one_line": {"()": "valhalla.logs.OneLineFilter"},
+    },
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
     "root": {"handlers": ["console"], "level": environment.log_level},
-    "loggers": {"django": {"handlers": [], "level": environment.log_level, "propagate": True}},
+    "loggers": {
+        "django": {"handlers": [], "level": environment.log_level, "propagate": True},
+        # Scanners ask for any host all day long, and the traceback is always the same.
+        "django.security.DisallowedHost": {"filters": ["one_line"]},
+    },
 }

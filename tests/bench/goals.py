@@ -51,6 +51,8 @@ GOALS = (
     Goal("gate", "waffle-uncached", 8),
     Goal("gate", "constance", 15),
     Goal("gate", "unleash", 3),
+    *(Goal(name, "empty-endpoint", None) for name in READS),
+    *(Goal("bare", name, None) for name in ("constance", "unleash")),
     *(Goal("gate", name, None) for name in ("waffle-1", "waffle-uncached-1", "constance-1", "unleash-2")),
     Goal("gate", "bare", 1.5, "p99"),
     *(Goal(name, "empty", 1.5, "p99") for name in READS),

@@ -21,8 +21,9 @@ gunicorn with 2 workers and the service's own configuration serves each; wrk ask
 of {rounds} interleaved rounds of {seconds} s. The bare WSGI application returns the bytes and headers of the gate. The
 empty view, the row by the ORM and the Python peers run in the service's settings, with its middleware, ATOMIC_REQUESTS
 and persistent connections; of that middleware the service's own reads skip what only people need, as they do for every
-client without a cookie. The gate is not in the access log, so neither are the bare application and the flags of the
-Python peers. The decision takes two values, so the peers read two flags; "one flag" reads one of them.
+client without a cookie, and as the empty endpoint does. The gate is not in the access log, so neither are the bare
+application and the flags of the Python peers. The decision takes two values, so the peers read two flags; "one flag"
+reads one of them.
 Unleash is asked by its frontend API, the fastest of its paths that evaluates flags.
 """
 _MIDDLEWARE = """\

@@ -60,6 +60,7 @@ def running_field(*, with_peers: bool = True) -> Iterator[Field]:
             GunicornServer(environment | {"BENCH_PEER": ""}, workers=WORKERS, application=PROJECT, health_path="/empty")
         )
         found.subjects.append(Subject("empty", "empty Django view", views.url("/empty")))
+        found.subjects.append(Subject("empty-endpoint", "empty endpoint", views.url("/empty-endpoint")))
         found.subjects.append(Subject("orm", "the row by the ORM", views.url("/orm")))
         if with_peers:
             _add_peers(found, stack, postgres)

@@ -221,6 +221,16 @@ def test_log__leaves_the_gate_out__and_tells_its_decision(server: GunicornServer
     assert "the decision from default is now " in server.log_text()
 
 
+def test_host__that_is_not_ours__is_refused_and_told_in_one_line(server: GunicornServer) -> None:
+    before = server.log_text().count("Invalid HTTP_HOST header: 'evil.example'")
+
+    answer = _send(server, b"GET /api/status HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+
+    assert _status(answer) == 400
+    assert server.log_text().count("Invalid HTTP_HOST header: 'evil.example'") == before + 1
+    assert "Traceback" not in server.log_text()
+
+
 def test_server__after_all_that__has_logged_no_error_of_its_own(server: GunicornServer) -> None:
     assert _status(_send(server, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")) == 200
     assert "Traceback" not in server.log_text()

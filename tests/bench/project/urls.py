@@ -7,6 +7,7 @@ from valhalla import urls as project
 
 _measures = [
     path("empty", views.answer_nothing),
+    path("empty-endpoint", views.answer_nothing_at_once),
     path("orm", views.read_row),
     path("flag", views.read_flag),
     path("decision", views.read_decision),

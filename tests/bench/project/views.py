@@ -9,6 +9,7 @@ from django.forms.models import model_to_dict
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
+from golive.api.endpoint import endpoint
 from golive.models import GoLiveState
 
 # The decision takes two values, as it does in the service.
@@ -20,6 +21,9 @@ ENABLED, ENGAGED = "go-live-enabled", "kill-switch-engaged"
 def answer_nothing(request: HttpRequest) -> HttpResponse:
     """The least that a Django view can do, in no transaction."""
     return HttpResponse()
+
+
+answer_nothing_at_once = endpoint("GET")(answer_nothing)
 
 
 def read_row(request: HttpRequest) -> HttpResponse:
