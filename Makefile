@@ -90,7 +90,7 @@ check: setup ## Format, lint, types, import contracts, migrations (missing, grap
 	@echo '$(PYTHON) manage.py check --deploy --fail-level WARNING  (in the settings of production)'
 	@$(PRODUCTION) $(PYTHON) manage.py check --deploy --fail-level WARNING
 
-bench: setup ## Throughput and latency beside the peers, about 6 minutes (ARGS=--help lists the options)
+bench: setup ## Throughput and latency beside the peers, about 7 minutes (ARGS=--help lists the options)
 	@$(PYTHON) -m tests.bench $(ARGS)
 
 bench-propagation: setup ## How long after an acknowledged stop somebody is still let through, about 4 minutes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +15,7 @@ from tests.bench.report import describe
 from tests.bench.servers import Field, running_field
 
 Json = dict[str, Any]
+_PAUSE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,9 @@ def _measure_rounds(subjects: Sequence[Subject], plan: Plan) -> dict[str, dict[i
     for number in range(plan.rounds):
         for count in plan.connections:
             print(f"Round {number + 1} of {plan.rounds}, {count} connections", flush=True)
-            # There and back: what one leaves to do after its turn does not always fall on the same next one.
-            for subject in reversed(subjects) if number % 2 else subjects:
+            # In another order each time, with a pause: what one leaves to do shall not fall on the same next one.
+            for subject in random.Random(f"{number} {count}").sample(subjects, len(subjects)):
+                time.sleep(_PAUSE_SECONDS)
                 measured[subject.name][count].append(measure(subject, connections=count, seconds=plan.seconds))
     return measured
 
