@@ -145,7 +145,7 @@ class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def last_used(self, token: ApiToken) -> str:
         return _show_time(token.last_used_at)
 
-    @admin.display(description="")
+    @admin.display(description="", empty_value="")
     def revoke_link(self, token: ApiToken) -> SafeString | str:
         if token.revoked_at is not None:
             return ""

@@ -101,9 +101,7 @@ def test_audit__no_path__is_this_project() -> None:
     assert all(head.startswith("golive.") for head in described["heads"])
 
 
-@pytest.mark.parametrize(
-    "url", ["postgresql://nobody:x@127.0.0.1:1/nothing", "sqlite:////nonexistent/folder/db.sqlite3"]
-)
+@pytest.mark.parametrize("url", ["postgresql://nobody:x@127.0.0.1:1/nothing", "sqlite:////proc/nowhere.sqlite3"])
 def test_audit__database_that_is_broken__is_not_asked(url: str, tmp_path: Path) -> None:
     done = run_front(MANAGE, str(write_revisions(tmp_path, SOUND)), DATABASE_URL=url)
 
