@@ -121,7 +121,7 @@ def run_quick(folder: Path, *arguments: str) -> dict[str, Any]:
 def test_bench__once_shortly__measures_the_service(tmp_path: Path) -> None:
     found = run_quick(tmp_path)["throughput"]
 
-    assert set(found["subjects"]) == {"gate", "state", "status", "ofrep", "bare", "empty", "orm"}
+    assert set(found["subjects"]) == {"gate", "state", "status", "ofrep", "bare", "empty", "empty-endpoint", "orm"}
     assert all(subject["connections"]["16"]["rate"] > 10 for subject in found["subjects"].values())
     assert {goal["subject"] for goal in found["goals"]} == {"gate", "state", "status", "ofrep"}
 
