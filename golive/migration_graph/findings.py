@@ -107,10 +107,12 @@ def _find_duplicates(graph: Graph, names: Names) -> Iterator[Finding]:
 def _find_self_references(graph: Graph) -> Iterator[Finding]:
     for key, node in graph.nodes.items():
         for reference in node.references:
-            if reference.name == node.name and key not in graph.replaced:
+            by_label = reference.role is Role.DEPENDENCY and reference.name in node.branch_labels
+            if (reference.name == node.name or by_label) and key not in graph.replaced:
+                how = f" by its branch label {reference.name}" if by_label else ""
                 yield make_finding(
                     "MG104",
-                    f"{node.name} names itself as what comes before it.",
+                    f"{node.name} names itself{how} as what comes before it.",
                     "Name its real parent, or None if it is the first.",
                     file=key,
                     line=reference.line,

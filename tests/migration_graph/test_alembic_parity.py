@@ -200,6 +200,7 @@ def test_audit__loop_of_all__is_one_cycle_where_alembic_names_every_revision(ale
         (chain(a="5"), "MG102"),
         ({"a.py": render("a", more="depends_on = 'gone'\n")}, "MG107"),
         ({"a.py": render("a", more="depends_on = 'a'\n")}, "MG104"),
+        ({"a.py": render("a", more="branch_labels = 'x'\ndepends_on = ('x',)\n")}, "MG104"),
         ({"a.py": render("a", more="depends_on = ''\n")}, "MG107"),
         ({"abcdef.py": render("abcdef"), "b.py": render("b", more="depends_on = 'abc'\n")}, "MG107"),
         ({"a.py": render("a", more="branch_labels = 'x'\n"), "b.py": render("b", more="depends_on = 'x'\n")}, None),
