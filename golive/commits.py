@@ -8,7 +8,7 @@ from typing import TypeVar
 from django.db import Error, connections, transaction
 
 from golive import leases, snapshots
-from golive.connections import TABLES_MISSING, drop_dead_connection, explain_failure
+from golive.connections import TABLES_MISSING, drop_dead_connection, lacks_tables
 from golive.deadline import WRITE_SECONDS, database_deadline, extend_deadline
 from golive.domain.errors import NotAppliedError, OutcomeUnknownError, UnavailableError
 
@@ -70,6 +70,6 @@ def _explain(error: Error, *, is_committing: bool, using: str) -> UnavailableErr
         return NotAppliedError(
             "Another change or an execution permit holds the row; nothing was done. Repeat the request."
         )
-    if explain_failure(error) == TABLES_MISSING:
+    if lacks_tables(error):
         return NotAppliedError(f"Nothing was done. {TABLES_MISSING}")
     return NotAppliedError("The database did not take the change; nothing was done. Repeat the request.")

@@ -18,8 +18,11 @@ def drop_dead_connection(using: str) -> None:
         connection.close()
 
 
+def lacks_tables(error: Error) -> bool:
+    """Whether a statement failed because a table or column is not there."""
+    return getattr(error.__cause__, "sqlstate", None) in _NO_SUCH or str(error).startswith(_SQLITE_NO_SUCH)
+
+
 def explain_failure(error: Error) -> str:
     """Why a statement failed, for whoever can do something about it: the tables are missing, or the database is."""
-    if getattr(error.__cause__, "sqlstate", None) in _NO_SUCH or str(error).startswith(_SQLITE_NO_SUCH):
-        return TABLES_MISSING
-    return "The database does not answer."
+    return TABLES_MISSING if lacks_tables(error) else "The database does not answer."
