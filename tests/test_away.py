@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Iterator
 
@@ -11,6 +9,7 @@ import pytest
 
 from golive.postgresql import away
 from tests.faults import wait_until
+from tests.forks import ask_fork, held_by_another_thread
 
 ALIAS = "hanging"
 
@@ -41,29 +40,12 @@ def test_database__that_hangs__is_asked_by_one_thread_until_it_answers(answered:
 def test_database__that_hangs__is_found_out_anew_by_a_fork(answered: threading.Event) -> None:
     """The thread that asks is not in the child, and a thread that held the lock would never let go of it there."""
     away.report_away(ALIAS, {})
-    is_held, may_end = threading.Event(), threading.Event()
 
-    def hold() -> None:
-        with away._lock:
-            is_held.set()
-            may_end.wait(10)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert is_held.wait(5)
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        signal.alarm(10)
+    def find_out() -> str:
         before = away.is_away(ALIAS)
         away.report_away(ALIAS, {})
-        os.write(writer, f"{before} {away.is_away(ALIAS)} {count_probes()}".encode())
-        os._exit(0)
-    os.close(writer)
-    may_end.set()
-    holder.join()
+        return f"{before} {away.is_away(ALIAS)} {count_probes()}"
 
-    with os.fdopen(reader) as told:
-        assert told.read() == "False True 1"
-    assert os.waitpid(child, 0)[1] == 0
+    with held_by_another_thread(away._lock):
+        assert ask_fork(find_out) == "False True 1"
     assert away.is_away(ALIAS)

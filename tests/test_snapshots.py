@@ -5,8 +5,6 @@ Mostly with a source and a clock that the test works by hand, since the rule is 
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +23,7 @@ from golive.snapshots import PATIENCE_SECONDS, Snapshot, Store
 from golive.state import Reading
 from tests.factories import make_rows
 from tests.faults import proxied, renamed_table, run_sql, wait_until
+from tests.forks import ask_fork, held_by_another_thread
 
 pytestmark = pytest.mark.leased
 
@@ -521,30 +520,11 @@ def test_snapshot__in_a_fork_while_a_thread_holds_the_lock__is_read_by_the_fork_
     """The thread is not in the child, and would never let go of it there."""
     snapshots.read_snapshot()
     snapshots.forget()
-    is_held, may_end = threading.Event(), threading.Event()
+    with held_by_another_thread(snapshots._stores["default"]._condition):
+        connections.close_all()
+        told = ask_fork(lambda: str(snapshots.read_snapshot().known_go_live().revision))
 
-    def hold() -> None:
-        with snapshots._stores["default"]._condition:
-            is_held.set()
-            may_end.wait(10)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert is_held.wait(5)
-    connections.close_all()
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        signal.alarm(10)
-        os.write(writer, str(snapshots.read_snapshot().known_go_live().revision).encode())
-        os._exit(0)
-    os.close(writer)
-    may_end.set()
-    holder.join()
-
-    with os.fdopen(reader) as told:
-        assert told.read() == "1"
-    assert os.waitpid(child, 0)[1] == 0
+    assert told == "1"
     assert snapshots.read_snapshot().known_go_live().revision == 1
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +16,7 @@ import pytest
 from golive import guard
 from golive.domain.decision import MESSAGES, Code
 from golive.guard import ALLOWED, STATE_UNKNOWN, GateClient
+from tests.forks import ask_fork, held_by_another_thread
 from tests.guard.fake_gate import DENIED, FakeGate, answer, answer_and_close, close, drip, hang, pour, slow
 from tests.server import ROOT, find_free_port
 
@@ -280,44 +279,17 @@ def test_async__callers_that_give_up__leave_the_others_theirs(gate: FakeGate) ->
 def test_fork__asks_by_itself(gate: FakeGate) -> None:
     client = GateClient(gate.url)
     assert client.check() == ALLOWED
-    reading, writing = os.pipe()
 
-    child = os.fork()
-    if child == 0:
-        os.write(writing, client.check().encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-
-    assert os.read(reading, 100) == b"ALLOWED"
+    assert ask_fork(client.check) == ALLOWED
     assert client.check() == ALLOWED
     assert gate.connections == 2
 
 
 def test_fork__while_another_thread_asks__is_not_held_up(gate: FakeGate) -> None:
     client = GateClient(gate.url, timeout_seconds=TIMEOUT)
-    holds, let_go = threading.Event(), threading.Event()
 
-    def hold() -> None:
-        with client._lock:
-            holds.set()
-            let_go.wait(10)
-
-    holding = threading.Thread(target=hold)
-    holding.start()
-    holds.wait(10)
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        signal.alarm(5)  # ends it should it wait for ever
-        os.write(writing, client.check().encode())
-        os._exit(0)
-    os.close(writing)
-    told = os.read(reading, 100)
-    os.waitpid(child, 0)
-    let_go.set()
-    holding.join()
-
-    assert told == b"ALLOWED"
+    with held_by_another_thread(client._lock):
+        assert ask_fork(client.check) == ALLOWED
 
 
 @pytest.mark.parametrize("module", ["golive.guard", "guard"])

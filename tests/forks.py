@@ -1,0 +1,46 @@
+"""Forks in the worst moment: while another thread, which the child does not have, holds a lock."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+_CHILD_SECONDS = 10
+
+
+@contextmanager
+def held_by_another_thread(lock: AbstractContextManager[object]) -> Iterator[None]:
+    """Inside, somebody else holds the lock."""
+    is_held, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            is_held.set()
+            may_end.wait(2 * _CHILD_SECONDS)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert is_held.wait(5)
+    try:
+        yield
+    finally:
+        may_end.set()
+        holder.join()
+
+
+def ask_fork(question: Callable[[], str]) -> str:
+    """What a child answers; it must end by itself, and in time."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(_CHILD_SECONDS)
+        os.write(writer, question().encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as told:
+        answer = told.read()
+    assert os.waitpid(child, 0)[1] == 0
+    return answer
