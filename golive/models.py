@@ -50,6 +50,8 @@ class GoLiveState(models.Model):
     revision = models.BigIntegerField(default=1, db_default=1, editable=False)
     lease_ms = models.IntegerField(default=250, db_default=250, editable=False)
     event_head = models.TextField(null=True, editable=False)  # noqa: DJ001 - NULL: no event yet
+    # PostgreSQL's timeline at the last change; another one means that the database has failed over since.
+    timeline = models.IntegerField(null=True, editable=False)
 
     class Meta:
         db_table = GO_LIVE_STATE
@@ -95,6 +97,8 @@ class Event(models.Model):
     failed_checks = models.JSONField(null=True)
     request_id = models.TextField(null=True)  # noqa: DJ001 - NULL: not a request
     remote_addr = models.TextField(null=True)  # noqa: DJ001 - NULL: not a request
+    # Random, so that nobody can confirm a guess of what is redacted by the public hash. NULL in events of version 1.
+    salt = models.TextField(null=True)  # noqa: DJ001 - NULL: hash_version 1
     hash_version = models.IntegerField()
     previous_hash = models.TextField(null=True, unique=True)  # noqa: DJ001 - NULL: the first event. Unique: no fork
     hash = models.TextField(unique=True)
@@ -122,6 +126,7 @@ class ApiToken(models.Model):
     expires_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True, editable=False)
     revoked_at = models.DateTimeField(null=True, editable=False)
+    revoked_by = models.TextField(null=True, editable=False)  # noqa: DJ001 - NULL: not revoked
 
     class Meta:
         db_table = "golive_apitoken"

@@ -1,0 +1,13 @@
+"""Columns that the stop's promises need: all nullable, so that a release before this one goes on working."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("golive", "0004_api_tokens")]
+
+    operations = [
+        migrations.AddField("Event", "salt", models.TextField(null=True)),
+        migrations.AddField("GoLiveState", "timeline", models.IntegerField(editable=False, null=True)),
+        migrations.AddField("ApiToken", "revoked_by", models.TextField(editable=False, null=True)),
+    ]
