@@ -44,6 +44,7 @@ def run_load(processes: int, changes: int) -> None:
     """Fork, let every process make its changes, and answer with what came of each, as `make_change` tells it."""
     from golive import checks
 
+    be_patient()
     # The whole record is verified in the end; once for every guarded change would take minutes.
     checks.EVENTS_VERIFIED = 20
     children: list[tuple[int, int]] = []
@@ -77,7 +78,11 @@ def make_changes(number: int, count: int) -> list[dict[str, Any]]:
             fields["override"] = chance.random() < 0.5
         if name == "edit":
             fields["version"] = f"{chance.randrange(3)}.0"
-        if chance.random() < 0.2:
+        if turn == 0:
+            # One that is certainly out of date, whatever the others do.
+            name = "complete"
+            fields["expected_revision"] = 1_000_000
+        elif chance.random() < 0.2:
             fields["expected_revision"] = state.read_go_live().revision
         outcomes.append({"name": name, **make_change(name, f"{number}-{turn}", fields)})
     return outcomes
@@ -105,19 +110,44 @@ def make_change(name: str, reason: str, fields: dict[str, object]) -> dict[str, 
 # -- race --------------------------------------------------------------------------------------------------------------
 
 
-def run_race(name: str, seed: int, mutation: str | None = None) -> None:
-    """For each line that comes in: make the change, with pauses between the locks, and answer."""
+def run_race(name: str, seed: int, mutation: str | None = None, can_hold: bool = False) -> None:
+    """For each line that comes in: make the change, with pauses between the locks, and answer.
+
+    With `can_hold`, nothing pauses, but a line `... until WORDS` holds on inside the transaction, once a statement with
+    these words has run: "held" is answered, and the next line lets it go on.
+    """
     mutate(mutation)
+    be_patient()
     chance = random.Random(seed)
+    until = ""
 
     def pause(sql: str) -> None:
         if "FOR UPDATE" in sql or "golive_event" in sql:
             time.sleep(chance.random() * 0.004)
 
-    with watch(pause, mutation):
+    def hold(sql: str) -> None:
+        nonlocal until
+        if until and until in sql and connection.in_atomic_block:
+            until = ""
+            answer("held")
+            sys.stdin.readline()
+
+    from django.db import connection
+
+    with watch(hold if can_hold else pause, mutation):
         answer("ready")
-        for line in sys.stdin:
-            answer(make_change(name, line.strip(), {}))
+        while line := sys.stdin.readline():
+            reason, _, until = line.strip().partition(" until ")
+            answer(make_change(name, reason, {}))
+
+
+def be_patient() -> None:
+    """Give up nothing because the machine is busy: a minute for what has 2 to 5 s."""
+    from golive import commits
+
+    commits._SETTINGS.update(lock_timeout="60000", statement_timeout="60000")
+    commits._SETTINGS["idle_in_transaction_session_timeout"] = "60000"
+    vars(commits)["WRITE_SECONDS"] = 60.0
 
 
 def mutate(mutation: str | None) -> None:
@@ -149,8 +179,10 @@ def watch(before: Callable[[str], None], mutation: str | None = None) -> Abstrac
 # -- freeze ------------------------------------------------------------------------------------------------------------
 
 
-def run_freeze(name: str, after: str) -> None:
+def run_freeze(name: str, after: str, is_patient: bool = False) -> None:
     """Make a change, and stop this process after the first statement that holds these words."""
+    if is_patient:
+        be_patient()
     is_over = False
 
     def stop(sql: str) -> None:

@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from django.db import OperationalError, connection
 
+from tests.patience import SLACK
+
 
 def run_sql(statement: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
     """Run SQL as somebody at a prompt would: committed at once, past the controls. The rows, if it has any."""
@@ -99,10 +101,10 @@ def watched_statements(before: Callable[[str], None] | None = None) -> Iterator[
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait until the condition holds. Raises AssertionError if it does not within so many seconds."""
-    ends_at = time.monotonic() + seconds
+    """Wait until the condition holds. Raises AssertionError if it does not within ten times the promised seconds."""
+    ends_at = time.monotonic() + SLACK * seconds
     while not condition():
-        assert time.monotonic() < ends_at, f"not within {seconds:g} s"
+        assert time.monotonic() < ends_at, f"not within {SLACK * seconds:g} s"
         time.sleep(0.01)
 
 
@@ -177,7 +179,7 @@ class Proxy:
 
     def await_answer(self) -> None:
         """Wait until the server has answered the request that was struck: whatever it did, it has done."""
-        assert self._is_answered.wait(10), "the server did not answer"
+        assert self._is_answered.wait(10 * SLACK), "the server did not answer"
 
     def close(self) -> None:
         self.thaw()

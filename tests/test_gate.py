@@ -23,7 +23,7 @@ from golive.snapshots import Snapshot
 from tests.api.contract import assert_documented
 from tests.controls_kit import apply, go_live
 from tests.factories import make_go_live
-from tests.faults import renamed_table, run_sql
+from tests.faults import renamed_table, run_sql, wait_until
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "BREW")
 ALLOWED = make_go_live(go_live_enabled=True, kill_switch_engaged=False)
@@ -188,12 +188,13 @@ def replaced(row: GoLiveRow, revision: int) -> GoLiveRow:
 
 
 def test_lease__is_what_is_left_of_it_in_whole_milliseconds(show: Callable[..., Snapshot]) -> None:
-    snapshot = show(ALLOWED, seconds=0.25)
+    snapshot = show(ALLOWED, seconds=60)
 
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
     left = int(ask().headers["X-GoLive-Lease-Ms"])
+    after = time.clock_gettime(time.CLOCK_BOOTTIME)
 
-    assert 0 < left < 250
-    assert left / 1000 <= snapshot.expires_at - time.clock_gettime(time.CLOCK_BOOTTIME) + 0.2
+    assert snapshot.expires_at - after - 0.001 <= left / 1000 <= snapshot.expires_at - before
     time.sleep(0.02)
     assert int(ask().headers["X-GoLive-Lease-Ms"]) <= left - 20
 
@@ -331,7 +332,4 @@ def test_gate__without_the_row_or_the_table__is_unknown() -> None:
 
 def wait_for(status: int, code: str, seconds: float = 2.0) -> None:
     """Plain SQL takes effect within one lease."""
-    ends_at = time.monotonic() + seconds
-    while (ask().status, ask().code) != (status, code):
-        assert time.monotonic() < ends_at, f"{ask().status} {ask().code}"
-        time.sleep(0.01)
+    wait_until(lambda: (ask().status, ask().code) == (status, code), seconds=seconds)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.api.service import SHORT_LEASE_MS, Service, running_service
+from tests.patience import ends_within
 from tests.server import Response, request
 
 # The database of production is enough: nothing here depends on its kind.
@@ -33,21 +33,13 @@ def live(service: Service) -> Service:
     return service
 
 
-def converse(service: Service, *messages: bytes, seconds: float = 5.0) -> bytes:
-    """Say all of this on one connection; everything that comes back until nothing more does."""
+def converse(service: Service, *messages: bytes, seconds: float = 60.0) -> bytes:
+    """Say all of this on one connection; what comes back until the server closes it, as the last one asks."""
     with socket.create_connection(("127.0.0.1", service.server.port), seconds) as connection:
         for message in messages:
             connection.sendall(message)
         received = b""
-        ends_at = time.monotonic() + seconds
-        while time.monotonic() < ends_at:
-            connection.settimeout(0.3 if received else seconds)
-            try:
-                data = connection.recv(65536)
-            except TimeoutError:
-                break
-            if not data:
-                break
+        while data := connection.recv(65536):
             received += data
         return received
 
@@ -82,7 +74,7 @@ def test_gate__preflight_of_a_browser__gets_the_decision_and_no_cors(live: Servi
 def test_gate__unusual_ways_to_write_the_path__lead_to_it(live: Service, target: str) -> None:
     assert live.call("engage").status == 200
 
-    received = converse(live, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    received = converse(live, f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
 
     assert statuses(received) == [403]
     assert b"X-GoLive-Code: KILL_SWITCH_ENGAGED" in received
@@ -103,18 +95,15 @@ def test_gate__paths_that_only_look_like_it__are_not_allowed(live: Service) -> N
 )
 def test_body__that_nobody_reads__does_not_become_the_next_request(live: Service, message: bytes) -> None:
     """On the same connection, as a proxy keeps it."""
-    received = converse(live, message, b"GET /gate-503/next HTTP/1.1\r\nHost: x\r\n\r\n")
+    received = converse(live, message, b"GET /gate-503/next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 
     assert statuses(received) == [200, 200]
 
 
 def test_body__that_does_not_come__delays_no_answer(live: Service) -> None:
-    began = time.monotonic()
-    with socket.create_connection(("127.0.0.1", live.server.port), 5) as connection:
+    with ends_within(1), socket.create_connection(("127.0.0.1", live.server.port), 60) as connection:
         connection.sendall(b"POST /gate/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\nx")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-
-    assert time.monotonic() - began < 1
 
 
 def test_stop__acknowledged__is_seen_by_every_request_sent_after_it(live: Service) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.api.proxy import Cut, CuttingProxy
 from tests.api.service import Service, running_service
+from tests.patience import SLACK
 from tests.postgres import PostgresServer
 from tests.server import Response
 
@@ -47,7 +49,7 @@ def count_events(service: Service, reason: str) -> int:
 
 def engage(service: Service, reason: str) -> Response:
     answer = service.call("engage", reason=reason)
-    assert answer.seconds < ANSWER_SECONDS
+    assert answer.seconds < SLACK * ANSWER_SECONDS
     return answer
 
 
@@ -80,12 +82,17 @@ def test_engage__somebody_holds_the_row__is_not_applied_in_time(service: Service
 
 def test_engage__somebody_holds_the_token__is_done_at_once(service: Service) -> None:
     """The note of its last use waits for nobody."""
-    with connect(service) as holder, holder.transaction():
+    blocked = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    waits: list[object] = []
+    with connect(service) as holder, connect(service) as watcher, holder.transaction(), ThreadPoolExecutor(1) as pool:
         holder.execute("UPDATE golive_apitoken SET last_used_at = NULL")
-        answers = [engage(service, "Token held") for _ in range(8)]
+        engaged = [pool.submit(engage, service, "Token held") for _ in range(8)]
+        while not all(each.done() for each in engaged):
+            waits += watcher.execute(blocked).fetchall()
+        answers = [each.result() for each in engaged]
 
     assert [answer.status for answer in answers] == [200] * 8
-    assert max(answer.seconds for answer in answers) < 2
+    assert waits == []
     assert count_events(service, "Token held") == 8
 
 
@@ -103,9 +110,9 @@ def test_engage__connection_cut_at_commit__is_outcome_unknown(
             answer = cut_off.call("engage", token=token, reason=reason)
 
             assert (answer.status, answer.json()["code"]) == (503, "OUTCOME_UNKNOWN")
-            assert answer.seconds < ANSWER_SECONDS
+            assert answer.seconds < SLACK * ANSWER_SECONDS
             if rows:
-                assert proxy.answered.wait(5)
+                assert proxy.answered.wait(60)
             assert count_events(service, reason) == rows
             assert cut_off.call("engage", token=token, reason=f"{reason}, again").status == 200
             assert count_events(service, f"{reason}, again") == 1

@@ -33,7 +33,7 @@ def service() -> Iterator[Service]:
 
 def send_chunked(service: Service, path: str, pieces: list[bytes]) -> tuple[int, Any]:
     """A body without Content-Length."""
-    with closing(http.client.HTTPConnection("127.0.0.1", service.server.port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", service.server.port, timeout=60)) as connection:
         headers = {
             "Authorization": f"Bearer {service.token()}",
             "Content-Type": "application/json",
@@ -71,7 +71,7 @@ def test_chunked__broken__stops_all_the_same(service: Service) -> None:
     head += "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\nzz\r\nnot a length\r\n"
     statuses = []
     for path in (ENGAGE, RELEASE):
-        with closing(socket.create_connection(("127.0.0.1", service.server.port), timeout=10)) as raw:
+        with closing(socket.create_connection(("127.0.0.1", service.server.port), timeout=60)) as raw:
             raw.sendall(head.format(path).encode())
             statuses.append(int(raw.recv(4096).split()[1]))
 

@@ -16,7 +16,8 @@ from tests.api.service import Service, running_service
 from tests.enforced.urls import EXEMPT, GUARDED
 from tests.enforced.views import CHUNKS
 from tests.enforcement.conftest import Shop, running_shop
-from tests.faults import Proxy
+from tests.faults import Proxy, wait_until
+from tests.patience import SLACK
 from tests.server import Response, request
 
 # The database of production is enough: nothing here depends on its kind.
@@ -101,7 +102,7 @@ def test_view__that_asks_by_itself__is_denied_alike(shop: Shop) -> None:
 
 def test_stream__begun_before_the_stop__ends_and_no_other_begins(shop: Shop) -> None:
     shop.allow()
-    connection = http.client.HTTPConnection("127.0.0.1", shop.server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", shop.server.port, timeout=60)
     connection.request("GET", "/pay/streaming")
     answer = connection.getresponse()
     assert answer.read(6) == b"chunk\n"
@@ -265,11 +266,9 @@ def test_database__that_hangs__is_a_denial_in_time_and_the_exempt_go_on(shop: Sh
             for answer in answers:
                 assert_denied(answer, "STATE_UNKNOWN")
             assert {page.status for page in pages} == {503}
-            assert max(answer.seconds for answer in (*answers, *pages)) < 3
+            assert max(answer.seconds for answer in (*answers, *pages)) < SLACK * 3
             assert other.ask("GET", "/alive").status == 200
             line.thaw()
-            ends_at = time.monotonic() + 3
-            while other.ask("GET", "/pay").status != 200:
-                assert time.monotonic() < ends_at, "it does not recover"
+            wait_until(lambda: other.ask("GET", "/pay").status == 200, seconds=3)
     finally:
         line.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from golive.domain.checklist import Severity
 from golive.readiness import Finding
 from tests.http import endpoints
 from tests.http.endpoints import describe
+from tests.patience import ends_within
 from tests.people import OPERATORS, make_change, make_user
 
 ITEM_SHAPE = {"id": "str", "ok": "bool", "severity": "str", "message": "str", "detail": "str"}
@@ -156,17 +156,15 @@ def test_check_that_hangs__is_a_blocker_in_time(client: Client) -> None:
     make_change("complete")
 
     def hang() -> Finding:
-        is_over.wait(30)
+        is_over.wait(60)
         return Finding(True, "too late")
 
-    began = time.monotonic()
     try:
-        with _registered(hang):
+        with _registered(hang), ends_within(3):
             response = client.get(endpoints.RUNBOOK)
     finally:
         is_over.set()
 
-    assert time.monotonic() - began < 3
     assert response.status_code == 200
     assert _ids(response.json()["blockers"]) == ["added"]
 
