@@ -80,8 +80,8 @@ def request(
 ) -> Response:
     """One request on a new connection. 4xx and 5xx are answers, redirects are not followed.
 
-    `timeout` is in seconds, for each step; long, for a busy machine. Raises OSError or http.client.HTTPException when no
-    answer comes.
+    `timeout` is in seconds, for each step; long, for a busy machine. Raises OSError or http.client.HTTPException when
+    no answer comes.
     """
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection

@@ -28,6 +28,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.patience import SLACK
 from tests.postgres import PostgresServer
 from tests.server import ROOT, GunicornServer, Response, clean_environment, request
 
@@ -86,7 +87,7 @@ class Operator:
     def _open(self, asked: urllib.request.Request) -> Page:
         began = time.monotonic()
         try:
-            answer = self._opener.open(asked, timeout=15)
+            answer = self._opener.open(asked, timeout=60)
         except urllib.error.HTTPError as error:
             answer = error
         with answer:
@@ -153,7 +154,7 @@ def service(started: Service) -> Iterator[Service]:
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float, problem: str) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + SLACK * seconds
     while not condition():
         assert time.monotonic() < deadline, problem
         time.sleep(0.02)
@@ -250,9 +251,9 @@ def check_during_outage(service: Service, *, rounds: int = 2) -> None:
 
     for item, (path, answer) in zip(asked, answers, strict=True):
         assert DURING[item](answer), f"{item}: {answer.status} {answer.text[:2000]}"
-        assert answer.seconds < READ_SECONDS, f"{item} took {answer.seconds:.2f} s"
+        assert answer.seconds < SLACK * READ_SECONDS, f"{item} took {answer.seconds:.2f} s"
         if item in WITHOUT_DATABASE:
-            assert answer.seconds < 1, f"{path} took {answer.seconds:.2f} s"
+            assert answer.seconds < SLACK * 1, f"{path} took {answer.seconds:.2f} s"
 
 
 def check_recovered(service: Service) -> None:
@@ -267,7 +268,7 @@ def check_recovered(service: Service) -> None:
     asked = [item for item in DURING if item != ("/admin/login/", "text/html")] * 3
     for path, answer in ask_many(service, asked):
         assert answer.status == 200, f"{path}: {answer.status} {answer.text[:2000]}"
-        assert answer.seconds < READ_SECONDS
+        assert answer.seconds < SLACK * READ_SECONDS
 
 
 # -- outages -----------------------------------------------------------------------------------------------------------
@@ -326,7 +327,7 @@ def test_outage__frozen_under_a_crowd__is_answered_in_time_and_piles_up_no_threa
 
     for item, (path, answer) in zip(asked, answers, strict=True):
         assert DURING[item](answer), f"{path}: {answer.status} {answer.text[:2000]}"
-        assert answer.seconds < READ_SECONDS, f"{path} took {answer.seconds:.2f} s"
+        assert answer.seconds < SLACK * READ_SECONDS, f"{path} took {answer.seconds:.2f} s"
     # The main thread, the pool, at most one more for each of the pool (to run checks), one that reads the rows, and one
     # that asks for the end.
     assert all(count <= 1 + 2 * THREADS + 2 for count in during), during
@@ -361,10 +362,9 @@ class Asked:
         return self.status == LEASED[self.path][0]
 
 
-def ask_on(server: GunicornServer, path: str, until: Callable[[], bool]) -> list[Asked]:
+def ask_on(server: GunicornServer, path: str, until: Callable[[], bool], asked: list[Asked]) -> None:
     """Ask for this path again and again, on one connection that stays open."""
-    asked: list[Asked] = []
-    with closing(HTTPConnection("127.0.0.1", server.port, timeout=15)) as kept:
+    with closing(HTTPConnection("127.0.0.1", server.port, timeout=60)) as kept:
         while not until():
             began = time.monotonic()
             kept.request("GET", path)
@@ -372,7 +372,6 @@ def ask_on(server: GunicornServer, path: str, until: Callable[[], bool]) -> list
             answer.read()
             asked.append(Asked(path, answer.status, began, time.monotonic()))
             time.sleep(0.03)
-    return asked
 
 
 @contextmanager
@@ -391,30 +390,53 @@ def test_outage__frozen_under_64_connections__closes_in_time_and_opens_within_a_
     paths = [list(LEASED)[number % len(LEASED)] for number in range(CROWD)]
     with executing(service), ThreadPoolExecutor(CROWD) as pool:
         time.sleep(2 * LEASE_SECONDS)
-        runs = [pool.submit(ask_on, service.server, path, is_over.is_set) for path in paths]
+        runs = [list[Asked]() for _ in paths]
+        done = [
+            pool.submit(ask_on, service.server, path, is_over.is_set, run)
+            for path, run in zip(paths, runs, strict=True)
+        ]
+
+        def await_answers(number: int) -> None:
+            """So many more on each connection."""
+            due = [len(run) + number for run in runs]
+            wait_until(
+                lambda: all(len(run) >= many for run, many in zip(runs, due, strict=True)),
+                seconds=30,
+                problem="no answers come",
+            )
+
         try:
-            time.sleep(1)
+            await_answers(2)
             with frozen(service.postgres):
                 frozen_at = time.monotonic()
                 for _ in range(20):
                     time.sleep(0.2)
                     counts += service.count_threads()
+                await_answers(2)
                 thawed_at = time.monotonic()
-            time.sleep(2)
+            wait_until(
+                lambda: all(run[-1].began > thawed_at and run[-1].is_allowing for run in runs),
+                seconds=1,
+                problem="it does not open",
+            )
+            opened_at = time.monotonic()
+            await_answers(2)
         finally:
             is_over.set()
-        asked = [each for run in runs for each in run.result()]
+        for each in done:
+            each.result()
+        asked = [each for run in runs for each in run]
 
     slowest = max(asked, key=lambda each: each.ended - each.began)
-    assert slowest.ended - slowest.began < READ_SECONDS, slowest
+    assert slowest.ended - slowest.began < SLACK * READ_SECONDS, slowest
     assert {each.status in LEASED[each.path] for each in asked} == {True}
     during = [each for each in asked if frozen_at + LEASE_SECONDS < each.began and each.ended < thawed_at]
-    assert len(during) > 10 * CROWD
+    assert len(during) >= CROWD
     assert not [each for each in during if each.is_allowing]
     # The main thread, the pool, one that reads and one that asks for the end.
     assert max(counts) <= 1 + THREADS + 2, counts
     before = [each for each in asked if each.ended < frozen_at]
-    after = [each for each in asked if each.began > thawed_at + 1]
+    after = [each for each in asked if each.began > opened_at]
     assert {each.path for each in before} == {each.path for each in after} == {*LEASED}
     assert [each for each in (*before, *after) if not each.is_allowing] == []
 
@@ -459,7 +481,7 @@ def test_engage__frozen_database__answers_in_5_seconds_that_it_was_not_done(serv
     check_recovered(service)
 
     assert page.status == 503
-    assert page.seconds < WRITE_SECONDS
+    assert page.seconds < SLACK * WRITE_SECONDS
     assert re.search(r"STATE_UNKNOWN|NOT_APPLIED", page.text)
     assert "Traceback" not in page.text
     # It was honest: nothing of it came through when the database went on.
@@ -477,7 +499,7 @@ def test_engage__stopped_database__answers_at_once_and_works_afterwards(service:
     repeated = service.operator.post(f"{APPLY}/engage/", reason="Stop.")
 
     assert page.status == 503
-    assert page.seconds < WRITE_SECONDS
+    assert page.seconds < SLACK * WRITE_SECONDS
     assert untouched == (events, False)
     assert repeated.status == 200
     assert service.is_engaged()
@@ -508,7 +530,7 @@ def test_engage__row_held_by_another__is_not_applied_and_reads_stay_quick(servic
         other.rollback()
 
     assert page.status == 503
-    assert page.seconds < WRITE_SECONDS
+    assert page.seconds < SLACK * WRITE_SECONDS
     assert "Another change or an execution permit holds the row; nothing was done." in page.text
     assert "Stop." in page.text, "what was typed is still there"
     assert len(reads) > 10
@@ -531,7 +553,7 @@ def test_engage__frozen_while_it_waits_for_the_row__is_not_applied(service: Serv
     check_recovered(service)
 
     assert page.status == 503
-    assert page.seconds < WRITE_SECONDS
+    assert page.seconds < SLACK * WRITE_SECONDS
     assert "nothing was done" in page.text
     assert (service.count_events(), service.is_engaged()) == (events, False)
 
@@ -581,7 +603,7 @@ def test_engage__connection_lost_at_commit__says_that_the_outcome_is_unknown(ser
         page = engaging.result()
 
     assert page.status == 503
-    assert page.seconds < WRITE_SECONDS
+    assert page.seconds < SLACK * WRITE_SECONDS
     assert "The connection was lost at COMMIT." in page.text
     assert service.operator.post(f"{APPLY}/engage/", reason="Again.").status == 200
     assert service.is_engaged()
@@ -602,7 +624,7 @@ def test_engage__frozen_at_commit__says_that_the_outcome_is_unknown(service: Ser
         wait_until(lambda: service.execute(ended) == [], seconds=5, problem="the commit did not end")
 
     assert page.status == 503
-    assert page.seconds < WRITE_SECONDS
+    assert page.seconds < SLACK * WRITE_SECONDS
     assert "The connection was lost at COMMIT." in page.text
     assert service.count_events() - events == int(service.is_engaged()), "the row and its event, or neither"
 
@@ -616,7 +638,7 @@ def test_reads__table_locked_by_another__are_unknown_in_time_and_leave_no_backen
         time.sleep(LEASE_SECONDS)
         for _ in range(3):
             answers = ask_many(service, [(STATE, "*/*")] * AT_ONCE)
-            assert all(is_unknown(answer) and answer.seconds < READ_SECONDS for _, answer in answers)
+            assert all(is_unknown(answer) and answer.seconds < SLACK * READ_SECONDS for _, answer in answers)
             # Each worker asks again and again, one at a time, and gives up those that wait.
             time.sleep(1)
             assert service.execute(waiting)[0][0] <= 2 * WORKERS

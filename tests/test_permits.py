@@ -19,6 +19,7 @@ from golive import ExecutionDenied
 from golive.domain.errors import NotAppliedError
 from tests.controls_kit import apply, go_live
 from tests.faults import is_postgresql, renamed_table, run_sql
+from tests.patience import SLACK, ends_within
 from tests.server import ROOT
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -208,7 +209,7 @@ def test_permits__one_after_another_without_a_gap__do_not_hold_off_a_stop() -> N
     for thread in threads:
         thread.join()
 
-    assert stopped_at[0] - asked_at < 1
+    assert stopped_at[0] - asked_at < SLACK * 1
     assert max(began) < stopped_at[0]
 
 
@@ -216,11 +217,8 @@ def test_permits__one_after_another_without_a_gap__do_not_hold_off_a_stop() -> N
 def test_permit__held_too_long__a_stop_is_not_applied_in_time() -> None:
     go_live()
 
-    with elsewhere() as other, golive.execution_permit():
-        began = time.monotonic()
-        with pytest.raises(NotAppliedError):
-            other.submit(apply, "engage").result(10)
-        assert time.monotonic() - began < 5
+    with elsewhere() as other, golive.execution_permit(), ends_within(5), pytest.raises(NotAppliedError):
+        other.submit(apply, "engage").result(60)
 
 
 @pytest.mark.postgresql
@@ -233,7 +231,7 @@ def test_permit__a_stop_waits_before_it__is_denied_in_time_and_the_transaction_g
 
         def hold() -> None:
             with golive.execution_permit():
-                release.wait(10)
+                release.wait(60)
 
         held = holder.submit(hold)
         time.sleep(SETTLED_SECONDS)
@@ -241,10 +239,8 @@ def test_permit__a_stop_waits_before_it__is_denied_in_time_and_the_transaction_g
         time.sleep(SETTLED_SECONDS)
         with transaction.atomic():
             run_sql("UPDATE system_metadata SET notes = 'kept'")
-            began = time.monotonic()
-            with pytest.raises(ExecutionDenied), golive.execution_permit():
+            with ends_within(3), pytest.raises(ExecutionDenied), golive.execution_permit():
                 pytest.fail("the block was begun")
-            assert time.monotonic() - began < 3
         release.set()
         held.result(5)
         assert stop.result(5).changed

