@@ -69,7 +69,9 @@ class Child:
     def has_answered(self) -> bool:
         """Whether there is a line to read."""
         assert self.process.stdout is not None
-        return bool(select.select([self.process.stdout], [], [], 0)[0])
+        poll = select.poll()
+        poll.register(self.process.stdout, select.POLLIN)
+        return bool(poll.poll(0))
 
     def is_stopped(self) -> bool:
         return bool(psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED)

@@ -22,7 +22,7 @@ KEY = "for-the-test-only-0123456789-0123456789"
 _TREE = ("golive", "valhalla", "manage.py", "gunicorn.conf.py")
 SECONDS = 120
 # How long a migration of a test waits for another process to come.
-AWAIT_SECONDS = 20
+AWAIT_SECONDS = 60
 # Runs one migrate after the other in one process, by our command or by Django's own, and tells how each went.
 _STEPS = """
 import contextlib, django, io, json, sys
@@ -183,20 +183,30 @@ def write_migration(path: Path, depends: Iterable[tuple[str, str]], operations: 
         AWAIT_SECONDS = {AWAIT_SECONDS}
 
         def await_another(apps, editor):
-            await_rows(editor, 2, "application_name LIKE 'golive migrate %'")
+            # Who waits for the lock inside the server, or has asked who holds it.
+            await_row(
+                editor,
+                "pid NOT IN "
+                "(SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid IS NOT NULL) AND "
+                "(wait_event_type = 'Lock' OR application_name LIKE 'golive migrate %' "
+                "AND (query LIKE '%pg_locks%' OR query LIKE '%application_name = %'))",
+            )
 
-        def await_one_more_that_creates(apps, editor):
-            await_rows(editor, 1, "wait_event_type = 'Lock' AND query LIKE 'CREATE TABLE %'")
+        def await_another_that_creates(apps, editor):
+            await_row(editor, "wait_event_type = 'Lock' AND query LIKE 'CREATE TABLE %'")
 
-        def await_rows(editor, number, condition):
+        def await_row(editor, condition):
             # It may be long until another process has come so far, on a busy machine.
-            ends_at, found = time.monotonic() + AWAIT_SECONDS, 0
-            while found < number and time.monotonic() < ends_at:
+            ends_at, is_there = time.monotonic() + AWAIT_SECONDS, False
+            while not is_there and time.monotonic() < ends_at:
                 with editor.connection.cursor() as cursor:
+                    # In a transaction it would show the first moment again and again.
+                    cursor.execute("SELECT pg_stat_clear_snapshot()")
                     cursor.execute(
-                        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND " + condition
+                        "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() "
+                        "AND pid <> pg_backend_pid() AND " + condition
                     )
-                    (found,) = cursor.fetchone()
+                    (is_there,) = cursor.fetchone()
                 time.sleep(0.1)
 
         class Migration(migrations.Migration):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,19 +27,32 @@ atomic = False
     AddIndexConcurrently("thing", models.Index(fields=["name"], name="extra_thing_name")),
 """
 OVERTAKEN = """
-    migrations.RunPython(await_one_more_that_creates),
+    migrations.RunPython(await_another_that_creates),
 """
 
 
 def migrate_at_once(project: Project, number: int) -> list[tuple[int, str]]:
-    """Exit code and output of each. None begins before all have come: until then the test holds the lock."""
-    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE %s"
-    with psycopg.connect(project.url, autocommit=True) as holder:
+    """Exit code and output of each. None begins before all wait: until then the test holds the lock."""
+    with psycopg.connect(project.url, autocommit=True, application_name="the test") as holder:
         holder.execute("SELECT pg_advisory_lock(%s, %s)", LOCK_KEY)
         processes = [project.start("migrate", "-v1") for _ in range(number)]
-        wait_until(lambda: len(holder.execute(waiting, ["golive migrate %"]).fetchall()) == number, seconds=60)
+        said = [read_until("Waiting for another migrate: pid ", process) for process in processes]
     ended = [(process, *process.communicate(timeout=240)) for process in processes]
-    return [(process.returncode, output + errors) for process, output, errors in ended]
+    return [
+        (process.returncode, first + output + errors)
+        for first, (process, output, errors) in zip(said, ended, strict=True)
+    ]
+
+
+def read_until(words: str, process: subprocess.Popen[str]) -> str:
+    """What it prints until a line holds these words; all that it prints if none does."""
+    assert process.stdout is not None
+    lines: list[str] = []
+    for line in process.stdout:
+        lines.append(line)
+        if words in line:
+            break
+    return "".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +73,6 @@ def test_migrate__ten_at_once__each_migration_is_applied_once(
     assert [code for code, _ in ended] == [0] * 10, ended
     assert all("Traceback" not in output for _, output in ended)
     assert sum("Applying golive.0001_initial... OK" in output for _, output in ended) == 1
-    # For the test, and all but the first for one of the others.
     assert all("Waiting for another migrate: pid " in output for _, output in ended)
     applied = project.applied()
     assert len(applied) == len(set(applied))
@@ -84,9 +97,9 @@ def test_migrate__again__does_nothing_and_records_nothing(project: Project) -> N
     assert (project.events(), describe_database(project)) == (SEED_EVENTS, before)
 
 
-def test_migrate__lock_in_a_transaction__is_caught(make_project: MakeProject, tmp_path: Path) -> None:
+def test_migrate__lock_in_a_transaction__is_caught(project: Project, tmp_path: Path) -> None:
     """The mutation: without the lock two of them apply the same migration."""
-    project = add_app(make_project(), tmp_path, {"0001_slow": THING + OVERTAKEN})
+    project = add_app(project, tmp_path, {"0001_slow": THING + OVERTAKEN})
 
     ended = migrate_at_once(project.sabotaged("lock-in-a-transaction"), 4)
 
@@ -109,6 +122,11 @@ def test_migrate__index_made_concurrently_while_another_waits__works(
     project = add_app(project, tmp_path, {"0001_thing": THING, "0002_index": INDEX}).sabotaged(mutation)
 
     processes = [project.start("migrate", "--ddl-statement-timeout", timeout_ms) for _ in range(2)]
+    if mutation:
+        # One is cut off; the other would then wait for a third.
+        wait_until(lambda: any(process.poll() for process in processes), seconds=60)
+        for process in processes:
+            process.kill()
     outputs = ["".join(process.communicate(timeout=120)) for process in processes]
 
     is_valid = project.query("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('extra_thing_name')")
