@@ -41,6 +41,13 @@ def is_signed_in(request: HttpRequest) -> bool:
     return settings.SESSION_COOKIE_NAME in request.COOKIES and request.user.is_authenticated
 
 
+def shows_credentials(request: HttpRequest) -> bool:
+    """Whether a request carries a token or a session, good or bad. Looks nothing up."""
+    return (
+        _find_text(request, takes_api_key=True) is not None or settings.SESSION_COOKIE_NAME in request.COOKIES
+    )
+
+
 def authenticate(request: HttpRequest) -> Actor:
     """Who wants to change something. Raises HttpError: 401, 429, or 403 for a session without a CSRF token.
 

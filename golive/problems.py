@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from golive import representations
@@ -42,6 +43,7 @@ TITLES = {
     "UNAUTHENTICATED": "Credentials are needed",
     "PERMISSION_DENIED": "Permission is missing",
     "INVALID_REQUEST": "The request's content is refused",
+    "TLS_REQUIRED": "This needs HTTPS",
     "REQUEST_TOO_LARGE": "The request is too large",
     "UNSUPPORTED_MEDIA_TYPE": "The body is not of a type that is read here",
     "TOO_MANY_FAILURES": "Too many bad credentials came from this address",
@@ -107,6 +109,19 @@ def unsupported_type() -> HttpError:
 
 def forbidden(detail: str) -> HttpError:
     return HttpError(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", detail)
+
+
+def lacks_tls(request: HttpRequest) -> bool:
+    """Whether a request came over plain HTTP although this installation asks for TLS."""
+    return bool(settings.SECURE_SSL_REDIRECT) and not request.is_secure()
+
+
+def tls_required() -> HttpError:
+    detail = (
+        "Not over plain HTTP: use https://. A proxy that ends TLS must say so by the header X-Forwarded-Proto: https. "
+        "Over plain HTTP are answered: a stop, whatever it carries, and reads without credentials."
+    )
+    return HttpError(HTTPStatus.FORBIDDEN, "TLS_REQUIRED", detail)
 
 
 def too_large(limit: int | None = None) -> HttpError:

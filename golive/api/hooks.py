@@ -18,7 +18,7 @@ ALERT_LIMIT = 1024 * body.KIB
 ALERT_PATH = "/api/hooks/alertmanager"
 
 
-@endpoint("POST")
+@endpoint("POST", is_direct=True)
 def take_alerts(request: HttpRequest) -> HttpResponse:
     """Engage the kill switch if anything fires. Alertmanager repeats a call that got 5xx or 429, and no other."""
     actor = authenticate(request)
