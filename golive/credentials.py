@@ -43,9 +43,7 @@ def is_signed_in(request: HttpRequest) -> bool:
 
 def shows_credentials(request: HttpRequest) -> bool:
     """Whether a request carries a token or a session, good or bad. Looks nothing up."""
-    return (
-        _find_text(request, takes_api_key=True) is not None or settings.SESSION_COOKIE_NAME in request.COOKIES
-    )
+    return _find_text(request, takes_api_key=True) is not None or settings.SESSION_COOKIE_NAME in request.COOKIES
 
 
 def authenticate(request: HttpRequest) -> Actor:

@@ -66,7 +66,11 @@ def test_stop__without_credentials__is_401_by_any_host(plain: Client) -> None:
 @pytest.mark.parametrize("change", OTHERS, ids=lambda change: change.name)
 def test_change_toward_live__over_plain_http__is_refused_in_words(plain: Client, change: Any) -> None:
     response = plain.generic(
-        change.method, change.path, data=b'{"reason": "x"}', content_type="application/json", headers=bearer(make_token())
+        change.method,
+        change.path,
+        data=b'{"reason": "x"}',
+        content_type="application/json",
+        headers=bearer(make_token()),
     )
 
     problem = assert_problem(response, 403, "TLS_REQUIRED", path=change.path)
@@ -159,4 +163,3 @@ def test_slashes_in_front__of_a_stop_and_a_flag__count_as_one(client: Client) ->
     assert flags.status_code == 200
     assert_problem(unknown, 404, "NOT_FOUND")
     assert state.read_go_live().kill_switch_engaged
-
