@@ -182,7 +182,7 @@ class Verifier:
             return Result("rows", False, error.detail)
         answer = self._get(STATE_PATH)
         if answer.status == 401:
-            why = "reading asks for credentials, so that it serves this database cannot be told; give a token to read with"
+            why = "reading asks for credentials, so it cannot be compared with this database; give a token to read with"
             return Result("rows", False, why)
         served = answer.json() or {}
         mine = (row.revision, row.event_head)
