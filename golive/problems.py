@@ -130,7 +130,7 @@ def too_large(limit: int | None = None) -> HttpError:
 
 
 def internal_error() -> HttpError:
-    detail = "An unexpected error; nothing was changed. Name the request_id when you report it."
+    detail = "An unexpected error. After a change, look at the state, or repeat it. Name the request_id in a report."
     return HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", detail)
 
 

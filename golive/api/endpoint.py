@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.db import Error, transaction
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.http import parse_etags
 from django.views.decorators.csrf import csrf_exempt
 
 from golive import problems
+from golive.connections import is_database_failure
 from golive.credentials import shows_credentials
 from golive.domain.errors import GoLiveError, StateUnknownError
 from golive.error_pages import DATABASE_AWAY
@@ -66,7 +67,7 @@ def endpoint(
 def _explain(error: Exception) -> GoLiveError:
     if isinstance(error, GoLiveError):
         return error
-    if isinstance(error, Error):
+    if is_database_failure(error):
         logger.warning("the database failed", exc_info=error)
         return StateUnknownError(DATABASE_AWAY)
     if isinstance(error, RequestDataTooBig):
