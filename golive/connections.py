@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from django.db import Error, connections
+from collections.abc import Iterator
+from contextlib import contextmanager
+from traceback import walk_tb
+
+from django.db import Error, OperationalError, connections
 
 TABLES_MISSING = "The tables are not there as they should be. Run `manage.py migrate`."
 _NO_SUCH = ("42P01", "42703")  # undefined_table, undefined_column
@@ -16,6 +20,31 @@ def drop_dead_connection(using: str) -> None:
         return
     if connection.connection.closed:
         connection.close()
+
+
+def is_database_failure(error: BaseException) -> bool:
+    """Whether it was raised by Django's database layer or a driver, as what kind soever.
+
+    Not everything they raise is an Error: a parameter of the connection that they do not know is a TypeError or an
+    ImproperlyConfigured, a form of dates that psycopg does not read a NotImplementedError.
+    """
+    if isinstance(error, Error):
+        return True
+    names = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__))
+    return any(str(name).partition(".")[0] == "psycopg" or str(name).startswith("django.db.") for name in names)
+
+
+@contextmanager
+def only_database_errors() -> Iterator[None]:
+    """Raise every failure of the database inside the block as an Error, so that whoever catches one catches all."""
+    try:
+        yield
+    except Error:
+        raise
+    except Exception as error:
+        if not is_database_failure(error):
+            raise
+        raise OperationalError(f"the database cannot be used ({type(error).__name__})") from error
 
 
 def lacks_tables(error: Error) -> bool:

@@ -13,6 +13,7 @@ from django.middleware.csrf import CsrfViewMiddleware
 
 from golive import problems, throttle, tokens
 from golive.client import actor_of, client_address
+from golive.connections import only_database_errors
 from golive.domain.changes import Actor
 from golive.domain.errors import PermissionRequiredError
 from golive.domain.scopes import READ_PERMISSION
@@ -38,7 +39,13 @@ def details_are_public() -> bool:
 
 def is_signed_in(request: HttpRequest) -> bool:
     """Whether a person is signed in; asks the database only if there is a session cookie."""
-    return settings.SESSION_COOKIE_NAME in request.COOKIES and request.user.is_authenticated
+    with only_database_errors():
+        return settings.SESSION_COOKIE_NAME in request.COOKIES and request.user.is_authenticated
+
+
+def shows_credentials(request: HttpRequest) -> bool:
+    """Whether a request carries a token or a session, good or bad. Looks nothing up."""
+    return _find_text(request, takes_api_key=True) is not None or settings.SESSION_COOKIE_NAME in request.COOKIES
 
 
 def authenticate(request: HttpRequest) -> Actor:
@@ -77,7 +84,8 @@ def _find_text(request: HttpRequest, *, takes_api_key: bool) -> str | None:
 
 
 def _verify(request: HttpRequest, text: str) -> Actor | HttpError:
-    actor = tokens.verify_token(text)
+    with only_database_errors():
+        actor = tokens.verify_token(text)
     if actor is not None:
         return actor
     seconds = throttle.count_failure(client_address(request))

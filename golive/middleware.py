@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
 from django.contrib.sessions import middleware as sessions
+from django.core.exceptions import DisallowedHost
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from django.middleware import common
 from django.urls import Resolver404, resolve
 from psycopg.pq import TransactionStatus
 
@@ -24,15 +26,17 @@ from golive import error_pages
 from golive.deadline import READ_SECONDS, WRITE_SECONDS, database_deadline
 from golive.domain.errors import ExecutionDenied
 from golive.enforcement import GetResponse, GoLiveEnforcementMiddleware, golive_exempt, is_enforced, is_exempt
-from golive.problems import method_not_allowed, problem
+from golive.problems import lacks_tls, method_not_allowed, problem, tls_required
 from golive.request_id import choose_request_id, set_request_id
 
 __all__ = [
     "AtomicRequestMiddleware",
+    "CommonMiddleware",
     "CookielessEndpointMiddleware",
     "DatabaseDeadlineMiddleware",
     "GoLiveEnforcementMiddleware",
     "LivenessMiddleware",
+    "PlainHttpMiddleware",
     "RequestIdMiddleware",
     "SessionMiddleware",
     "golive_exempt",
@@ -75,7 +79,7 @@ class LivenessMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path.removesuffix("/") not in LIVENESS_PATHS:
+        if f"/{request.path.lstrip('/').removesuffix('/')}" not in LIVENESS_PATHS:
             return self.get_response(request)
         if request.method not in READ_METHODS:
             return problem(request, method_not_allowed(request.method, READ_METHODS))
@@ -91,6 +95,38 @@ class DatabaseDeadlineMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         with database_deadline(READ_SECONDS if request.method in READ_METHODS else WRITE_SECONDS):
             return self.get_response(request)
+
+
+class PlainHttpMiddleware:
+    """Refuses over plain HTTP, in words, what Django's SecurityMiddleware would redirect though it is no read.
+
+    A redirect answers a program that changes something with a success: `curl -f` exits 0, others repeat the call as a
+    GET. Must stand before SecurityMiddleware. What SECURE_REDIRECT_EXEMPT names decides for itself, as endpoints do.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        self._exempt = [re.compile(pattern) for pattern in settings.SECURE_REDIRECT_EXEMPT]
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.method in READ_METHODS or not lacks_tls(request):
+            return self.get_response(request)
+        if any(pattern.search(request.path.lstrip("/")) for pattern in self._exempt):
+            return self.get_response(request)
+        return error_pages.answer(request, tls_required())
+
+
+class CommonMiddleware(common.CommonMiddleware):
+    """Django's, but what must be reached directly (`is_direct` of an endpoint) is so by any host name."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponseBase | None:
+        try:
+            return super().process_request(request)
+        except DisallowedHost:
+            with suppress(Resolver404):
+                if getattr(resolve(request.path_info, getattr(request, "urlconf", None)).func, "is_direct", False):
+                    return None
+            raise
 
 
 class SessionMiddleware(sessions.SessionMiddleware):

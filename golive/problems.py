@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from golive import representations
@@ -42,6 +43,7 @@ TITLES = {
     "UNAUTHENTICATED": "Credentials are needed",
     "PERMISSION_DENIED": "Permission is missing",
     "INVALID_REQUEST": "The request's content is refused",
+    "TLS_REQUIRED": "This needs HTTPS",
     "REQUEST_TOO_LARGE": "The request is too large",
     "UNSUPPORTED_MEDIA_TYPE": "The body is not of a type that is read here",
     "TOO_MANY_FAILURES": "Too many bad credentials came from this address",
@@ -109,13 +111,26 @@ def forbidden(detail: str) -> HttpError:
     return HttpError(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", detail)
 
 
+def lacks_tls(request: HttpRequest) -> bool:
+    """Whether a request came over plain HTTP although this installation asks for TLS."""
+    return bool(settings.SECURE_SSL_REDIRECT) and not request.is_secure()
+
+
+def tls_required() -> HttpError:
+    detail = (
+        "Not over plain HTTP: use https://. A proxy that ends TLS must say so by the header X-Forwarded-Proto: https. "
+        "Over plain HTTP are answered: a stop, whatever it carries, and reads without credentials."
+    )
+    return HttpError(HTTPStatus.FORBIDDEN, "TLS_REQUIRED", detail)
+
+
 def too_large(limit: int | None = None) -> HttpError:
     detail = "The body is too large." if limit is None else f"The body is larger than {limit // 1024:,} KiB."
     return HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "REQUEST_TOO_LARGE", detail)
 
 
 def internal_error() -> HttpError:
-    detail = "An unexpected error; nothing was changed. Name the request_id when you report it."
+    detail = "An unexpected error. After a change, look at the state, or repeat it. Name the request_id in a report."
     return HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", detail)
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 
-from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from golive import state
 from golive.deadline import database_deadline
@@ -177,7 +177,7 @@ class _Worker(threading.Thread):
                         if _stuck.get(check.id) is self:
                             del _stuck[check.id]
                     self._reports.put((check, result))
-        except Error:
+        except Exception:  # not only the database's errors: of a wrong parameter a driver raises what it likes
             logger.warning("the checks lost the database", exc_info=True)
         finally:
             connections.close_all()
@@ -187,7 +187,8 @@ class _Worker(threading.Thread):
         try:
             with database_deadline(self._ends_at - time.monotonic()):
                 stack.enter_context(state.consistent_read())
-        except Error:
+        except Exception:
+            logger.warning("the checks have no database", exc_info=True)
             return False
         return True
 

@@ -17,7 +17,7 @@ urlpatterns = [
     route(f"{ofrep.FLAGS_PATH.removeprefix('/')}/(?P<key>(?s:.+?))", ofrep.evaluate_flag, "evaluate-flag"),
     route(ofrep.FLAGS_PATH.removeprefix("/"), ofrep.evaluate_all_flags, "evaluate-all-flags"),
     route("api/system/status", changes.read_or_edit_system_status, "system-status"),
-    re_path(r"^$", pages.show_status, name="status-page"),
+    re_path(r"^/*$", pages.show_status, name="status-page"),
     route("readyz", reads.read_readiness, "readiness"),
     route("api/governance/go-live/checklist", reads.read_checklist, "checklist"),
     route("api/governance/go-live/history", reads.read_history, "history"),
@@ -27,5 +27,5 @@ urlpatterns = [
     route("api/hooks/alertmanager", hooks.take_alerts, "alertmanager"),
     route(r"api/openapi\.json", documentation.read_openapi, "openapi"),
     route("api/docs", documentation.show_docs, "docs"),
-    re_path(r"^(?:api|ofrep)(?:/.*)?$", reads.refuse_unknown, name="unknown"),
+    re_path(r"^/*(?:api|ofrep)(?:/.*)?$", reads.refuse_unknown, name="unknown"),
 ]

@@ -1,8 +1,8 @@
 """What `make test` runs: pytest on SQLite, then on PostgreSQL, and one summary of both.
 
 `python -m tests.run [--strict] [arguments for pytest]`. What the machine lacks (Chromium, PostgreSQL, pgbouncer, nginx,
-Caddy, wrk) is left out and said so. With `--strict`, or CI=true in the environment, that is a failure, and so is every
-skipped test.
+Caddy, Alertmanager, wrk) is left out and said so. With `--strict`, or CI=true in the environment, that is a failure,
+and so is every skipped test.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ NO_POOLER = "no pgbouncer on the PATH. On Debian: apt-get install pgbouncer"
 NO_GRAPHVIZ = "no dot on the PATH. On Debian: apt-get install graphviz"
 NO_PROXY = f"no {' or no '.join(PROXIES)} on the PATH. On Debian: apt-get install {' '.join(PROXIES)}"
 NO_BROWSER = f"no Chromium on the PATH ({', '.join(BROWSERS)}). On Debian: apt-get install chromium"
+NO_ALERTMANAGER = (
+    "no prometheus-alertmanager on the PATH. On Debian: apt-get install --no-install-recommends prometheus-alertmanager"
+)
 NO_WRK = "no wrk on the PATH. On Debian: apt-get install wrk"
 INTERRUPT_SECONDS = 60
 # pytest's exit code when no test was selected.
@@ -150,6 +153,9 @@ def main(arguments: Sequence[str]) -> int:
         if not all(find_server_program(name) for name in PROXIES):
             left_out.append(f"all tests of proxies: {NO_PROXY}")
             runs = [replace(run, markers=f"{run.markers} and not proxy") for run in runs]
+        if find_server_program("prometheus-alertmanager") is None:
+            left_out.append(f"the test of the Alertmanager: {NO_ALERTMANAGER}")
+            runs = [replace(run, markers=f"{run.markers} and not alertmanager") for run in runs]
         if find_wrk() is None:
             left_out.append(f"the test of the benchmark: {NO_WRK}")
             runs = [replace(run, markers=f"{run.markers} and not wrk") for run in runs]

@@ -16,6 +16,7 @@ from unittest import mock
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from psycopg.conninfo import make_conninfo
 
 from tests.server import ROOT, VARIABLES, GunicornServer, Response, ServerError, clean_environment, request
 from valhalla import environment
@@ -185,6 +186,60 @@ def test_load__database_url__is_read_in_full(load_production: Load, scheme: str)
     }
 
 
+@pytest.mark.parametrize(
+    ("address", "host", "port"),
+    [
+        ("%2Fvar%2Frun%2FPostgreSQL", "/var/run/PostgreSQL", ""),
+        ("%2Ftmp:6543", "/tmp", 6543),
+        ("h1:6543,h2:6544", "h1,h2", "6543,6544"),
+        ("[::1]:6543,h2:6544", "::1,h2", "6543,6544"),
+        ("h1,h2", "h1,h2", ""),
+        ("[::1]:6543", "::1", 6543),
+    ],
+)
+def test_load__database_url_as_libpq_writes_it__is_understood(
+    load_production: Load, address: str, host: str, port: object
+) -> None:
+    database = load_production(DATABASE_URL=f"postgresql://u:p@{address}/go").database
+
+    assert (database["HOST"], database["PORT"], database["NAME"]) == (host, port, "go")
+    make_conninfo(host=host, port=str(port), dbname="go")
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["sslmode=require&connect_timeout=5", "application_name=x", "target_session_attrs=read-write", "options=-c"],
+)
+def test_load__option_that_libpq_knows__is_handed_on(load_production: Load, query: str) -> None:
+    assert set(load_production(DATABASE_URL=f"{URL}?{query}").database["OPTIONS"]) == {
+        part.partition("=")[0] for part in query.split("&")
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "option"),
+    [
+        ("pool=true", "pool"),
+        ("isolation_level=9", "isolation_level"),
+        ("autocommit=false", "autocommit"),
+        ("AUTOCOMMIT=true", "autocommit"),
+        ("pgbouncer=true", "pgbouncer"),
+        ("schema=public", "schema"),
+        ("server_side_binding=true", "server_side_binding"),
+        ("prepare_threshold=1", "prepare_threshold"),
+        ("context=1", "context"),
+        ("dbname=other", "dbname"),
+        ("connect_timeout=soon", "connect_timeout"),
+        ("sslmode=require&conect_timeout=5", "conect_timeout"),
+    ],
+)
+def test_load__option_that_a_driver_would_refuse_late__is_refused_by_name(
+    load_production: Load, query: str, option: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured, match=rf"^DATABASE_URL .*{option}"):
+        load_production(DATABASE_URL=f"{URL}?{query}")
+
+
 def test_load__direct_url__is_read_beside_the_pooled_one(load_production: Load) -> None:
     loaded = load_production(DATABASE_DIRECT_URL="postgresql://u:p@direct.invalid/go")
 
@@ -225,6 +280,11 @@ BAD_VALUES = [
     ("DATABASE_URL", "postgresql://u:p@database.invalid/"),
     ("DATABASE_URL", "postgresql://u:p@database.invalid:port/go"),
     ("DATABASE_URL", "postgresql://u:p@database.invalid:99999/go"),
+    ("DATABASE_URL", "postgresql://u:p@h1:1,h2:99999/go"),
+    ("DATABASE_URL", "postgresql://u:p@h1:1,h2:2,h3/go"),
+    ("DATABASE_URL", "postgresql://u:p@database.invalid/go/"),
+    ("DATABASE_URL", "postgresql://u:p@database.invalid/go%2Flive"),
+    ("DATABASE_URL", "postgresql://u:p@database.invalid/go?pool=true"),
     ("DATABASE_URL", "sqlite:///db.sqlite3"),
     ("DATABASE_URL", "sqlite://:memory:"),
     ("DATABASE_DIRECT_URL", "nonsense"),
@@ -320,7 +380,9 @@ def test_load__sqlite_url_that_names_no_file__is_refused(load_development: Load,
         f"mysql://valhalla:{PASSWORD}@database.invalid/go",
         f"postgresql://valhalla:{PASSWORD}@database.invalid",
         f"postgresql://valhalla:{PASSWORD}@database.invalid:port/go",
-        f"postgresql://valhalla:{PASSWORD}@database.invalid:1,{PASSWORD}:2/go",
+        f"postgresql://valhalla:{PASSWORD}@database.invalid:1,{PASSWORD}:x/go",
+        f"postgresql://valhalla:{PASSWORD}@database.invalid/go?pool=true",
+        f"postgresql://valhalla:{PASSWORD}@database.invalid/go/",
         PASSWORD,
     ],
 )
@@ -376,6 +438,115 @@ def test_env_file__bad_value__stops_the_start_as_any_other(folder: Path) -> None
         load_with({})
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "PORT = 1234",
+        "PORT= 1234",
+        "  PORT =1234  ",
+        "export PORT=1234",
+        "export  PORT = '1234'",
+        'PORT="1234"',
+        "PORT=1234\r",
+        "\tPORT=1234",
+    ],
+)
+def test_env_file__line_as_people_write_it__is_read(folder: Path, line: str) -> None:
+    (folder / ".env").write_text(f"\ufeffAPP_ENV=development\nSECRET_KEY={KEY}\n{line}\n", newline="")
+
+    assert load_with({}).port == 1234
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "PORT",
+        "PORT: 1234",
+        "PORT 1234",
+        "=1234",
+        "1PORT=1",
+        "GOLIVE-PORT=1",
+        "PORT='1234",
+        'PORT="1234" # port',
+        "PORT='",
+    ],
+)
+def test_env_file__line_that_is_none__is_refused_by_its_number(folder: Path, line: str) -> None:
+    (folder / ".env").write_text(f"APP_ENV=development\nSECRET_KEY={KEY}\n{line}\n")
+
+    with pytest.raises(ImproperlyConfigured, match=r"^\.env line 3 ") as caught:
+        load_with({})
+
+    assert "1234" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfeA\x00", b"SECRET_KEY=\xff"])
+def test_env_file__not_utf_8__is_refused(folder: Path, content: bytes) -> None:
+    (folder / ".env").write_bytes(content)
+
+    with pytest.raises(ImproperlyConfigured, match=r"^\.env beside manage\.py cannot be read"):
+        load_with({})
+
+
+@pytest.mark.parametrize("kind", ["folder", "dangling link"])
+def test_env_file__that_cannot_be_read__is_refused(folder: Path, kind: str) -> None:
+    """Root may read any file, so the tests take what nobody can."""
+    if kind == "folder":
+        (folder / ".env").mkdir()
+    else:
+        (folder / ".env").symlink_to(folder / "nowhere")
+
+    with pytest.raises(ImproperlyConfigured, match=r"^\.env beside manage\.py cannot be read"):
+        load_with(DEVELOPMENT)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("GOLIVE_READ_TOKEN_REQUIRD", "GOLIVE_READ_TOKEN_REQUIRED"),
+        ("ALLOWED_HOST", "ALLOWED_HOSTS"),
+        ("LOGLEVEL", "LOG_LEVEL"),
+        ("DATABASE_URLS", "DATABASE_URL"),
+    ],
+)
+def test_env_file__misspelt_name__is_refused_with_the_right_one(folder: Path, name: str, meant: str) -> None:
+    (folder / ".env").write_text(f"APP_ENV=development\nSECRET_KEY={KEY}\n{name}=true\n")
+
+    with pytest.raises(ImproperlyConfigured, match=rf"^{name} is no variable of this project; is it {meant}\?"):
+        load_with({})
+
+
+def test_env_file__name_of_another_program__is_handed_on(folder: Path) -> None:
+    (folder / ".env").write_text("REDIS_URL=redis://x\nAPP_NAME=shop\n")
+
+    load_with(DEVELOPMENT)
+
+    assert os.environ["REDIS_URL"] == "redis://x"
+
+
+@pytest.mark.parametrize("name", ["GOLIVE_READ_TOKEN_REQUIRD", "GO_LIVE_READ_TOKEN_REQUIRED", "GOLIVE_UNHEARD_OF"])
+def test_real_environment__unknown_name_with_our_prefix__is_refused(load_production: Load, name: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=rf"^{name} is no variable of this project"):
+        load_production(**{name: "true"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALLOWED_HOST", "x"),
+        ("LOGLEVEL", "x"),
+        ("GOLIVE_TOKEN", "vgl_x"),
+        ("GOLIVE_UNHEARD_OF", " "),
+        # As Kubernetes sets them for a service of this name.
+        ("GOLIVE_SERVICE_HOST", "10.0.0.1"),
+        ("GOLIVE_PORT", "tcp://10.0.0.1:80"),
+        ("GOLIVE_PORT_80_TCP_ADDR", "10.0.0.1"),
+    ],
+)
+def test_real_environment__name_that_may_be_anybodys__is_let_be(load_production: Load, name: str, value: str) -> None:
+    assert load_production(**{name: value}).is_production
+
+
 # -- the start ---------------------------------------------------------------------------------------------------------
 
 
@@ -413,6 +584,46 @@ def test_manage__production_without_a_database__says_so_in_one_line_and_exits_2(
     assert done.stderr == "manage.py: DATABASE_URL is not set; give a postgresql:// URL.\n"
 
 
+def test_manage__python_without_the_requirements__says_which_one_to_use() -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", "manage.py", "check"],
+        cwd=ROOT,
+        env={},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "has no django. Use `.venv/bin/python manage.py ...`" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"DATABASE_URL": "postgresql+psycopg2://u:p@h/go"},
+        {"APP_ENV": "", "SECRET_KEY": "", "PORT": "eighty"},
+        {"APP_ENV": "staging", "GOLIVE_UNHEARD_OF": "1"},
+        {"DJANGO_SETTINGS_MODULE": "the.owners.settings"},
+    ],
+)
+def test_manage__audit_of_another_project__needs_no_variable_of_this_one(
+    tmp_path: Path, values: dict[str, str]
+) -> None:
+    (tmp_path / "1.py").write_text("revision = 'a'\ndown_revision = None\ndef upgrade(): pass\ndef downgrade(): pass\n")
+
+    done = run_manage("audit_migrations", str(tmp_path), **values)
+
+    assert done.returncode == 0, done.stderr
+    assert "Sound" in done.stdout
+
+
+def test_manage__audit_of_this_project__needs_no_variable_either() -> None:
+    assert run_manage("audit_migrations", APP_ENV="staging").returncode == 0
+
+
 def test_gunicorn__bad_value__does_not_start_and_says_so_in_one_line() -> None:
     server = GunicornServer({"LOG_LEVEL": "LOUD"}, workers=1)
 
@@ -446,7 +657,8 @@ def test_settings__hostname_of_render__is_a_host_and_a_csrf_origin() -> None:
     settings = load_settings(**PRODUCTION, RENDER_EXTERNAL_HOSTNAME=HOSTNAME, ALLOWED_HOSTS="go.example,.b.example")
 
     assert settings["ALLOWED_HOSTS"] == ["go.example", ".b.example", HOSTNAME]
-    assert settings["CSRF_TRUSTED_ORIGINS"] == ["https://go.example", "https://*.b.example", f"https://{HOSTNAME}"]
+    # A sibling below .b.example may be anybody's.
+    assert settings["CSRF_TRUSTED_ORIGINS"] == ["https://go.example", f"https://{HOSTNAME}"]
 
 
 def test_settings__production_without_hosts__allow_none() -> None:
@@ -570,7 +782,7 @@ def test_proxy__https__is_answered_with_hsts(production: GunicornServer) -> None
 
 @pytest.mark.parametrize("path", ["/health", "/readyz"])
 def test_proxy__probe_from_inside_over_plain_http__is_answered(production: GunicornServer, path: str) -> None:
-    answer = ask(production, path)
+    answer = ask(production, path, host="10.0.0.5:10000")
 
     assert answer.status == {"/health": 200, "/readyz": 503}[path]
     assert answer.headers["Content-Type"] == "application/json"
@@ -598,6 +810,34 @@ def test_proxy__form_from_an_origin__is_taken_from_ours_only(
     )
 
     assert answer.status == status
+
+
+def test_proxy__form_from_a_sibling_subdomain__is_refused() -> None:
+    values = {
+        **PRODUCTION,
+        "DATABASE_URL": f"postgresql://valhalla:{PASSWORD}@127.0.0.1:1/go",
+        "ALLOWED_HOSTS": ".b.example",
+    }
+    token = "t" * 32
+
+    with GunicornServer(values, workers=1) as server:
+        answers = {
+            name: ask(
+                server,
+                "/admin/login/",
+                method="POST",
+                body=f"csrfmiddlewaretoken={token}&username=a&password=b",
+                host="control.b.example",
+                origin=f"https://{name}.b.example",
+                cookie=f"csrftoken={token}",
+                x_forwarded_proto="https",
+                content_type="application/x-www-form-urlencoded",
+            ).status
+            for name in ("control", "sibling")
+        }
+
+    # 503: past the check, at the database, which is away.
+    assert answers == {"control": 503, "sibling": 403}
 
 
 def test_proxy__unknown_host__is_refused_except_for_the_probe(production: GunicornServer) -> None:

@@ -334,10 +334,10 @@ def test_deployed_status__over_tls__is_200_and_not_allowed(deployment: Deploymen
 
 
 @deployed
-def test_deployed_status__without_tls__is_sent_to_https(deployment: Deployment) -> None:
-    answer = deployment.get("/api/status", HTTP)
+def test_deployed_pages__without_tls__are_sent_to_https(deployment: Deployment) -> None:
+    answer = deployment.get("/admin/login/", HTTP)
 
-    assert (answer.status, answer.headers["Location"]) == (301, f"https://{HOSTNAME}/api/status")
+    assert (answer.status, answer.headers["Location"]) == (301, f"https://{HOSTNAME}/admin/login/")
 
 
 @deployed

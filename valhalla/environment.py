@@ -1,15 +1,16 @@
 """The environment variables: each one read, checked and explained here, and nowhere else.
 
-`.env` beside `manage.py` is read first; the real environment wins over it. A value that cannot be used raises
-ImproperlyConfigured with the variable's name and what to do, before anything has started.
+`.env` beside `manage.py` (`valhalla.env_file`) is read first; the real environment wins over it. A value that cannot be
+used raises ImproperlyConfigured with the variable's name and what to do, before anything has started.
 """
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,15 +18,20 @@ from typing import Any, TypeVar
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from valhalla.database_url import POSTGRESQL, SQLITE, parse_database_url
+from valhalla.env_file import read_env_file
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 SECRET_KEY_LENGTH = 32
-SQLITE, POSTGRESQL = "django.db.backends.sqlite3", "django.db.backends.postgresql"
-_DATABASE_SCHEMES = ("postgresql", "postgres", "sqlite")
-_DATABASE_FORM = "write postgresql://USER:PASSWORD@HOST:PORT/NAME, with %XX for special characters"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _NOT_YET = ("GOLIVE_REQUIRE_TOTP", "GOLIVE_FOUR_EYES")
 _HOST = re.compile(r"\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]|\*")
 _ORIGIN = re.compile(r"https?://([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+# Of what Kubernetes sets by itself for a service named `golive`, nothing is ours.
+_OUR_PREFIX = re.compile(r"GO_?LIVE_(?!SERVICE_|PORT$|PORT_)")
+_CLOSE = 0.9
+# Every variable that has been read, and those that other programs of this project read.
+_known = {"GOLIVE_GATE", "GOLIVE_TOKEN"}
 
 T = TypeVar("T")
 
@@ -58,14 +64,16 @@ class Environment:
 
 def load() -> Environment:
     """Read and check everything. Raises ImproperlyConfigured naming the variable."""
-    if (BASE_DIR / ".env").is_file():
-        try:
-            environ.Env.read_env(str(BASE_DIR / ".env"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise _wrong(
-                ".env", f"beside manage.py cannot be read ({type(error).__name__}); it must be UTF-8"
-            ) from None
-    app_env = os.environ.get("APP_ENV", "").strip() or "production"
+    in_file = read_env_file(BASE_DIR / ".env")
+    for name, value in in_file.items():
+        os.environ.setdefault(name, value)
+    found = _load()
+    _check_names(in_file)
+    return found
+
+
+def _load() -> Environment:
+    app_env = _get("APP_ENV") or "production"
     if app_env not in ("development", "production"):
         raise _wrong("APP_ENV", "must be development or production (unset means production)")
     is_production = app_env == "production"
@@ -73,7 +81,7 @@ def load() -> Environment:
         if _read_boolean(name, default=False):
             # Fail closed: whoever asks for a safeguard must not believe to have it.
             raise _wrong(name, "asks for a safeguard that this release does not have; unset it")
-    hostname = os.environ.get("RENDER_EXTERNAL_HOSTNAME", "").strip() or None
+    hostname = _get("RENDER_EXTERNAL_HOSTNAME") or None
     return Environment(
         app_env=app_env,
         secret_key=_read_secret_key(is_production=is_production),
@@ -81,7 +89,7 @@ def load() -> Environment:
         database_direct=_read_direct_database(),
         allowed_hosts=_read_hosts("ALLOWED_HOSTS"),
         render_external_hostname=_check_host("RENDER_EXTERNAL_HOSTNAME", hostname) if hostname else None,
-        release=os.environ.get("RENDER_GIT_COMMIT", "").strip() or None,
+        release=_get("RENDER_GIT_COMMIT") or None,
         cors_allowed_origins=_read_origins("CORS_ALLOWED_ORIGINS"),
         read_token_required=_read_boolean("GOLIVE_READ_TOKEN_REQUIRED", default=False),
         public_details=_read_boolean("GOLIVE_PUBLIC_DETAILS", default=not is_production),
@@ -98,8 +106,27 @@ def _wrong(name: str, problem: str) -> ImproperlyConfigured:
     return ImproperlyConfigured(f"{name} {problem}.")
 
 
+def _get(name: str) -> str:
+    """The value, empty if it is not set. From then on the name is known as one of ours."""
+    _known.add(name)
+    return os.environ.get(name, "").strip()
+
+
+def _check_names(in_file: Iterable[str]) -> None:
+    """Refuse what looks like a variable of ours and is none: whoever misspelt it believes that it counts.
+
+    In the real environment only names with our prefixes are judged; the others may be for any program.
+    """
+    ours = [name for name, value in os.environ.items() if value.strip() and _OUR_PREFIX.match(name)]
+    for name in sorted({*in_file, *ours} - _known):
+        close = difflib.get_close_matches(name, sorted(_known), n=1, cutoff=_CLOSE)
+        if close or _OUR_PREFIX.match(name):
+            hint = f"; is it {close[0]}?" if close else ""
+            raise _wrong(name, f"is no variable of this project{hint}")
+
+
 def _read(name: str, default: T, parse: Callable[[str], T]) -> T:
-    text = os.environ.get(name, "").strip()
+    text = _get(name)
     return default if not text else parse(text)
 
 
@@ -133,7 +160,7 @@ def _read_choice(name: str, *, default: str, choices: tuple[str, ...]) -> str:
 
 
 def _read_items(name: str) -> tuple[str, ...]:
-    return tuple(item.strip() for item in os.environ.get(name, "").split(",") if item.strip())
+    return tuple(item.strip() for item in _get(name).split(",") if item.strip())
 
 
 def _check_host(name: str, host: str) -> str:
@@ -154,7 +181,7 @@ def _read_origins(name: str) -> tuple[str, ...]:
 
 
 def _read_secret_key(*, is_production: bool) -> str:
-    key = os.environ.get("SECRET_KEY", "").strip()
+    key = _get("SECRET_KEY")
     if not key and not is_production:
         # Kept in the environment, so that the workers which gunicorn forks share one key.
         key = os.environ["SECRET_KEY"] = secrets.token_urlsafe(48)
@@ -172,12 +199,12 @@ def _read_prefixes(name: str) -> tuple[str, ...]:
 
 
 def _read_database(*, is_production: bool) -> dict[str, Any]:
-    text = os.environ.get("DATABASE_URL", "").strip()
+    text = _get("DATABASE_URL")
     if not text and not is_production:
         return {"ENGINE": SQLITE, "NAME": str(BASE_DIR / "db.sqlite3")}
     if not text:
         raise _wrong("DATABASE_URL", "is not set; give a postgresql:// URL")
-    config = _parse_database_url("DATABASE_URL", text)
+    config = parse_database_url("DATABASE_URL", text)
     if config["ENGINE"] == SQLITE and is_production:
         raise _wrong("DATABASE_URL", "names SQLite, which the hosts of a production cannot share; use PostgreSQL")
     if config["ENGINE"] == SQLITE and not Path(config["NAME"]).parent.is_dir():
@@ -186,25 +213,7 @@ def _read_database(*, is_production: bool) -> dict[str, Any]:
 
 
 def _read_direct_database() -> dict[str, Any] | None:
-    config = _read("DATABASE_DIRECT_URL", None, lambda text: _parse_database_url("DATABASE_DIRECT_URL", text))
+    config = _read("DATABASE_DIRECT_URL", None, lambda text: parse_database_url("DATABASE_DIRECT_URL", text))
     if config is not None and config["ENGINE"] != POSTGRESQL:
         raise _wrong("DATABASE_DIRECT_URL", "must begin with postgresql://")
-    return config
-
-
-def _parse_database_url(name: str, text: str) -> dict[str, Any]:
-    if text.startswith("sqlite:") and not re.fullmatch(r"sqlite:///.+|sqlite://:memory:", text):
-        raise _wrong(name, "names no file; write sqlite:/// and the path (four slashes in all for an absolute one)")
-    # Of what has another scheme, or none, the parser would print the whole: with the password.
-    if text.partition("://")[0].lower() not in _DATABASE_SCHEMES:
-        raise _wrong(name, "must begin with postgresql:// (or sqlite:/// in development)")
-    try:
-        config: dict[str, Any] = environ.Env.db_url_config(text)
-    except Exception as error:  # noqa: BLE001 - whatever the parser stumbles over
-        # Without the cause: its text may hold the password of the URL.
-        raise _wrong(name, f"cannot be read ({type(error).__name__}); {_DATABASE_FORM}") from None
-    if not config.get("NAME"):
-        raise _wrong(name, "names no database; end it with /NAME")
-    if not isinstance(config.get("PORT") or 0, int):
-        raise _wrong(name, "has a port that is not a number")
     return config

@@ -26,9 +26,9 @@ ALLOWED_HOSTS = [
     *((environment.render_external_hostname,) if environment.render_external_hostname else ()),
     *(() if IS_PRODUCTION else _LOCAL_HOSTS),
 ]
-CSRF_TRUSTED_ORIGINS = [
-    f"https://*{host}" if host.startswith(".") else f"https://{host}" for host in ALLOWED_HOSTS if host != "*"
-]
+# The page's own origin is trusted anyway, as the proxy passes on host and scheme. A name that stands for all below it
+# trusts none of them: whoever has one could forge a release by somebody who is signed in here.
+CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if not host.startswith((".", "*"))]
 
 INSTALLED_APPS = [
     "golive",
@@ -50,11 +50,12 @@ MIDDLEWARE = [
     # Before anything that looks at the host, the scheme or the database: a probe must not depend on them.
     "golive.middleware.LivenessMiddleware",
     "golive.middleware.DatabaseDeadlineMiddleware",
+    "golive.middleware.PlainHttpMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "valhalla.middleware.ContentSecurityPolicyMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "golive.middleware.CommonMiddleware",
     # What every answer needs is above; what only people need who sign in is below.
     "golive.middleware.CookielessEndpointMiddleware",
     "golive.middleware.SessionMiddleware",
@@ -130,6 +131,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"  # where a sign-in ends whose `next` leads elsewhere
 CSRF_FAILURE_VIEW = "golive.error_pages.handle_csrf_failure"
 
 LANGUAGE_CODE = "en"
@@ -154,8 +156,8 @@ WHITENOISE_USE_FINDERS = not IS_PRODUCTION
 if IS_PRODUCTION:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
-    # Asked from inside, over plain HTTP.
-    SECURE_REDIRECT_EXEMPT = [r"^readyz/?$"]
+    # Of programs, which take a redirect for a success: these answer over plain HTTP, or refuse in words.
+    SECURE_REDIRECT_EXEMPT = [r"^(api|ofrep|readyz)(/|$)"]
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
@@ -189,8 +191,15 @@ CORS_ALLOW_CREDENTIALS = False
 CORS_ALLOW_HEADERS = [
     "accept",
     "authorization",
+    "baggage",
+    "cache-control",
     "content-type",
     "if-none-match",
+    "pragma",
+    # Of tracing, which puts them into every request of an instrumented page.
+    "sentry-trace",
+    "traceparent",
+    "tracestate",
     "x-api-key",
     "x-request-id",
     "x-requested-with",

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from django.http import HttpRequest
@@ -23,13 +25,10 @@ _LEVELS_MOST = 20
 Fields = dict[str, object]
 
 
-def read_strictly(request: HttpRequest, *, limit: int = CHANGE_LIMIT, empty: Container[bytes] = ()) -> Fields:
-    """The fields of a JSON object; none of them for a body among `empty`. Raises HttpError: 400, 413 or 415."""
+def read_strictly(request: HttpRequest, *, limit: int = CHANGE_LIMIT) -> Fields:
+    """The fields of a JSON object. Raises HttpError: 400, 413 or 415."""
     content = _read(request, limit)
-    if content and (request.content_type != "application/json" or _charset(request) not in ("utf-8", "utf8")):
-        raise problems.unsupported_type()
-    if content in empty:
-        return {}
+    _check_type(request, content)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -48,6 +47,11 @@ def read_leniently(request: HttpRequest, *, limit: int = CHANGE_LIMIT) -> tuple[
         content = _read(request, limit)
     except HttpError as error:
         return {}, (f"the body was ignored: {_lower(error.detail)}",)
+    return parse_leniently(content)
+
+
+def parse_leniently(content: bytes) -> tuple[Fields, tuple[str, ...]]:
+    """As `read_leniently`, of a body that is there."""
     if not content:
         return {}, ()
     notes: list[str] = []
@@ -62,28 +66,98 @@ def read_leniently(request: HttpRequest, *, limit: int = CHANGE_LIMIT) -> tuple[
     return {}, (*notes, "the body was ignored: it is not a JSON object")
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """As much of a body as was read. `problem` None: that is all of it; else it is longer, or has broken off."""
+
+    content: bytes
+    problem: HttpError | None
+
+
+def read_beginning(request: HttpRequest, *, limit: int, discard: int = 0) -> Beginning:
+    """At most `limit` bytes; of what follows, `discard` bytes are taken and forgotten, so that the client is heard out.
+
+    Never fails.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        for piece in _read_pieces(request, limit + discard):
+            pieces.append(piece[: max(0, limit - size)])
+            size += len(piece)
+    except HttpError as error:
+        return Beginning(b"".join(pieces), error)
+    return Beginning(b"".join(pieces), problems.too_large(limit) if size > limit else None)
+
+
+def is_object_in(request: HttpRequest, name: str, *, limit: int, discard: int, empty: Container[bytes]) -> bool:
+    """Whether the field `name` of the body, if it is there, is an object. Of whatever size and depth: its content, and
+    what follows the first `limit` bytes, is not looked at.
+
+    Raises HttpError for a body that is no JSON object: 400, or 415 for one of another type.
+    """
+    beginning = read_beginning(request, limit=limit, discard=discard)
+    _check_type(request, beginning.content)
+    if beginning.content in empty:
+        return True
+    try:
+        text = beginning.content.decode("utf-8-sig", errors="strict" if beginning.problem is None else "ignore")
+    except UnicodeDecodeError:
+        raise problems.bad_request("The body is not UTF-8.") from None
+    if not text.lstrip(" \t\r\n").startswith("{"):
+        raise problems.bad_request("The body must be a JSON object.")
+    if beginning.problem is not None:
+        if beginning.problem.status == HTTPStatus.BAD_REQUEST:
+            raise beginning.problem
+        return True
+    try:
+        # Numbers stay texts: one of thousands of digits is JSON too.
+        value = json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse_constant)
+    except RecursionError:
+        return True
+    except ValueError:
+        raise problems.bad_request("The body is not JSON.") from None
+    return isinstance(value.get(name, {}), dict)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check_type(request: HttpRequest, content: bytes) -> None:
+    if content and (request.content_type != "application/json" or _charset(request) not in ("utf-8", "utf8")):
+        raise problems.unsupported_type()
+
+
 def _read(request: HttpRequest, limit: int) -> bytes:
     """All of the body. Raises HttpError: 413 beyond the limit (unread, if its length is told), 400 if it breaks off."""
     told = request.META.get("CONTENT_LENGTH") or ""
     if told.isdecimal() and int(told[:20]) > limit:
         raise problems.too_large(limit)
+    content = b"".join(_read_pieces(request, limit))
+    if len(content) > limit:
+        raise problems.too_large(limit)
+    return content
+
+
+def _read_pieces(request: HttpRequest, limit: int) -> Iterator[bytes]:
+    """The body up to `limit` bytes and one more, by which a longer one is known. Raises HttpError if it breaks off."""
     # Without a length (chunked) Django takes the body for empty. A server that marks the end itself knows better.
     source = request.META["wsgi.input"] if request.META.get("wsgi.input_terminated") else request
-    pieces: list[bytes] = []
-    size = 0
-    began = time.monotonic()
-    try:
-        while size <= limit and (piece := source.read(min(_PIECE, limit + 1 - size))):
-            pieces.append(piece)
-            size += len(piece)
-    except Exception as error:  # each server has its own for a client that breaks off or cannot count
-        raise problems.bad_request("The body breaks off.") from error
-    finally:
-        # The client took it. What the request has to do with the database has its own.
-        extend_deadline(time.monotonic() - began)
-    if size > limit:
-        raise problems.too_large(limit)
-    return b"".join(pieces)
+    left = limit + 1
+    while left > 0:
+        began = time.monotonic()
+        try:
+            piece = source.read(min(_PIECE, left))
+        except Exception as error:  # each server has its own for a client that breaks off or cannot count
+            raise problems.bad_request("The body breaks off.") from error
+        finally:
+            # The client took it. What the request has to do with the database has its own.
+            extend_deadline(time.monotonic() - began)
+        if not piece:
+            return
+        left -= len(piece)
+        yield piece
 
 
 def _charset(request: HttpRequest) -> str:

@@ -68,7 +68,7 @@ def describe(done: Acknowledgement, notes: tuple[str, ...] = ()) -> dict[str, An
 
 
 def _make_view(change: Change) -> View:
-    @endpoint(change.method)
+    @endpoint(change.method, is_direct=change.direction is Direction.SAFE)
     def view(request: HttpRequest) -> HttpResponse:
         return apply_change(request, change)
 

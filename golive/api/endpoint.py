@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.db import Error, transaction
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.http import parse_etags
 from django.views.decorators.csrf import csrf_exempt
 
 from golive import problems
+from golive.connections import is_database_failure
+from golive.credentials import shows_credentials
 from golive.domain.errors import GoLiveError, StateUnknownError
 from golive.error_pages import DATABASE_AWAY
 
@@ -25,10 +27,14 @@ logger = logging.getLogger(__name__)
 View = Callable[..., HttpResponse]
 
 
-def endpoint(*methods: str, describe_error: Callable[..., dict[str, Any]] | None = None) -> Callable[[View], View]:
+def endpoint(
+    *methods: str, describe_error: Callable[..., dict[str, Any]] | None = None, is_direct: bool = False
+) -> Callable[[View], View]:
     """Make a view an endpoint for these methods (GET brings HEAD along); none named: for any. Errors are problem+json.
 
-    `describe_error` takes the error and the path's arguments, and gives further members for it.
+    `describe_error` takes the error and the path's arguments, and gives further members for it. `is_direct`: answered
+    to whoever reaches the process past its proxy too, over plain HTTP and by any host name, as a probe and a stop must
+    be. Of the others only those without credentials are answered over plain HTTP where TLS is asked for.
 
     Not atomic: a read needs no transaction, and a change has its own, which it must see committed before it answers.
     """
@@ -42,6 +48,8 @@ def endpoint(*methods: str, describe_error: Callable[..., dict[str, Any]] | None
                     return HttpResponse(status=204, headers={"Allow": ", ".join(allowed)})
                 if methods and request.method not in allowed:
                     raise problems.method_not_allowed(request.method, allowed)
+                if not is_direct and problems.lacks_tls(request) and shows_credentials(request):
+                    raise problems.tls_required()
                 return view(request, *args, **kwargs)
             except Exception as error:  # noqa: BLE001 - every path of an API answers in the API's own form
                 explained = _explain(error)
@@ -50,6 +58,7 @@ def endpoint(*methods: str, describe_error: Callable[..., dict[str, Any]] | None
 
         # It needs nobody's session unless there is a cookie: `CookielessEndpointMiddleware`.
         answer.is_endpoint = True  # type: ignore[attr-defined]  # a mark on a function, as Django's own are
+        answer.is_direct = is_direct  # type: ignore[attr-defined]
         return transaction.non_atomic_requests(csrf_exempt(answer))
 
     return decorate
@@ -58,7 +67,7 @@ def endpoint(*methods: str, describe_error: Callable[..., dict[str, Any]] | None
 def _explain(error: Exception) -> GoLiveError:
     if isinstance(error, GoLiveError):
         return error
-    if isinstance(error, Error):
+    if is_database_failure(error):
         logger.warning("the database failed", exc_info=error)
         return StateUnknownError(DATABASE_AWAY)
     if isinstance(error, RequestDataTooBig):

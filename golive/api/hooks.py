@@ -11,23 +11,31 @@ from golive.api import body
 from golive.api.changes import authenticate, describe, log_change
 from golive.api.endpoint import answer_json, endpoint
 from golive.client import origin_of
-from golive.domain.alerts import read_message
+from golive.domain.alerts import read_cut_object, read_message
 from golive.domain.changes import ENGAGE, Channel, check_can_apply
 
 ALERT_LIMIT = 1024 * body.KIB
+# Of a longer message, so that its sender hears the answer.
+_DISCARD_LIMIT = 15 * ALERT_LIMIT
 ALERT_PATH = "/api/hooks/alertmanager"
 
 
-@endpoint("POST")
+@endpoint("POST", is_direct=True)
 def take_alerts(request: HttpRequest) -> HttpResponse:
     """Engage the kill switch if anything fires. Alertmanager repeats a call that got 5xx or 429, and no other."""
     actor = authenticate(request)
     check_can_apply(ENGAGE, actor.permissions)
-    fields, notes = body.read_leniently(request, limit=ALERT_LIMIT)
-    message = read_message(fields)
+    beginning = body.read_beginning(request, limit=ALERT_LIMIT, discard=_DISCARD_LIMIT)
+    if beginning.problem is None:
+        fields, notes = body.parse_leniently(beginning.content)
+    else:
+        fields = read_cut_object(beginning.content.decode("utf-8-sig", errors="replace"))
+        notes = (f"only the beginning of the body was read: {beginning.problem.detail}",)
+    message = read_message(fields, is_whole=beginning.problem is None)
     told: dict[str, Any] = {"action": "none", "firing": message.firing, "resolved": message.resolved}
     if message.reason is None:
-        return answer_json({**told, "changed": False, "event": None})
+        noted = {"notes_on_request": list(notes)} if notes else {}
+        return answer_json({**told, "changed": False, "event": None, **noted})
     if not message.is_readable:
         notes += ("the message cannot be read and counts as firing",)
     done = controls.apply_change(

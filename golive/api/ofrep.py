@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 FLAGS_PATH = "/ofrep/v1/evaluate/flags"
 # What a client sends that has nothing to tell: known to be right without a look into it.
 _EMPTY_BODIES = (b"", b"{}", b'{"context":{}}', b'{"context": {}}')
+# A longer one is taken for right, and heard out up to the second limit.
+_CONTEXT_LIMIT = 64 * body.KIB
+_DISCARD_LIMIT = 8 * 1024 * body.KIB
 _VARY = f"Authorization, Cookie, {API_KEY_HEADER}"
 _UNKNOWN = Snapshot(None, None, 0.0)
 _ERROR_CODES = {HTTPStatus.BAD_REQUEST: "PARSE_ERROR", HTTPStatus.NOT_FOUND: "FLAG_NOT_FOUND"}
@@ -100,6 +103,5 @@ def _read_answers(request: HttpRequest) -> Answers:
 
 def _check_body(request: HttpRequest) -> None:
     """Raise HttpError for what is not a request of the protocol. Who asks in which context changes no value."""
-    fields = body.read_strictly(request, empty=_EMPTY_BODIES)
-    if not isinstance(fields.get("context", {}), dict):
+    if not body.is_object_in(request, "context", limit=_CONTEXT_LIMIT, discard=_DISCARD_LIMIT, empty=_EMPTY_BODIES):
         raise InvalidContextError

@@ -96,7 +96,7 @@ def read_runbook_markdown(request: HttpRequest) -> HttpResponse:
     return response
 
 
-@endpoint("GET")
+@endpoint("GET", is_direct=True)
 def read_readiness(request: HttpRequest) -> HttpResponse:
     """Whether this process can serve: database, migrations, rows. Open to all; says nothing that needs hiding."""
     found = readiness.run_named(checks.DATABASE, checks.MIGRATIONS_APPLIED, checks.SINGLETON_ROWS)

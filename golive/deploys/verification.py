@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, Error
 
 from golive import history, schema, state
 from golive.deploys.client import Answer, send
+from golive.deploys.endpoints import ENDPOINTS, STATE_PATH, Endpoint
 from golive.domain.changes import ENGAGE
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import GO_LIVE_STATE
+
+logger = logging.getLogger(__name__)
 
 # More is a fault: consumers give up, and an answer without a database must come in 3 s (guarantee 2).
 LATENCY_LIMIT_MS = 3_000.0
 GOOD_AFTER_BAD = 8
 
-_STATE_KEYS = frozenset(
-    {
-        "go_live_enabled",
-        "kill_switch_engaged",
-        "changed_by",
-        "reason",
-        "updated_at",
-        "revision",
-        "event_head",
-        "lease_ms",
-        "execution_allowed",
-        "code",
-    }
-)
-_SYSTEM_KEYS = frozenset({"version", "backend_complete", "notes", "updated_at", "completed_at", "revision"})
-_STATE_PATH = "/api/governance/go-live/state"
+_REDIRECTS = (301, 302, 303, 307, 308)
 
 
 @dataclass(frozen=True)
@@ -45,44 +33,6 @@ class Result:
     ok: bool | None
     detail: str
     latency_ms: float | None = None
-
-
-@dataclass(frozen=True)
-class _Endpoint:
-    path: str
-    statuses: tuple[int, ...]
-    content_type: str
-    is_right: Callable[[Any], bool] = lambda _: True
-    accept: str = "application/json"
-
-
-def _has(*names: str) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, dict) and set(names) <= set(value)
-
-
-_ENDPOINTS = (
-    *(
-        _Endpoint(path, (200,), "application/json", lambda value: value == {"status": "ok"})
-        for path in ("/health", "/healthz", "/livez")
-    ),
-    _Endpoint("/readyz", (200,), "application/json", _has("ok", "checks", "release")),
-    _Endpoint("/", (200,), "application/json", lambda value: value == {"ok": True, "service": "valhalla"}),
-    _Endpoint("/", (200,), "text/html", accept="text/html"),
-    _Endpoint("/api/status", (200, 401), "application/json", _has("system", "go_live", "execution", "release")),
-    _Endpoint("/api/system/status", (200, 401), "application/json", _has(*_SYSTEM_KEYS)),
-    _Endpoint(_STATE_PATH, (200, 401), "application/json", _has(*_STATE_KEYS)),
-    _Endpoint("/api/governance/go-live/checklist", (200, 401), "application/json", _has("ok", "required", "warnings")),
-    _Endpoint("/api/governance/go-live/history?limit=1", (200, 401), "application/json", _has("events", "next")),
-    _Endpoint(
-        "/api/governance/runbook/status",
-        (200, 401),
-        "application/json",
-        _has("generated_at", "blockers", "warnings", "info", "ok_to_enable_go_live"),
-    ),
-    _Endpoint("/api/governance/runbook/markdown", (200, 401), "text/markdown"),
-    _Endpoint("/admin/login/", (200,), "text/html", accept="text/html"),
-    _Endpoint("/api/no-such-path", (404,), "application/problem+json", _has("code", "status", "request_id")),
-)
 
 
 class Verifier:
@@ -98,52 +48,114 @@ class Verifier:
         return list(self._run())
 
     def _run(self) -> Iterator[Result]:
-        for endpoint in _ENDPOINTS:
+        address = self._check_address()
+        yield address
+        if address.ok:
+            yield from self._check_service()
+        yield _guard("schema", _check_schema)
+        yield _guard("events", _check_events)
+
+    def _check_service(self) -> Iterator[Result]:
+        if self._token is not None:
+            token = self._check_token()
+            yield token
+            if not token.ok:
+                # Shown again and again it would use up what an address may get wrong.
+                self._token = None
+        for endpoint in ENDPOINTS:
             yield self._check_endpoint(endpoint)
+        yield self._check_heads()
         yield self._check_entity_tag()
         yield self._check_recovery()
         yield self._check_release()
-        yield self._check_rows()
-        yield _check_schema()
-        yield _check_events()
-        yield self._check_engage()
+        yield _guard("rows", self._check_rows)
+        yield _guard("engage-no-op", self._check_engage)
+
+    def _send(self, path: str, *, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
+        authorization = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        return send(
+            self._url + path,
+            method=method,
+            headers={**authorization, **headers},
+            body=body,
+            timeout_seconds=self._timeout_seconds,
+        )
 
     def _get(self, path: str, **headers: str) -> Answer:
-        authorization = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        return send(self._url + path, headers={**authorization, **headers}, timeout_seconds=self._timeout_seconds)
+        return self._send(path, **headers)
 
-    def _check_endpoint(self, endpoint: _Endpoint) -> Result:
-        answer = self._get(endpoint.path, Accept=endpoint.accept)
-        name = f"GET {endpoint.path}" + (" (page)" if endpoint.accept == "text/html" else "")
+    def _check_address(self) -> Result:
+        """That something answers there by itself; without the token, which is not for anybody else."""
+        answer = send(self._url + "/", headers={"Accept": "application/json"}, timeout_seconds=self._timeout_seconds)
+        name = "address"
+        if answer.error:
+            return Result(name, False, f"no answer: {answer.error}")
+        if answer.status in _REDIRECTS:
+            target = answer.headers.get("Location", "?")
+            return Result(name, False, f"{answer.status} to {target}; give that address as --url", answer.latency_ms)
+        return Result(name, answer.status == 200, str(answer.status), answer.latency_ms)
+
+    def _check_token(self) -> Result:
+        answer = self._get(STATE_PATH)
+        is_taken = answer.status not in (401, 403, 429)
+        said = (answer.json() or {}).get("detail", "")
+        return Result(
+            "token", is_taken, "taken" if is_taken else f"{answer.status}: not taken. {said}".strip(), answer.latency_ms
+        )
+
+    def _check_endpoint(self, endpoint: Endpoint) -> Result:
+        is_post = endpoint.method == "POST"
+        answer = self._send(
+            endpoint.path,
+            method=endpoint.method,
+            body=b'{"context": {}}' if is_post else None,
+            Accept=endpoint.accept,
+            **({"Content-Type": "application/json"} if is_post else {}),
+        )
+        name = f"{endpoint.method} {endpoint.path}" + (" (page)" if endpoint.accept == "text/html" else "")
         return Result(name, *self._judge(endpoint, answer), latency_ms=answer.latency_ms)
 
-    def _judge(self, endpoint: _Endpoint, answer: Answer) -> tuple[bool, str]:
+    def _judge(self, endpoint: Endpoint, answer: Answer) -> tuple[bool, str]:
         if answer.error:
             return False, f"no answer: {answer.error}"
-        if answer.status in (301, 302, 307, 308):
-            return False, f"{answer.status} to {answer.headers.get('Location', '?')}; give that address as --url"
+        if answer.status in _REDIRECTS:
+            return False, f"{answer.status} to {answer.headers.get('Location', '?')}"
         if answer.status not in endpoint.statuses:
             return False, f"{answer.status}, not {' or '.join(map(str, endpoint.statuses))}"
         if answer.status == 401:
-            is_problem = answer.headers.get("Content-Type", "").startswith("application/problem+json")
-            return is_problem, "401: asks for credentials" + (
-                "" if self._token is None else "; the token was not taken"
-            )
+            return self._token is None and isinstance(answer.json(), dict), "401: asks for credentials"
+        fault = self._find_fault(endpoint, answer)
+        return fault is None, fault or str(answer.status)
+
+    def _find_fault(self, endpoint: Endpoint, answer: Answer) -> str | None:
         content_type = answer.headers.get("Content-Type", "")
         if not content_type.startswith(endpoint.content_type):
-            return False, f"the content type is {content_type or 'missing'}, not {endpoint.content_type}"
-        if "json" in endpoint.content_type and not endpoint.is_right(answer.json()):
-            return False, "the answer is not what the contract says"
+            return f"the content type is {content_type or 'missing'}, not {endpoint.content_type}"
+        if endpoint.accept == "application/json" and not endpoint.is_right(answer.json()):
+            return "the answer is not what the contract says"
+        missing = [name for name in endpoint.headers if name not in answer.headers]
+        if missing:
+            return f"without {', '.join(missing)}"
         if answer.latency_ms > LATENCY_LIMIT_MS:
-            return False, f"took {answer.latency_ms:.0f} ms, more than {LATENCY_LIMIT_MS:.0f}"
-        return True, str(answer.status)
+            return f"took {answer.latency_ms:.0f} ms, more than {LATENCY_LIMIT_MS:.0f}"
+        return None
+
+    def _check_heads(self) -> Result:
+        """Every GET answers HEAD, without a body."""
+        wrong = []
+        for endpoint in ENDPOINTS:
+            if endpoint.method == "GET":
+                answer = self._send(endpoint.path, method="HEAD", Accept=endpoint.accept)
+                if answer.status not in endpoint.statuses or answer.body:
+                    wrong.append(f"{endpoint.path}: {answer.status} and {len(answer.body)} bytes")
+        return Result("heads", not wrong, "; ".join(wrong) or "as GET, without a body")
 
     def _check_entity_tag(self) -> Result:
-        first = self._get(_STATE_PATH)
+        first = self._get(STATE_PATH)
         if first.status == 401:
             return Result("entity-tag", None, "reading the state asks for credentials; give a token")
         tag = first.headers.get("ETag", "")
-        second = self._get(_STATE_PATH, **{"If-None-Match": tag})
+        second = self._get(STATE_PATH, **{"If-None-Match": tag})
         is_same = second.status == 304 or second.headers.get("ETag") != tag  # changed in between
         return Result(
             "entity-tag", bool(tag) and is_same, f"ETag {tag or 'missing'}, then {second.status}", second.latency_ms
@@ -168,9 +180,10 @@ class Verifier:
             row = state.read_go_live()
         except StateUnknownError as error:
             return Result("rows", False, error.detail)
-        answer = self._get(_STATE_PATH)
+        answer = self._get(STATE_PATH)
         if answer.status == 401:
-            return Result("rows", None, "reading the state asks for credentials; give a token")
+            why = "reading asks for credentials, so it cannot be compared with this database; give a token to read with"
+            return Result("rows", False, why)
         served = answer.json() or {}
         mine = (row.revision, row.event_head)
         again = state.read_go_live()
@@ -184,13 +197,11 @@ class Verifier:
         name = "engage-no-op"
         if self._token is None:
             return Result(name, None, "no token was given (--token-file)")
-        served = self._get(_STATE_PATH).json() or {}
+        served = self._get(STATE_PATH).json() or {}
         if served.get("kill_switch_engaged") is not True:
             return Result(name, None, "the kill switch is released, and engaging it would stop execution")
         body = json.dumps({"reason": "verify_deployment: engage, already engaged"}).encode()
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        url = self._url + ENGAGE.path
-        answer = send(url, method="POST", headers=headers, body=body, timeout_seconds=self._timeout_seconds)
+        answer = self._send(ENGAGE.path, method="POST", body=body, **{"Content-Type": "application/json"})
         told = answer.json() or {}
         newest = history.newest_event(subject=GO_LIVE_STATE)
         is_recorded = (
@@ -202,6 +213,15 @@ class Verifier:
         return Result(
             name, answer.status == 200 and told.get("changed") is False and is_recorded, detail, answer.latency_ms
         )
+
+
+def _guard(name: str, check: Callable[[], Result]) -> Result:
+    """Its result; one that cannot run, for whatever reason, has failed."""
+    try:
+        return check()
+    except Exception as error:
+        logger.warning("the check %s could not run", name, exc_info=True)
+        return Result(name, False, f"could not run ({type(error).__name__})")
 
 
 def _check_schema() -> Result:

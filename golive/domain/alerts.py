@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -11,6 +13,9 @@ RESOLVED = "resolved"
 UNREADABLE = "An Alertmanager message came that cannot be read."
 UNNAMED = "An alert is firing that has neither summary nor name."
 _MORE = "… and more alerts."
+# Line breaks as they are in a text, as elsewhere for what is read leniently.
+_DECODER = json.JSONDecoder(strict=False)
+_SPACE = re.compile(r"[ \t\r\n]*")
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,11 @@ class Message:
     is_readable: bool = True
 
 
-def read_message(fields: Mapping[str, object]) -> Message:
-    """Read the fields of a message; never fails. `alerts` may have been cut by Alertmanager, `status` covers all."""
+def read_message(fields: Mapping[str, object], *, is_whole: bool = True) -> Message:
+    """Read the fields of a message; never fails. `alerts` may have been cut by Alertmanager, `status` covers all.
+
+    `is_whole` False: the fields are those of the beginning only, so that nothing but `status` can say that all is well.
+    """
     alerts, status = fields.get("alerts"), fields.get("status")
     receiver = fields.get("receiver")
     named = f"Alertmanager, receiver {receiver}" if isinstance(receiver, str) and receiver else "Alertmanager"
@@ -35,9 +43,55 @@ def read_message(fields: Mapping[str, object]) -> Message:
         return Message(0, 0, UNREADABLE, named, is_readable=False)
     firing = [alert for alert in alerts if _status_of(alert, status) != RESOLVED]
     resolved = len(alerts) - len(firing)
-    if firing or status == "firing":
+    if firing or status == "firing" or not (is_whole or status == RESOLVED):
         return Message(len(firing), resolved, _reason(firing, fields), named)
     return Message(0, resolved, None, named)
+
+
+def read_cut_object(text: str) -> dict[str, object]:
+    """The fields of a JSON object of which only the beginning is there: those that are whole, and the whole elements of
+    a list that is cut. Empty if it is no object, or names a field twice. Never fails.
+    """
+    fields: dict[str, object] = {}
+    try:
+        place = _skip(text, 0, "{")
+        while True:
+            name, place = _DECODER.raw_decode(text, place)
+            place = _skip(text, place, ":")
+            if not isinstance(name, str) or name in fields:
+                return {}
+            if text.startswith("[", place):
+                elements: list[object] = []
+                fields[name] = elements
+                place = _read_elements(text, place, elements)
+            else:
+                fields[name], place = _DECODER.raw_decode(text, place)
+            place = _skip(text, place, ",")
+    except (ValueError, RecursionError):
+        return fields
+
+
+def _read_elements(text: str, place: int, elements: list[object]) -> int:
+    """Read a list into `elements`; the place after it. Raises ValueError where it is cut."""
+    place = _skip(text, place, "[")
+    while not text.startswith("]", place):
+        element, place = _DECODER.raw_decode(text, place)
+        elements.append(element)
+        place = _skip(text, place, "" if text.startswith("]", _skip(text, place, "")) else ",")
+    return _skip(text, place, "]")
+
+
+def _skip(text: str, place: int, sign: str) -> int:
+    """The place of what follows `sign` and the space around it. Raises ValueError if it is not there."""
+    place = _end_of_space(text, place)
+    if not text.startswith(sign, place):
+        raise ValueError(f"no {sign} at {place}")
+    return _end_of_space(text, place + len(sign))
+
+
+def _end_of_space(text: str, place: int) -> int:
+    found = _SPACE.match(text, place)
+    return found.end() if found else place
 
 
 def _status_of(alert: object, status: object) -> object:

@@ -61,10 +61,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def init_connection_state(self) -> None:
         super().init_connection_state()
-        # Not by libpq's `options`, which poolers refuse; and only where the server knows it (PostgreSQL 14).
+        # Not by libpq's `options`, which poolers refuse; and only where the server knows it (PostgreSQL 14). psycopg
+        # reads no other form of dates than ISO, whatever a database, a role or PGDATESTYLE says.
         with self.cursor() as cursor:
             cursor.execute(
-                "SELECT set_config(name, %s, false) FROM pg_settings WHERE name = 'client_connection_check_interval'",
+                "SELECT set_config(name, CASE name WHEN 'DateStyle' THEN 'ISO, MDY' ELSE %s END, false) "
+                "FROM pg_settings WHERE name IN ('DateStyle', 'client_connection_check_interval')",
                 [str(CLIENT_CHECK_MS)],
             )
 

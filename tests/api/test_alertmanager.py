@@ -156,6 +156,67 @@ def test_grouped__of_500_kb__engages_with_as_many_summaries_as_fit(client: Clien
     assert len(newest().reason) <= 1000
 
 
+def write_as_alertmanager(status: str, count: int) -> bytes:
+    """A message of `count` alerts byte by byte in the order in which Alertmanager writes its fields (Go's JSON)."""
+    alerts = [{**MESSAGE["alerts"][0], "status": status, "fingerprint": f"{number:016x}"} for number in range(count)]
+    names = ("receiver", "status", "alerts", "groupLabels", "commonLabels", "commonAnnotations", "externalURL")
+    message = {**MESSAGE, "status": status, "alerts": alerts}
+    ordered = {name: message[name] for name in (*names, "version", "groupKey", "truncatedAlerts")}
+    return json.dumps(ordered, separators=(",", ":")).encode() + b"\n"
+
+
+@pytest.mark.parametrize("count", [4_000, 60_000])
+def test_resolved__over_1_mib__changes_nothing(client: Client, count: int) -> None:
+    go_live()
+    body = write_as_alertmanager("resolved", count)
+    assert len(body) > 1024 * 1024
+    events = Event.objects.count()
+
+    response = send(client, None, content=body)
+
+    assert (response.status_code, response.json()["action"], response.json()["changed"]) == (200, "none", False)
+    assert response.json()["resolved"] > 1_000
+    assert "only the beginning of the body was read" in response.json()["notes_on_request"][0]
+    assert not state.read_go_live().kill_switch_engaged
+    assert Event.objects.count() == events
+
+
+def test_firing__over_1_mib__engages_and_says_why(client: Client) -> None:
+    go_live()
+
+    response = send(client, None, content=write_as_alertmanager("firing", 5_000))
+
+    assert (response.status_code, response.json()["changed"]) == (200, True)
+    assert response.json()["firing"] > 1_000
+    assert newest().reason == "Half of all payments fail"
+    assert newest().on_behalf_of == "Alertmanager, receiver valhalla"
+
+
+def test_firing__over_1_mib_whose_beginning_is_all_resolved__engages(client: Client) -> None:
+    go_live()
+    body = write_as_alertmanager("resolved", 5_000).replace(b'"status":"resolved"', b'"status":"firing"', 1)
+
+    assert send(client, None, content=body).json()["changed"]
+    assert state.read_go_live().kill_switch_engaged
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b'{"status":"resolved","status":"firing","alerts":[',
+        b'{"groupLabels":{"status":"resolved"},"alerts":[',
+        b'{"receiver":"\\"status\\":\\"resolved\\"","alerts":[',
+        b'[{"status":"resolved"},',
+        b'{"status":"resolved","alerts":[{"status":"firing"},',
+        b'{"status":"resolv',
+    ],
+)
+def test_over_1_mib__that_does_not_clearly_say_resolved__engages(client: Client, beginning: bytes) -> None:
+    go_live()
+
+    assert send(client, None, content=beginning + b" " * (1024 * 1024)).json()["changed"]
+
+
 def test_repeated__is_acknowledged_and_recorded_each_time(client: Client) -> None:
     token = bearer(make_token("engage"))
     count = Event.objects.count()

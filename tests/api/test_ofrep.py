@@ -80,7 +80,16 @@ def test_bulk__has_every_flag_as_it_is_alone(client: Client) -> None:
         b'{"context":{}}',
         b'{ "context" : {} }',
         b'{"context": {"targetingKey": "a", "amount": 1.5, "tags": ["x", null]}, "more": 1}',
+        b'{"context": {"a": "' + b"a" * 20_000 + b'"}}',
+        b'{"context": {"a": "' + "ü".encode() * 100_000 + b'"}}',
+        b'\n {"context": {"a": "' + b"a" * 9 * 1024 * 1024 + b'"}}',
+        b'{"context": {"a": ' + b"[" * 70 + b"]" * 70 + b"}}",
+        b'{"context": {"a": ' + b"[" * 30_000 + b"]" * 30_000 + b"}}",
+        b'{"context": {"a": ' + b'{"b":' * 500_000 + b"1" + b"}" * 500_000 + b"}}",
+        b'{"context": {"a": ' + b"9" * 5_000 + b"}}",
+        b'{"context": {"a": 1, "a": 2}}',
     ],
+    ids=lambda content: repr(content[:24]) + str(len(content)),
 )
 def test_context__whatever_it_holds__changes_nothing(client: Client, path: str, content: bytes) -> None:
     assert ask(client, path, content).content == ask(client, path).content
@@ -106,11 +115,10 @@ def test_path__with_and_without_slash__works(client: Client, path: str, slash: s
         (b"\xff\xfe", "PARSE_ERROR"),
         (b'{"context": {}}\x00', "PARSE_ERROR"),
         (b'{"context": {"a": "\x00"}}', "PARSE_ERROR"),
-        (b'{"context": {}, "context": {}}', "PARSE_ERROR"),
         (b'{"context": {"a": NaN}}', "PARSE_ERROR"),
-        (b'{"context": ' + b"[" * 8_000 + b"]" * 8_000 + b"}", "PARSE_ERROR"),
-        (b'{"context": {"a": ' + b"[" * 30 + b"]" * 30 + b"}}", "PARSE_ERROR"),
-        (b'{"context": ' + b"9" * 5_000 + b"}", "PARSE_ERROR"),
+        (b'{"context": {"a": 1}', "PARSE_ERROR"),
+        (b"[" * 100_000, "PARSE_ERROR"),
+        (b'{"context": ' + b"9" * 5_000 + b"}", "INVALID_CONTEXT"),
         (b'{"context": null}', "INVALID_CONTEXT"),
         (b'{"context": []}', "INVALID_CONTEXT"),
         (b'{"context": "a"}', "INVALID_CONTEXT"),
@@ -121,15 +129,6 @@ def test_body__that_is_not_the_protocol__is_refused(client: Client, path: str, c
 
     assert_refused(response, 400, code)
     assert response.json().get("key") == ("execution-allowed" if path == ALLOWED else None)
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_body__larger_than_16_kib__is_refused(client: Client, path: str) -> None:
-    fits = b'{"context": {"a": "' + b"a" * (16 * 1024 - 22) + b'"}}'
-
-    assert len(fits) == 16 * 1024
-    assert ask(client, path, fits).status_code == 200
-    assert_refused(ask(client, path, fits + b" "), 413, "GENERAL")
 
 
 @pytest.mark.parametrize("content", [b'{"context": {"a": 1}}', b'{"context": {}}', b"{}"])

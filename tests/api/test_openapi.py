@@ -46,7 +46,7 @@ def test_document__names_every_route() -> None:
     for pattern in urls.urlpatterns:
         assert isinstance(pattern, URLPattern)
         if pattern.name != "unknown":
-            path = str(pattern.pattern).removeprefix("^").removesuffix("$").removesuffix("/?").replace("\\.", ".")
+            path = str(pattern.pattern).removeprefix("^/*").removesuffix("$").removesuffix("/?").replace("\\.", ".")
             routed.add("/" + re.sub(r"\(\?P<(\w+)>.*\)", r"{\1}", path))
 
     assert set(DOCUMENT["paths"]) == routed
@@ -87,6 +87,7 @@ def test_document__code_and_status__are_those_of_the_mapping() -> None:
         problems.unauthenticated(),
         problems.bad_token(),
         problems.forbidden("no"),
+        problems.tls_required(),
         problems.too_large(),
         problems.unsupported_type(),
         problems.too_many_failures(1),

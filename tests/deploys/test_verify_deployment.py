@@ -10,10 +10,17 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from golive.api.hooks import ALERT_PATH
+from golive.api.openapi.document import make_document
 from golive.deploys.client import send
+from golive.deploys.endpoints import ENDPOINTS
+from golive.domain.changes import CHANGES
+from golive.domain.flags import SAFE_VALUES
+from golive.gate import GATES
 from tests.server import ROOT, GunicornServer, clean_environment
 
 RELEASE = "0123456789abcdef"
@@ -84,15 +91,90 @@ def test_verify_deployment__as_text__says_the_same(deployment: Deployment) -> No
 def test_verify_deployment__with_a_token__engages_once_more_and_finds_it_recorded(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    told = deployment.manage("golive", "token", "create", "probe", "--scope", "read", "--scope", "engage").stdout
-    file = tmp_path / "token"
-    file.write_text(next(word for word in told.split() if word.startswith("vgl_")))
+    file = _make_token(deployment, tmp_path, "read", "engage")
 
     code, results = deployment.verify("--token-file", str(file))
 
     assert (code, _failed(results)) == (0, set())
     assert results["engage-no-op"]["ok"] is True
     assert "verify_deployment" in deployment.manage("golive", "history", "--limit", "1").stdout
+
+
+def test_verify_deployment__names_every_path_of_the_app() -> None:
+    asked = {endpoint.path.partition("?")[0] for endpoint in ENDPOINTS}
+    gates = {f"/{gate}/" for gate in GATES}
+    by_hand = {change.path for change in CHANGES.values() if change.name != "edit"} | {ALERT_PATH}
+    routed = {path.replace("{key}", key) for path in make_document()["paths"] for key in SAFE_VALUES}
+
+    assert asked >= {path for path in routed if path.strip("/") not in GATES} - by_hand
+    assert asked >= gates
+
+
+def _make_token(deployment: Deployment, folder: Path, *scopes: str) -> Path:
+    arguments = [argument for scope in scopes for argument in ("--scope", scope)]
+    told = deployment.manage("golive", "token", "create", "probe", *arguments).stdout
+    file = folder / "token"
+    file.write_text(next(word for word in told.split() if word.startswith("vgl_")))
+    return file
+
+
+def test_verify_deployment__token_that_is_not_taken__fails_and_is_shown_once(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    file = _make_token(deployment, tmp_path, "read")
+    deployment.manage("golive", "token", "revoke", "probe")
+
+    code, results = deployment.verify("--token-file", str(file))
+
+    assert (code, _failed(results)) == (1, {"token"})
+    assert "unknown, expired or revoked" in str(results["token"]["detail"])
+    # Of the ten a minute that the address has, so that a retry is judged alike.
+    assert _execute(tmp_path, "SELECT failures FROM golive_credential_failure") == [(1,)]
+
+
+def test_verify_deployment__other_database_and_a_token_that_is_not_taken__names_both(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    file = _make_token(deployment, tmp_path, "read")
+    deployment.manage("golive", "token", "revoke", "probe")
+    other = {"DATABASE_URL": f"sqlite:///{tmp_path / 'other.sqlite3'}"}
+    deployment.manage("migrate", "-v0", **other)
+    deployment.manage("golive", "complete", "--reason", "test", **other)
+
+    code, results = deployment.verify("--token-file", str(file), **other)
+
+    assert (code, _failed(results)) == (1, {"token", "rows"})
+
+
+def test_verify_deployment__reads_that_ask_for_credentials__are_compared_with_a_token_only(tmp_path: Path) -> None:
+    variables = {**_variables(tmp_path), "GOLIVE_READ_TOKEN_REQUIRED": "true"}
+    environment = clean_environment(variables)
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True, timeout=120)
+    with GunicornServer(variables, workers=1) as server:
+        deployment = Deployment(server, environment)
+        without_code, without = deployment.verify()
+        file = _make_token(deployment, tmp_path, "read")
+        with_code, with_token = deployment.verify("--token-file", str(file))
+
+    assert (without_code, _failed(without)) == (1, {"rows"})
+    assert "give a token" in str(without["rows"]["detail"])
+    assert (with_code, _failed(with_token)) == (1, {"engage-no-op"})  # whose scope the token has not
+
+
+def test_verify_deployment__plain_http_of_a_production_service__is_one_failure(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    variables = {
+        "APP_ENV": "production",
+        "SECRET_KEY": "for-the-test-only-0123456789-0123456789",
+        "DATABASE_URL": "postgresql://nobody:nothing@127.0.0.1:1/none",
+        "ALLOWED_HOSTS": "127.0.0.1",
+    }
+    with GunicornServer(variables, workers=1) as server:
+        code, results = Deployment(server, deployment.environment).verify()
+
+    assert (code, _failed(results)) == (1, {"address"})
+    assert "give that address as --url" in str(results["address"]["detail"])
 
 
 def test_verify_deployment__other_release__fails(deployment: Deployment) -> None:
@@ -112,7 +194,8 @@ def test_verify_deployment__nothing_listens__fails_without_a_traceback(deploymen
     deployment.server.stop()
     code, results = deployment.verify()
     assert code == 1
-    assert {"GET /health", "GET /api/status", "rows", "good-after-bad", "entity-tag"} <= _failed(results)
+    assert _failed(results) == {"address"}
+    assert set(results) == {"address", "schema", "events"}
 
 
 def test_verify_deployment__row_changed_by_sql__names_it(deployment: Deployment, tmp_path: Path) -> None:
@@ -133,7 +216,7 @@ def test_verify_deployment__table_missing__fails_without_a_traceback(deployment:
     _execute(tmp_path, "ALTER TABLE go_live_state RENAME TO elsewhere")
     code, results = deployment.verify()
     assert code == 1
-    assert {"schema", "events", "rows", "GET /readyz", "GET /api/status"} <= _failed(results)
+    assert {"schema", "events", "rows", "GET /readyz", "GET /api/status", "GET /gate/"} <= _failed(results)
 
 
 @pytest.mark.parametrize("url", ["valhalla.example.com", "ftp://example.com", ""])
@@ -154,6 +237,6 @@ def test_send__nothing_listens__is_an_answer_with_an_error() -> None:
     assert (answer.status, bool(answer.error)) == (0, True)
 
 
-def _execute(folder: Path, statement: str) -> None:
+def _execute(folder: Path, statement: str) -> list[Any]:
     with sqlite3.connect(os.fspath(folder / "db.sqlite3")) as connection:
-        connection.execute(statement)
+        return connection.execute(statement).fetchall()

@@ -170,7 +170,7 @@ def test_body__that_breaks_off__is_no_error_of_ours(client: Client) -> None:
 
 @pytest.mark.parametrize("host", ["evil.example", "bad host", "testserver:abc", "a" * 300, "\x00", ""])
 def test_host__not_ours__is_400(reader: Client, host: str) -> None:
-    for path in (endpoints.STATE, endpoints.READINESS, "/api/nothing"):
+    for path in (endpoints.STATE, endpoints.CHECKLIST, "/api/nothing"):
         assert_problem(reader.get(path, headers={"Host": host}), 400, "BAD_REQUEST", path=path)
 
 

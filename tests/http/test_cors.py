@@ -99,6 +99,8 @@ def test_preflight__from_weweb__is_granted(reader: Client, origin: str) -> None:
     assert response.status_code in (200, 204)
     assert response["Access-Control-Allow-Origin"] == origin
     assert {"authorization", "content-type", "if-none-match", "x-request-id"} <= allowed
+    # What instrumented pages, and a fetch that asks for a fresh answer, send along.
+    assert {"traceparent", "tracestate", "sentry-trace", "baggage", "cache-control", "pragma"} <= allowed
     assert "Access-Control-Allow-Credentials" not in response
 
 

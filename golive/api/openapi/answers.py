@@ -15,7 +15,7 @@ from golive.problems import CONTENT_TYPE, TITLES, type_of
 CODES: dict[int, tuple[str, ...]] = {
     400: ("BAD_REQUEST",),
     401: ("UNAUTHENTICATED",),
-    403: ("PERMISSION_DENIED",),
+    403: ("PERMISSION_DENIED", "TLS_REQUIRED"),
     404: ("NOT_FOUND",),
     405: ("METHOD_NOT_ALLOWED",),
     412: ("CHECKLIST_FAILED", "REVISION_MISMATCH"),
@@ -32,6 +32,7 @@ DESCRIPTIONS: dict[str, str] = {
     "BAD_REQUEST": "The request or its body cannot be read.",
     "UNAUTHENTICATED": "No credentials, or a token that is unknown, expired or revoked.",
     "PERMISSION_DENIED": "The token has not the scope, the person not the permission; or a session came without CSRF.",
+    "TLS_REQUIRED": "Credentials came over plain HTTP where TLS is asked for, and not for a stop.",
     "NOT_FOUND": "There is no such path.",
     "METHOD_NOT_ALLOWED": "The path does not take this method; `Allow` names those that it takes.",
     "CHECKLIST_FAILED": "Required checks fail; `failed` names them.",

@@ -12,7 +12,7 @@ from golive.domain.flags import SAFE_VALUES
 from golive.domain.scopes import READ
 
 TAG = "OpenFeature"
-_ERRORS = (400, 401, 403, 413, 415, 429, 500)
+_ERRORS = (400, 401, 403, 415, 429, 500)
 _CONTEXT = {
     "type": "object",
     "properties": {"context": {"type": "object", "description": "Changes no value; may be left out"}},

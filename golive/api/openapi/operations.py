@@ -197,7 +197,7 @@ def _security(permission: str) -> list[dict[str, list[str]]]:
 
 def _alert_hook() -> Operation:
     engage = CHANGES["engage"]
-    schema = {"description": "An Alertmanager webhook message, version 4, at most 1 MiB"}
+    schema = {"description": "An Alertmanager webhook message, version 4; of one over 1 MiB the beginning is read"}
     responses = {
         "200": answer("What was done", reference("AlertsTaken"), examples.alerts_answer()),
         **{str(status): problem(status) for status in (400, 401, 403, 429, 500, 503)},

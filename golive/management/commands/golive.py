@@ -88,6 +88,12 @@ class Command(BaseCommand):
             raise CommandError(_tell(error), returncode=NOT_APPLIED) from error
         except Error as error:
             raise CommandError(f"STATE_UNKNOWN: {explain_failure(error)}", returncode=UNKNOWN) from error
+        except CommandError:
+            raise
+        except Exception as error:
+            # Not 1, which says that a rule refused. The text stays out: a driver's may hold what is secret.
+            what = f"{type(error).__name__}; --traceback shows where. Look at the state before you rely on a change"
+            raise CommandError(f"UNEXPECTED: {what}.", returncode=UNKNOWN) from error
         finally:
             connections.close_all()
 
