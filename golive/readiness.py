@@ -65,7 +65,7 @@ _change_slot = threading.Lock()
 
 def _start_anew() -> None:
     """A fork has none of the threads that would let go of a lock, or end."""
-    global _stuck_lock, _change_slot  # noqa: PLW0603 - what a thread of the parent holds cannot be let go of
+    global _stuck_lock, _change_slot
     _stuck_lock, _change_slot = threading.Lock(), threading.Lock()
     _stuck.clear()
 

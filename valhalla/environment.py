@@ -19,6 +19,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 SECRET_KEY_LENGTH = 32
+# Threads of a worker, where its server does not say (`valhalla.wsgi`); gunicorn.conf.py takes it from here.
+SERVER_THREADS = 16
 SQLITE, POSTGRESQL = "django.db.backends.sqlite3", "django.db.backends.postgresql"
 _DATABASE_SCHEMES = ("postgresql", "postgres", "sqlite")
 _DATABASE_FORM = "write postgresql://USER:PASSWORD@HOST:PORT/NAME, with %XX for special characters"
