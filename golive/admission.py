@@ -91,9 +91,9 @@ class Admission:
             return self._application(environ, start_response)
         if not self._enter(kind):
             self._log(kind)
-            if kind is not Kind.CHECKS:
+            if _find_path(environ) not in _CHECK_PATHS:
                 return overload.answer(environ, start_response)
-            # In the form of its own, from a result that is there, or saying that nothing was checked.
+            # It answers in the form of its own: from a result that is there, or that nothing was checked.
             environ["golive.no_waiting"] = True
             return self._application(environ, start_response)
         try:
@@ -151,7 +151,7 @@ class _Counted:
 
 def find_kind(environ: WSGIEnvironment) -> Kind | None:
     """What the request is to the threads; None for what is never limited."""
-    path, method = environ["PATH_INFO"].strip("/"), environ["REQUEST_METHOD"]
+    path, method = _find_path(environ), environ["REQUEST_METHOD"]
     is_read = method in _READ_METHODS
     if not is_read and (path in _SAFE_PATHS or _SAFE_FORM.fullmatch(path)):
         return Kind.STOP if _is_known(environ) else Kind.STRANGER
@@ -161,6 +161,10 @@ def find_kind(environ: WSGIEnvironment) -> Kind | None:
     if path == "admin" or path.startswith("admin/") or path == _HISTORY_PATH or not (is_read or is_ofrep):
         return Kind.KNOWN if _is_known(environ) else Kind.STRANGER
     return None
+
+
+def _find_path(environ: WSGIEnvironment) -> str:
+    return environ["PATH_INFO"].strip("/")
 
 
 def _is_known(environ: WSGIEnvironment) -> bool:
@@ -173,4 +177,4 @@ def _is_known(environ: WSGIEnvironment) -> bool:
 
 def _find_session_key(header: str) -> str:
     name = settings.SESSION_COOKIE_NAME
-    return parse_cookie(header).get(name, "") if name in header else ""
+    return str(parse_cookie(header).get(name, "")) if name in header else ""

@@ -151,7 +151,7 @@ def _fail_each(checks: Iterable[Check], detail: str) -> Checklist:
 
 
 def _failed(check: Check, detail: str) -> CheckResult:
-    return CheckResult(check.id, False, check.severity, check.message, detail)
+    return CheckResult(check.id, False, check.severity, check.message, detail, could_run=False)
 
 
 class _Worker(threading.Thread):

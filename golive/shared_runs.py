@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 # How long a result may answer, counted from the end of its run. It ends at once when a row changes or is not known.
 LEASE_MS = 1000
+# When a check could not run: it may be able to in a moment.
+FAILURE_LEASE_MS = 100
 # A little more than a run may take, so that one which uses all its time can still answer those who wait.
 WAIT_SECONDS = readiness.RUN_SECONDS + 0.1
 
@@ -129,7 +131,8 @@ class SharedRun:
             return readiness.fail_all(FAILED)
 
     def _keep(self, outcome: Checklist, rows: Any) -> None:
-        now, seconds = leases.boottime(), leases.lease_seconds(LEASE_MS)
+        has_run = all(result.could_run for result in outcome.results)
+        now, seconds = leases.boottime(), leases.lease_seconds(LEASE_MS if has_run else FAILURE_LEASE_MS)
         # Rows that are not known may be known in a moment, and somebody waits for that.
         self._kept = None if rows is None else _Kept(outcome, rows, now + seconds / 2, now + seconds)
 

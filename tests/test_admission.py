@@ -192,6 +192,15 @@ def test_admission__of_readers_of_the_checks__beyond_the_limit_may_not_wait(
     assert worker.ask("GET", "/admin/login/")
 
 
+def test_admission__of_readers_of_the_checks_with_a_session__beyond_the_limit_may_not_wait(
+    worker: Worker, application: Application, key: str
+) -> None:
+    worker.ask_until_refused("GET", "/admin/", key=key)
+
+    assert worker.ask("GET", "/api/governance/runbook/status", key=key)
+    assert application.asked[-1]["golive.no_waiting"] is True
+
+
 def test_admission__everybody_at_once__leaves_threads_for_stops_and_for_the_gate(
     worker: Worker, application: Application, key: str
 ) -> None:

@@ -170,6 +170,18 @@ def test_read__rows_not_known__is_not_used_again(shared: SharedRun, runs: Runs) 
     assert [number_of(shared.read()) for _ in range(2)] == ["1", "2"]
 
 
+@pytest.mark.leased
+def test_read__a_check_that_could_not_run__is_soon_asked_again(clock: Callable[[float], None]) -> None:
+    """As when the database was away: whoever asks after it is back must not be told that it is not."""
+    outcomes = [readiness.fail_all(readiness.NO_DATABASE), Checklist.of([])]
+    shared = SharedRun(lambda: outcomes.pop(0))
+    shared.read()
+
+    clock(0.11)
+
+    assert shared.read() == Checklist.of([])
+
+
 def test_read__may_not_wait__says_that_nothing_was_checked_and_starts_nothing(shared: SharedRun, runs: Runs) -> None:
     found = shared.read(may_wait=False)
 
