@@ -164,7 +164,7 @@ def find_kind(environ: WSGIEnvironment) -> Kind | None:
 
 
 def _find_path(environ: WSGIEnvironment) -> str:
-    return environ["PATH_INFO"].strip("/")
+    return str(environ["PATH_INFO"]).strip("/")
 
 
 def _is_known(environ: WSGIEnvironment) -> bool:
