@@ -13,7 +13,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers import gthread
 from gunicorn.workers.base import Worker
 
-from valhalla.environment import load
+from valhalla.environment import SERVER_THREADS, load
 
 try:
     environment = load()
@@ -26,11 +26,11 @@ _address = "0.0.0.0" if environment.is_production else "127.0.0.1"  # noqa: S104
 bind = f"{_address}:{environment.port}"
 
 # Threads, because a request may wait: for the database, or for the lease that an acknowledged stop has to outlast.
-# A `sync` worker would answer nobody else meanwhile. Database connections: workers x (threads + 1), one of them for the
-# snapshot that reads are answered from.
+# A `sync` worker would answer nobody else meanwhile. So many that 16 stops at once, which all wait out a long lease,
+# leave some to others (`golive.admission`). Each may hold a database connection; README says how many that makes.
 worker_class = "gthread"
 workers = environment.web_concurrency
-threads = 8
+threads = SERVER_THREADS
 # Seconds for which a connection that says nothing, or a body that nobody reads, keeps one of them; then the connection
 # waits without one, or is closed. With gunicorn's 5 a few of them hold up everybody for longer than a read may take.
 gthread.DEFAULT_WORKER_DATA_TIMEOUT = 1.0
@@ -146,6 +146,11 @@ def when_ready(server: Arbiter) -> None:
     """Say where to reach it: gunicorn's own line is empty when the workers listen by themselves."""
     for address in server.cfg.address:
         server.log.info("Workers listen at: %s", address)
+
+
+def post_fork(server: Arbiter, worker: Worker) -> None:
+    """Tell the application how many threads it has; a command line may say otherwise than this file."""
+    os.environ["WSGI_THREADS"] = str(worker.cfg.threads)
 
 
 def post_worker_init(worker: Worker) -> None:

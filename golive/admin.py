@@ -27,7 +27,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
-from golive import controls, error_pages, history, problems, readiness, state
+from golive import controls, error_pages, history, problems, shared_runs, state
 from golive.client import actor_of, origin_of
 from golive.dialogs import make_dialogs, read_form
 from golive.domain.changes import CHANGES, Channel
@@ -176,7 +176,7 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "decision": decide(go_live),
             "unknown": decide(None),
             "dialogs": dialogs,
-            "checklist": readiness.run_checklist() if with_checklist else None,
+            "checklist": shared_runs.read_checklist() if with_checklist else None,
             "events": history.read_recent(self.subject, limit=RECENT_EVENTS),
             "can_see_record": request.user.has_perm("golive.view_event"),
             "page_url": self._url,

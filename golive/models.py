@@ -146,7 +146,7 @@ class ApiToken(models.Model):
 
 
 class CredentialFailure(models.Model):
-    """How often an address has shown bad credentials in its current minute; see `golive.throttle`."""
+    """How often bad credentials have come from an address, or for an account from one; see `golive.throttle`."""
 
     address = models.TextField(primary_key=True)
     failures = models.IntegerField()

@@ -13,6 +13,7 @@ so that one that fails, hangs or breaks its statement harms neither the other ch
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 import time
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 CHECK_SECONDS = 1.0
 RUN_SECONDS = 2.2
 NO_DATABASE = "The check could not run: the database does not answer."
+ANOTHER_CHANGE = "The check was not run: those for another change took all the time. Try again."
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,17 @@ _registry: dict[str, Check] = {}
 _stuck_lock = threading.Lock()
 # The worker that hangs in a check, by the id of the check.
 _stuck: dict[str, threading.Thread] = {}
+_change_slot = threading.Lock()
+
+
+def _start_anew() -> None:
+    """A fork has none of the threads that would let go of a lock, or end."""
+    global _stuck_lock, _change_slot
+    _stuck_lock, _change_slot = threading.Lock(), threading.Lock()
+    _stuck.clear()
+
+
+os.register_at_fork(after_in_child=_start_anew)
 
 
 def register(
@@ -80,18 +93,34 @@ def unregister(id: str) -> None:
 
 
 def run_checklist() -> Checklist:
-    """Run what must hold before going toward live, and the warnings. Never raises; at most RUN_SECONDS."""
-    return run_checks(check for check in _registry.values() if check.is_in_checklist)
+    """Run what must hold before going toward live, and the warnings, for a change that they guard.
+
+    Always a run of its own, which no reader shares or delays; one at a time in this process, so that it takes one
+    connection. Never raises; at most RUN_SECONDS, the wait for another change's run included.
+    """
+    in_checklist = [check for check in _registry.values() if check.is_in_checklist]
+    ends_at = time.monotonic() + RUN_SECONDS
+    if not _change_slot.acquire(timeout=RUN_SECONDS):
+        return _fail_each(in_checklist, ANOTHER_CHANGE)
+    try:
+        return run_checks(in_checklist, run_seconds=max(0.0, ends_at - time.monotonic()))
+    finally:
+        _change_slot.release()
 
 
 def run_all() -> Checklist:
-    """Run every registered check, for the runbook. Never raises; at most RUN_SECONDS."""
+    """Run every registered check. Never raises; at most RUN_SECONDS. Readers share its runs: `golive.shared_runs`."""
     return run_checks(_registry.values())
 
 
-def run_named(*ids: str) -> Checklist:
-    """Run the named checks, for `/readyz`. Never raises for what a check does; at most RUN_SECONDS."""
-    return run_checks(_registry[id] for id in ids)
+def fail_all(detail: str) -> Checklist:
+    """Every registered check as one that was not run, for the reason in `detail`."""
+    return _fail_each(_registry.values(), detail)
+
+
+def checklist_ids() -> frozenset[str]:
+    """The ids of the checks that belong to the checklist."""
+    return frozenset(check.id for check in _registry.values() if check.is_in_checklist)
 
 
 def run_checks(
@@ -117,8 +146,12 @@ def run_checks(
     return Checklist.of(results[check.id] for check in order)
 
 
+def _fail_each(checks: Iterable[Check], detail: str) -> Checklist:
+    return Checklist.of(_failed(check, detail) for check in checks)
+
+
 def _failed(check: Check, detail: str) -> CheckResult:
-    return CheckResult(check.id, False, check.severity, check.message, detail)
+    return CheckResult(check.id, False, check.severity, check.message, detail, could_run=False)
 
 
 class _Worker(threading.Thread):

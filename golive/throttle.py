@@ -1,4 +1,7 @@
-"""Bad credentials are counted by address, ten a minute; then the answer to further bad ones is 429.
+"""Bad credentials are counted, so that nobody tries them by the thousand.
+
+Bad tokens by address, ten a minute; then the answer to further bad ones is 429. Bad passwords by the account and the
+address together, so that nobody can lock an operator out from somewhere else; and, far more generously, by the address.
 
 A valid token is never held up: it is verified first, and only a failure is counted. The count stands in a small table,
 since each worker of each host sees only some of the failures; a process remembers only which addresses are over the
@@ -7,12 +10,14 @@ limit, so that a flood costs no further writes. Both forget within minutes, so b
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import logging
 import math
 import threading
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
 
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 
@@ -20,8 +25,6 @@ from golive.models import CredentialFailure
 
 logger = logging.getLogger(__name__)
 
-FAILURES_MOST = 10
-WINDOW_MS = 60_000
 _REMEMBERED_MOST = 10_000
 
 _COUNT = """
@@ -34,31 +37,68 @@ ON CONFLICT (address) DO UPDATE SET
 RETURNING failures, ends_at_ms
 """
 
+_FORGIVE = "UPDATE golive_credential_failure SET failures = failures - 1 WHERE address = %s AND failures > 0"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """So many failures in so long; the time is counted from the first."""
+
+    failures: int
+    window_ms: int
+
+
+TOKENS = Limit(10, 60_000)
+ACCOUNT_FROM_ADDRESS = Limit(10, 15 * 60_000)
+# Many people may share an address; what it costs is bounded otherwise (`golive.sign_in`).
+SIGN_INS_FROM_ADDRESS = Limit(100, 15 * 60_000)
+
+_SWEEP_MS = 60_000
+
 _lock = threading.Lock()
 _blocked: OrderedDict[str, int] = OrderedDict()
 _swept_at_ms = 0
 
 
 def count_failure(address: str | None, *, now_ms: int | None = None, using: str = DEFAULT_DB_ALIAS) -> int | None:
-    """Count one failure; None if it is within the limit, else the seconds until the address may try again.
+    """Count one bad token; None if it is within the limit, else the seconds until the address may try again.
 
     Never raises: a failure that cannot be counted is within the limit, since it was refused anyway.
     """
-    now_ms = int(time.time() * 1000) if now_ms is None else now_ms
-    key = _key(address)
-    with _lock:
-        ends_at_ms = _blocked.get(key, 0)
-    if ends_at_ms > now_ms:
-        return _seconds(ends_at_ms - now_ms)
+    return _count(_network(address), TOKENS, now_ms, using)
+
+
+def count_sign_in(
+    address: str | None, account: str, *, now_ms: int | None = None, using: str = DEFAULT_DB_ALIAS
+) -> int | None:
+    """Count an attempt to sign in, before its password is looked at; None if it may be, else the seconds until then.
+
+    One that succeeds is taken back by `forgive_sign_in`. Never raises: what cannot be counted is within the limit, for
+    the operator who comes to stop something must not be kept out by a table.
+    """
+    for key, limit in _keys_of(address, account):
+        seconds = _count(key, limit, now_ms, using)
+        if seconds is not None:
+            return seconds
+    return None
+
+
+def forgive_sign_in(address: str | None, account: str, *, using: str = DEFAULT_DB_ALIAS) -> None:
+    """The attempt was good: the account's failures from this address are forgotten, and it counts for no other."""
+    (pair, _), (network, _) = _keys_of(address, account)
     try:
-        failures, ends_at_ms = _count(key, now_ms, using)
+        CredentialFailure.objects.using(using).filter(address=pair).delete()
+        with connections[using].cursor() as cursor:
+            cursor.execute(_FORGIVE, [network])
     except Error:
-        logger.warning("a failure could not be counted", exc_info=True)
-        return None
-    if failures <= FAILURES_MOST:
-        return None
-    _remember(key, ends_at_ms)
-    return _seconds(ends_at_ms - now_ms)
+        logger.warning("a sign-in could not be taken off the count", exc_info=True)
+
+
+def _keys_of(address: str | None, account: str) -> tuple[tuple[str, Limit], tuple[str, Limit]]:
+    network = _network(address)
+    # A hash: what is typed as a name may be a password by mistake, and may be long.
+    digest = hashlib.sha256(account.encode(errors="replace")).hexdigest()[:32]
+    return (f"account {digest} {network}", ACCOUNT_FROM_ADDRESS), (f"sign-in {network}", SIGN_INS_FROM_ADDRESS)
 
 
 def forget_all() -> None:
@@ -69,7 +109,7 @@ def forget_all() -> None:
         _swept_at_ms = 0
 
 
-def _key(address: str | None) -> str:
+def _network(address: str | None) -> str:
     """One IPv6 customer has a whole /64 to try from."""
     if address is None:
         return "unknown"
@@ -80,9 +120,26 @@ def _key(address: str | None) -> str:
     return str(found)
 
 
-def _count(key: str, now_ms: int, using: str) -> tuple[int, int]:
+def _count(key: str, limit: Limit, now_ms: int | None, using: str) -> int | None:
+    now_ms = int(time.time() * 1000) if now_ms is None else now_ms
+    with _lock:
+        ends_at_ms = _blocked.get(key, 0)
+    if ends_at_ms > now_ms:
+        return _seconds(ends_at_ms - now_ms)
+    try:
+        failures, ends_at_ms = _store(key, limit, now_ms, using)
+    except Error:
+        logger.warning("a failure could not be counted", exc_info=True)
+        return None
+    if failures <= limit.failures:
+        return None
+    _remember(key, ends_at_ms)
+    return _seconds(ends_at_ms - now_ms)
+
+
+def _store(key: str, limit: Limit, now_ms: int, using: str) -> tuple[int, int]:
     with connections[using].cursor() as cursor:
-        cursor.execute(_COUNT, [key, now_ms + WINDOW_MS, now_ms, now_ms])
+        cursor.execute(_COUNT, [key, now_ms + limit.window_ms, now_ms, now_ms])
         failures, ends_at_ms = cursor.fetchone()
     if _is_sweep_due(now_ms):
         CredentialFailure.objects.using(using).filter(ends_at_ms__lt=now_ms).delete()
@@ -92,7 +149,7 @@ def _count(key: str, now_ms: int, using: str) -> tuple[int, int]:
 def _is_sweep_due(now_ms: int) -> bool:
     global _swept_at_ms  # noqa: PLW0603 - one process, one memory
     with _lock:
-        is_due = now_ms - _swept_at_ms >= WINDOW_MS
+        is_due = now_ms - _swept_at_ms >= _SWEEP_MS
         if is_due:
             _swept_at_ms = now_ms
     return is_due

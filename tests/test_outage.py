@@ -38,7 +38,7 @@ READ_SECONDS, WRITE_SECONDS = 3.0, 5.0
 RECOVERY_SECONDS = 2.0
 # As the migrations leave it.
 LEASE_SECONDS = 0.25
-WORKERS, THREADS = 2, 8
+WORKERS, THREADS = 2, 16
 AT_ONCE = 8
 
 STATE = "/api/governance/go-live/state"

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
-from golive import checks, readiness, state
+from golive import readiness, state
 from golive.domain.checklist import Checklist, CheckResult, Severity
 from golive.domain.errors import StateUnknownError
-from golive.readiness import Check, Finding, register, run_all, run_checklist, run_checks, run_named, unregister
+from golive.readiness import Check, Finding, register, run_all, run_checklist, run_checks, unregister
 from tests.faults import proxied, renamed_table, rerouted, run_sql, wait_until
 from tests.patience import ends_within
+from tests.forks import ask_fork, held_by_another_thread
 
 # Guarantee 2: what is unknown is answered within 3 seconds.
 LIMIT_SECONDS = 3.0
@@ -118,12 +119,6 @@ def test_run_checklist__checks_for_the_runbook_only__are_not_in_it() -> None:
     only_runbook = {result.id for result in run_all().results} - {result.id for result in run_checklist().results}
 
     assert only_runbook == {"database", "singleton_rows", "execution"}
-
-
-def test_run_named__some__are_run_in_that_order() -> None:
-    found = run_named(checks.SINGLETON_ROWS, checks.DATABASE)
-
-    assert [(result.id, result.ok) for result in found.results] == [("singleton_rows", True), ("database", True)]
 
 
 def test_run_all__twice__says_the_same() -> None:
@@ -364,6 +359,56 @@ def test_run_checks__a_statement_waits_for_a_lock__ends_in_time() -> None:
         found = run_in_time(run_all)
 
     assert "backend_complete" in {result.id for result in found.failed}
+
+
+def test_run_checklist__for_two_changes_at_once__one_runs_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a run of its own, and there is never more than one connection for them."""
+    open_runs, most = 0, 0
+    together, both_asked = threading.Event(), threading.Barrier(2)
+
+    def run(checks: Iterable[Check], **limits: float) -> Checklist:
+        nonlocal open_runs, most
+        open_runs += 1
+        most = max(most, open_runs)
+        if open_runs == 2:
+            together.set()
+        together.wait(0.3)
+        open_runs -= 1
+        return Checklist.of([])
+
+    monkeypatch.setattr(readiness, "run_checks", run)
+
+    def ask() -> None:
+        both_asked.wait(10)
+        run_checklist()
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert most == 1
+
+
+def test_run_checklist__another_change_takes_all_the_time__has_failed_and_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(readiness, "RUN_SECONDS", 0.05)
+
+    with readiness._change_slot:
+        found = run_checklist()
+
+    assert found.ok is False
+    assert {result.detail for result in found.results} == {readiness.ANOTHER_CHANGE}
+    assert run_checklist().results
+
+
+def test_run_checklist__in_a_fork_that_was_made_during_a_run__runs() -> None:
+    with held_by_another_thread(readiness._change_slot):
+        answer = ask_fork(lambda: str(readiness._change_slot.acquire(timeout=5)))
+
+    assert answer == "True"
 
 
 # -- a database that is away -------------------------------------------------------------------------------------------

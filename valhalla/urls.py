@@ -5,9 +5,14 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from golive.middleware import golive_exempt
+from golive.sign_in import SignInForm, sign_in
+
+admin.site.login_form = SignInForm
 
 urlpatterns = [
     re_path(r"^admin$", golive_exempt(RedirectView.as_view(pattern_name="admin:index"))),
+    # In place of the admin's own, which is at the same path.
+    path("admin/login/", sign_in),
     path("admin/", admin.site.urls),
     path("", include("golive.urls")),
 ]

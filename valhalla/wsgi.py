@@ -6,7 +6,11 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
+from golive.admission import Admission
 from golive.gate import Gate
+from valhalla.environment import SERVER_THREADS
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "valhalla.settings")
-application = Gate(get_wsgi_application())
+# How many threads this worker really has is known to the server alone (gunicorn.conf.py says it).
+_threads = int(os.environ.get("WSGI_THREADS", SERVER_THREADS))
+application = Gate(Admission(get_wsgi_application(), threads=_threads))

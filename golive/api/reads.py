@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from golive import checks, history, problems, readiness, representations, snapshots
+from golive import checks, history, problems, representations, shared_runs, snapshots
 from golive.api.endpoint import Payload, answer_json, answer_tagged, endpoint
 from golive.credentials import can_see_details, check_can_read, check_can_see_history
 from golive.domain.errors import FieldError, InvalidRequestError
@@ -54,7 +55,9 @@ def _make_go_live_state(snapshot: Snapshot, with_details: bool) -> Payload:
 @endpoint("GET")
 def read_checklist(request: HttpRequest) -> HttpResponse:
     check_can_read(request)
-    return answer_tagged(request, Payload.of(representations.checklist(readiness.run_checklist())))
+    return answer_tagged(
+        request, Payload.of(representations.checklist(shared_runs.read_checklist(may_wait=_may_wait(request))))
+    )
 
 
 @endpoint("GET")
@@ -84,22 +87,35 @@ def _read_paging(request: HttpRequest) -> tuple[int, int | None]:
 def read_runbook(request: HttpRequest) -> HttpResponse:
     """Checklist, state and environment for people; what cannot be checked is a blocker, not an error."""
     check_can_read(request)
-    return answer_json(representations.runbook(readiness.run_all(), generated_at=datetime.now(UTC)))
+    return answer_json(_make_runbook(request))
 
 
 @endpoint("GET")
 def read_runbook_markdown(request: HttpRequest) -> HttpResponse:
     check_can_read(request)
-    values = representations.runbook(readiness.run_all(), generated_at=datetime.now(UTC))
-    response = HttpResponse(representations.runbook_markdown(values), content_type="text/markdown; charset=utf-8")
+    response = HttpResponse(
+        representations.runbook_markdown(_make_runbook(request)), content_type="text/markdown; charset=utf-8"
+    )
     response["Cache-Control"] = "no-store"
     return response
+
+
+def _make_runbook(request: HttpRequest) -> dict[str, Any]:
+    found = shared_runs.read_all(may_wait=_may_wait(request))
+    return representations.runbook(found, generated_at=datetime.now(UTC))
+
+
+def _may_wait(request: HttpRequest) -> bool:
+    """Whether this request has one of the threads that may wait for a run of the checks (`golive.admission`)."""
+    return "golive.no_waiting" not in request.META
 
 
 @endpoint("GET", is_direct=True)
 def read_readiness(request: HttpRequest) -> HttpResponse:
     """Whether this process can serve: database, migrations, rows. Open to all; says nothing that needs hiding."""
-    found = readiness.run_named(checks.DATABASE, checks.MIGRATIONS_APPLIED, checks.SINGLETON_ROWS)
+    found = shared_runs.read_named(
+        checks.DATABASE, checks.MIGRATIONS_APPLIED, checks.SINGLETON_ROWS, may_wait=_may_wait(request)
+    )
     is_ready = all(result.ok for result in found.results)
     response = answer_json(
         {

@@ -20,13 +20,17 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one check found. `message` says what is checked, `detail` what was found and what to do."""
+    """What one check found. `message` says what is checked, `detail` what was found and what to do.
+
+    `could_run` False: nothing was found out, so it has failed; the next run may say otherwise.
+    """
 
     id: str
     ok: bool
     severity: Severity
     message: str
     detail: str
+    could_run: bool = True
 
 
 @dataclass(frozen=True)

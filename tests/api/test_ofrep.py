@@ -14,7 +14,7 @@ from django.test import Client
 from golive import tokens
 from golive.api.ofrep import FLAGS_PATH
 from golive.domain.flags import SAFE_VALUES
-from golive.throttle import FAILURES_MOST
+from golive.throttle import TOKENS
 from tests.api.callers import BAD_TOKEN, go_live, make_change, make_token
 from tests.http.endpoints import execute, without_table
 
@@ -256,7 +256,7 @@ def test_credentials__cannot_be_looked_up__are_answered_with_the_safe_values(
 
 
 def test_api_key__bad_ones__are_throttled_with_all_others(client: Client) -> None:
-    answers = [ask(client, X_API_Key=BAD_TOKEN) for _ in range(FAILURES_MOST)]
+    answers = [ask(client, X_API_Key=BAD_TOKEN) for _ in range(TOKENS.failures)]
     late = ask(client, X_API_Key=BAD_TOKEN)
     elsewhere = client.get("/api/status", headers={"Authorization": f"Bearer {BAD_TOKEN}"})
     valid = ask(client, X_API_Key=make_token("read"))

@@ -1,0 +1,107 @@
+"""Signing in with a password, so that nobody can guess it, nor take the threads or the processor with trying.
+
+A password's hash takes some tenths of a second of a processor, on purpose, and is open to everybody. So there are few
+at a time, and none for whoever has failed too often. A session that exists needs none of this.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db import Error, transaction
+from django.http import HttpRequest, HttpResponse
+
+from golive import error_pages, throttle
+from golive.client import client_address
+from golive.problems import HttpError
+
+logger = logging.getLogger(__name__)
+
+# In a process. And one for each address, so that who tries from one leaves the other to an operator.
+HASHES = 2
+BUSY_SECONDS = 2
+BUSY = "Others are signing in at this moment. Go back and try again in a few seconds."
+
+
+@transaction.non_atomic_requests
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """The admin's page to sign in, with `SignInForm`. Not atomic: no transaction is open while a password is hashed."""
+    try:
+        return admin.site.login(request)
+    except HttpError as error:
+        return error_pages.answer(request, error)
+
+
+class SignInForm(AdminAuthenticationForm):
+    """The admin's form, for `AdminSite.login_form`. Raises HttpError, 429 or 503, where no password is looked at."""
+
+    def clean(self) -> dict[str, Any]:
+        account = self.cleaned_data.get("username")
+        if account is None or not self.cleaned_data.get("password") or self.request is None:
+            return super().clean()
+        address = client_address(self.request)
+        with _hash_slot(address):
+            seconds = throttle.count_sign_in(address, account)
+            if seconds is not None:
+                logger.warning("a sign-in from %s was not tried, after too many that failed", address)
+                raise _locked_out(seconds)
+            try:
+                cleaned = super().clean()
+            except ValidationError:
+                logger.warning("failed sign-in from %s as %s", address, _describe(account))
+                raise
+        throttle.forgive_sign_in(address, account)
+        return cleaned
+
+
+def _locked_out(seconds: int) -> HttpError:
+    wait = f"{seconds} seconds" if seconds < 120 else f"{-(-seconds // 60)} minutes"
+    detail = f"Signing in has failed too often for this name from your address. Try again in {wait}."
+    return HttpError(HTTPStatus.TOO_MANY_REQUESTS, "TOO_MANY_FAILURES", detail, headers={"Retry-After": str(seconds)})
+
+
+def _describe(account: str) -> str:
+    """The name of an account that exists; any other text may be a password, typed into the wrong field."""
+    try:
+        is_known = get_user_model()._default_manager.filter(username=account).exists()
+    except Error:
+        return "somebody"
+    return repr(account) if is_known else "nobody who has an account"
+
+
+@contextmanager
+def _hash_slot(address: str | None) -> Iterator[None]:
+    """Inside, a password may be hashed. Raises HttpError at once where others are at it."""
+    with _lock:
+        if len(_hashing) >= HASHES or address in _hashing:
+            headers = {"Retry-After": str(BUSY_SECONDS)}
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "NOT_APPLIED", BUSY, headers=headers)
+        _hashing.add(address)
+    try:
+        yield
+    finally:
+        with _lock:
+            _hashing.discard(address)
+
+
+def _start_anew() -> None:
+    """A fork has none of the threads that would end a hash."""
+    global _lock  # noqa: PLW0603 - one that a thread of the parent holds cannot be let go of
+    _lock = threading.Lock()
+    _hashing.clear()
+
+
+_lock = threading.Lock()
+# The addresses for which a password is being hashed.
+_hashing: set[str | None] = set()
+os.register_at_fork(after_in_child=_start_anew)

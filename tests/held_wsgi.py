@@ -1,0 +1,39 @@
+"""The service, with waits that a test holds and ends: `HELD_FOLDER` has a file for each that may go on, and its notes.
+
+While `hash` is not there, nobody's password is hashed; while `lease` is not there, no lease is over.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
+
+from golive import leases
+from valhalla.wsgi import application
+
+__all__ = ["application"]
+
+FOLDER = Path(os.environ["HELD_FOLDER"])
+_SECONDS = 120
+
+
+def wait_for(name: str) -> None:
+    """Note that somebody waits, and return when they may go on."""
+    (FOLDER / f"{name}-{uuid.uuid4()}").touch()
+    ends_at = time.monotonic() + _SECONDS
+    while not (FOLDER / name).exists() and time.monotonic() < ends_at:
+        time.sleep(0.01)
+
+
+def hold_hash(hasher: Any, password: str, *arguments: Any) -> str:
+    wait_for("hash")
+    return "pbkdf2_sha256$1$salt$never"
+
+
+PBKDF2PasswordHasher.encode = hold_hash  # type: ignore[assignment, method-assign]
+leases.wait_out = lambda lease_ms: wait_for("lease")
