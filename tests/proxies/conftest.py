@@ -1,4 +1,4 @@
-"""One control plane, and each proxy once for a module, with the sites that the module names in SITES."""
+"""One control plane, and each proxy once for a module, with the sites that SITES of the module has for it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.api.service import SHORT_LEASE_MS, Service, running_service
-from tests.proxies.backend import Backend, SignIn
-from tests.proxies.programs import PROGRAMS, Behind
-from tests.proxies.site import Site
+from tests.proxies.programs import PROGRAMS
+from tests.proxies.site import Site, running_site
 
 
 @pytest.fixture(scope="session")
@@ -21,11 +20,8 @@ def plane() -> Iterator[Service]:
 
 @pytest.fixture(scope="module", params=PROGRAMS)
 def running(request: pytest.FixtureRequest, plane: Service) -> Iterator[Site]:
-    sites = getattr(request.module, "SITES", {}).get(request.param, {})
-    with Backend() as backend, SignIn() as sign_in:
-        behind = Behind(plane.server.port, backend.port, sign_in.port)
-        with PROGRAMS[request.param](behind, sites) as ports:
-            yield Site(request.param, ports, backend, plane)
+    with running_site(request.param, plane, getattr(request.module, "SITES", {}).get(request.param)) as site:
+        yield site
 
 
 @pytest.fixture

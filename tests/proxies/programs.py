@@ -36,7 +36,7 @@ class Proxy(Protocol):
     """Run one; the ports by name: `main` of the README's example, and those of `sites`.
 
     `sites` are more of them, by name, in the proxy's own language; LISTEN and BACKEND in one stand for its port and for
-    the application's address, FOLDER for one that both can read.
+    the application's address, FOLDER for one that holds page.html.
     """
 
     def __call__(
@@ -134,6 +134,7 @@ def _folder(name: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix=f"valhalla-{name}-") as folder:
         # Workers of nginx are somebody else when root starts it, and keep large bodies in files.
         Path(folder).chmod(0o755)
+        (Path(folder) / "page.html").write_text("<p>a page")
         yield folder
 
 

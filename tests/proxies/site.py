@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.api.service import Service
-from tests.proxies.backend import Backend
+from tests.proxies.backend import Backend, SignIn
+from tests.proxies.programs import PROGRAMS, Behind
 from tests.server import Response, request
 
 # Ends a hang. Nothing is measured with it.
@@ -63,6 +65,14 @@ class Site:
         with sqlite3.connect(self.plane.environment["DATABASE_URL"].removeprefix("sqlite:///")) as database:
             database.execute(statement)
         database.close()
+
+
+@contextmanager
+def running_site(name: str, plane: Service, sites: Mapping[str, str] | None = None) -> Iterator[Site]:
+    """The proxy of this name, with the example of the README and `sites`."""
+    with Backend() as backend, SignIn() as sign_in:
+        with PROGRAMS[name](Behind(plane.server.port, backend.port, sign_in.port), sites) as ports:
+            yield Site(name, ports, backend, plane)
 
 
 def assert_denied(site: Site, answer: Response, code: str) -> None:
