@@ -60,7 +60,11 @@ def flag(evaluation: Evaluation) -> Json:
 
     The reason is never STATIC: a client may keep a static value for good.
     """
-    metadata = {"code": evaluation.code and str(evaluation.code), "revision": evaluation.revision}
+    metadata = {
+        "code": evaluation.code and str(evaluation.code),
+        "revision": evaluation.revision,
+        "lease_ms": evaluation.lease_ms,
+    }
     return {
         "key": evaluation.key,
         "value": evaluation.value,

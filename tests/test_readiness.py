@@ -15,8 +15,8 @@ from golive.domain.checklist import Checklist, CheckResult, Severity
 from golive.domain.errors import StateUnknownError
 from golive.readiness import Check, Finding, register, run_all, run_checklist, run_checks, unregister
 from tests.faults import proxied, renamed_table, rerouted, run_sql, wait_until
-from tests.patience import ends_within
 from tests.forks import ask_fork, held_by_another_thread
+from tests.patience import ends_within
 
 # Guarantee 2: what is unknown is answered within 3 seconds.
 LIMIT_SECONDS = 3.0

@@ -58,8 +58,8 @@ def test_flag__of_the_decision__says_why(client: Client) -> None:
     make_change("engage")
     stopped = ask(client)
 
-    assert allowed.json()["metadata"] == {"code": "ALLOWED", "revision": 3}
-    assert stopped.json()["metadata"] == {"code": "KILL_SWITCH_ENGAGED", "revision": 4}
+    assert allowed.json()["metadata"] == {"code": "ALLOWED", "revision": 3, "lease_ms": 250}
+    assert stopped.json()["metadata"] == {"code": "KILL_SWITCH_ENGAGED", "revision": 4, "lease_ms": 250}
     assert allowed["Cache-Control"] == stopped["Cache-Control"] == "no-store"
 
 

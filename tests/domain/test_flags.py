@@ -36,6 +36,7 @@ def test_flags__known_state__say_what_the_rows_say(enabled: bool, engaged: bool,
     }
     assert all(evaluation.is_known for evaluation in found)
     assert [evaluation.revision for evaluation in found] == [7, 7, 7, 3]
+    assert [evaluation.lease_ms for evaluation in found] == [250] * 4
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,12 @@ SCHEMAS: dict[str, Schema] = {
             "reason": {"type": "string", "enum": ["TARGETING_MATCH", "UNKNOWN"]},
             "variant": {"type": "string", "enum": ["on", "off"]},
             "metadata": record(
-                {"code": _CODE, "revision": described(NUMBER_FROM_1, "That of the row")}, optional=("code", "revision")
+                {
+                    "code": _CODE,
+                    "revision": described(NUMBER_FROM_1, "That of the row"),
+                    "lease_ms": described(COUNT, "How old the state in an answer may be, in milliseconds"),
+                },
+                optional=("code", "revision", "lease_ms"),
             ),
         }
     ),
