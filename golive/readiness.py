@@ -79,6 +79,13 @@ def unregister(id: str) -> None:
     _registry.pop(id, None)
 
 
+def checklist_ids() -> tuple[str, ...]:
+    """The ids of the required checks of the checklist, in the order of registration: what an override may name."""
+    return tuple(
+        check.id for check in _registry.values() if check.is_in_checklist and check.severity is Severity.BLOCKER
+    )
+
+
 def run_checklist() -> Checklist:
     """Run what must hold before going toward live, and the warnings. Never raises; at most RUN_SECONDS."""
     return run_checks(check for check in _registry.values() if check.is_in_checklist)

@@ -214,7 +214,7 @@ def test_golive__a_table_missing__names_the_remedy(golive: Golive, arguments: tu
     [
         ("status",),
         ("engage", "--reason", "Stop."),
-        ("release", "--reason", "Go.", "--override"),
+        ("release", "--reason", "Go.", "--override", "backend_complete"),
         ("history",),
         ("reconcile", "--reason", "Why."),
     ],
@@ -363,7 +363,7 @@ def test_change_toward_live__failing_checklist__is_refused_naming_the_items(goli
 
 @pytest.mark.parametrize("name", ["release", "enable"])
 def test_change_toward_live__override__passes_and_keeps_what_failed(golive: Golive, name: str) -> None:
-    outcome = golive(name, "--reason", "It burns.", "--override")
+    outcome = golive(name, "--reason", "It burns.", "--override", "backend_complete")
 
     assert (outcome.code, outcome.err) == (DONE, "")
     assert read_effect(name) == EFFECTS[name][1]
@@ -374,7 +374,7 @@ def test_change_toward_live__override__passes_and_keeps_what_failed(golive: Goli
 
 @pytest.mark.parametrize("name", ["release", "enable"])
 def test_override__without_a_reason__is_refused(golive: Golive, name: str) -> None:
-    outcome = golive(name, "--override")
+    outcome = golive(name, "--override", "backend_complete")
 
     assert (outcome.code, outcome.out) == (REFUSED, "")
     assert "INVALID_REQUEST: reason: is required" in outcome.err
@@ -383,7 +383,7 @@ def test_override__without_a_reason__is_refused(golive: Golive, name: str) -> No
 def test_override__nothing_fails__is_not_recorded_as_one(golive: Golive) -> None:
     apply_changes("complete")
 
-    outcome = golive("release", "--reason", "Go.", "--override")
+    outcome = golive("release", "--reason", "Go.", "--override", "backend_complete")
 
     assert outcome.code == DONE
     assert (newest_event().override, newest_event().failed_checks) == (False, None)
@@ -448,7 +448,9 @@ def test_change__missing_row__is_not_made_and_exits_2(golive: Golive, name: str)
     GoLiveState.objects.all().delete()
     events = count_events()
 
-    outcome = golive(name, "--reason", "Because.", *(("--override",) if CHANGES[name].is_guarded else ()))
+    outcome = golive(
+        name, "--reason", "Because.", *(("--override", "backend_complete") if CHANGES[name].is_guarded else ())
+    )
 
     assert (outcome.code, outcome.out) == (NOT_APPLIED, "")
     assert "STATE_UNKNOWN: Row 1 of go_live_state is missing." in outcome.err
@@ -609,7 +611,7 @@ def test_history__text__says_who_when_what_and_why_newest_first(golive: Golive) 
 
 
 def test_history__override__is_marked(golive: Golive) -> None:
-    golive("release", "--reason", "It burns.", "--override")
+    golive("release", "--reason", "It burns.", "--override", "backend_complete")
 
     assert " OVERRIDE  It burns." in golive("history").out.splitlines()[0]
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from golive import checks, history, problems, readiness, representations, snapshots
+from golive import checks, history, installation, problems, readiness, representations, snapshots
 from golive.api.endpoint import Payload, answer_json, answer_tagged, endpoint
 from golive.credentials import can_see_details, check_can_read, check_can_see_history
 from golive.domain.errors import FieldError, InvalidRequestError
@@ -40,7 +40,15 @@ def read_go_live_state(request: HttpRequest) -> HttpResponse:
 def _make_status(snapshot: Snapshot, with_details: bool) -> Payload:
     release = getattr(settings, "RELEASE", None)
     go_live, system = snapshot.known_go_live(), snapshot.known_system()
-    return Payload.of(representations.full_status(go_live, system, with_details=with_details, release=release))
+    return Payload.of(
+        representations.full_status(
+            go_live,
+            system,
+            with_details=with_details,
+            release=release,
+            environment=installation.environment_name(),
+        )
+    )
 
 
 def _make_system_status(snapshot: Snapshot) -> Payload:
@@ -106,6 +114,7 @@ def read_readiness(request: HttpRequest) -> HttpResponse:
             "ok": is_ready,
             "checks": {result.id: {"ok": result.ok, "detail": result.detail} for result in found.results},
             "release": getattr(settings, "RELEASE", None),
+            "environment": installation.environment_name(),
         }
     )
     if not is_ready:
