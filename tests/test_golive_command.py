@@ -22,7 +22,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from golive import controls, history, readiness, state
+from golive import controls, history, installation, readiness, state
 from golive.domain.chain import DRIFT, RECONCILE
 from golive.domain.changes import ALL_PERMISSIONS, CHANGES, Actor, Channel
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
@@ -52,6 +52,11 @@ class Outcome:
 
 
 Golive = Callable[..., Outcome]
+
+
+def where() -> str:
+    """The line with which every change says where it worked."""
+    return f"Environment: {installation.describe()}"
 
 
 @pytest.fixture
@@ -205,7 +210,7 @@ def test_golive__a_table_missing__names_the_remedy(golive: Golive, arguments: tu
         outcome = golive(*arguments)
 
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err.endswith("The tables are not there as they should be. Run `manage.py migrate`.\n")
+    assert "The tables are not there as they should be. Run `manage.py migrate`.\n" in outcome.err
 
 
 @pytest.mark.postgresql
@@ -357,7 +362,7 @@ def test_change_toward_live__failing_checklist__is_refused_naming_the_items(goli
     assert (outcome.code, outcome.out) == (REFUSED, "")
     first, *items = outcome.err.splitlines()
     assert first.startswith("CommandError: CHECKLIST_FAILED: The go-live checklist fails: backend_complete.")
-    assert items == ["  backend_complete: Mark the backend complete first."]
+    assert items == ["  backend_complete: Mark the backend complete first.", where()]
     assert count_events() == events
 
 
@@ -400,7 +405,8 @@ def test_change__already_so__is_recorded_and_says_so(golive: Golive, name: str) 
     assert outcome.out.startswith(f"{name}: nothing to change; the request is recorded (event {events + 1}).\n")
     assert (newest_event().changed, newest_event().reason) == (False, "Again.")
     go_live_row, system = state.read_both()
-    assert (go_live_row.revision, system) == (before[0].revision, before[1])
+    raised = (go_live_row.revision - before[0].revision, system.revision - before[1].revision)
+    assert raised == {"engage": (1, 0), "disable": (1, 0), "reopen": (0, 1)}.get(name, (0, 0))
 
 
 def test_engage__reason_that_cannot_stay_as_it_is__is_cut_and_told_on_stderr(golive: Golive) -> None:
@@ -559,8 +565,11 @@ def test_engage__reason_that_is_no_utf8__is_made_all_the_same() -> None:
         (),
         ("stop",),
         ("status", "now"),
-        ("engage", "--override"),
-        ("complete", "--override", "--reason", "Ready."),
+        ("engage", "--override", "backend_complete"),
+        ("engage", "--expected-revision", "1"),
+        ("release", "--override"),
+        ("release", "--expected-revision", "one"),
+        ("complete", "--override", "backend_complete", "--reason", "Ready."),
         ("release", "--version", "2"),
         ("edit", "--reason", "No such subcommand."),
         ("history", "--limit", "many"),
@@ -730,7 +739,7 @@ def test_reconcile__row_changed_by_sql__is_a_blocker_until_it_is_recorded(
     assert refused.code == REFUSED
     assert f"  events_intact: {table} was changed behind the controls ({column})." in refused.err
     assert (reconciled.code, reconciled.err) == (DONE, "")
-    assert reconciled.out == f"Recorded: {table} was changed behind the controls ({column}).\n"
+    assert reconciled.out == f"Recorded: {table} was changed behind the controls ({column}).\n{where()}\n"
     assert released.code == DONE
     recorded = Event.objects.get(action=RECONCILE)
     assert (recorded.subject, recorded.actor, recorded.reason) == (table, "ada", "A slip in a console.")
@@ -749,7 +758,7 @@ def test_reconcile__altered_event__is_acknowledged_and_no_longer_a_blocker(goliv
 
     assert (outcome.code, outcome.out) == (
         DONE,
-        "Recorded: Event 3 does not match its hash: it was altered.\n",
+        f"Recorded: Event 3 does not match its hash: it was altered.\n{where()}\n",
     )
     assert events_intact()
 
@@ -775,7 +784,7 @@ def test_reconcile__all_agree__says_so_and_writes_nothing(golive: Golive) -> Non
     outcome = golive("reconcile", "--reason", "To be sure.")
 
     assert (outcome.code, outcome.err) == (DONE, "")
-    assert outcome.out == "Nothing to reconcile: chain, event_head and rows agree.\n"
+    assert outcome.out == f"Nothing to reconcile: chain, event_head and rows agree.\n{where()}\n"
     assert count_events() == events
 
 

@@ -130,7 +130,7 @@ def test_revision__changed_meanwhile__is_412_and_names_who(manager: Client) -> N
 
     page = response.content.decode()
     assert response.status_code == 412
-    assert "Changed by li.wei since you looked: revision 2, not 1." in dialog_in(page, "enable")
+    assert "Changed by li.wei since you looked: revision 2, not 1 (release at " in dialog_in(page, "enable")
     assert typed_in(page, "enable") == "Mine."
     assert snapshot() == before
     # Having looked, the same dialog can be sent again.

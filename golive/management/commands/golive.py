@@ -159,11 +159,11 @@ class Command(BaseCommand):
             self.stderr.write(f"Note: {remark}")
         what = "done" if done.changed else "nothing to change; the request is recorded"
         self.stdout.write(f"{change.name}: {what} (event {done.sequence}).")
-        self._print_installation()
-        if is_blind and done.changed:
-            self.stdout.write(_consent.describe_stop(history.find_newest(STOP_OF[change.name], before=done.sequence)))
         if done.go_live is not None:
             self._print_decision(decide(done.go_live))
+        if is_blind and done.changed:
+            self.stdout.write(_consent.describe_stop(history.find_newest(STOP_OF[change.name], before=done.sequence)))
+        self._print_installation()
 
     def _print_installation(self) -> None:
         self.stdout.write(f"Environment: {installation.describe()}")
