@@ -14,9 +14,10 @@ from django.test import override_settings
 
 from golive import installation, state
 from golive.models import Event
+from tests.faults import database_url
 from tests.people import make_change
 from tests.server import ROOT, clean_environment
-from tests.test_golive_command import DONE, REFUSED, database_url, run_golive
+from tests.test_golive_command import DONE, REFUSED, run_golive
 
 pytestmark = pytest.mark.usefixtures("database")
 
