@@ -41,7 +41,8 @@ def run_token(command: BaseCommand, options: dict[str, Any], *, actor_name: Call
         _list(command, as_json=options["json"])
     else:
         token = tokens.revoke_token(options["name"])
-        command.stdout.write(f"{token.name}: revoked.\nEnvironment: {installation.describe()}")
+        command.stderr.write(f"Environment: {installation.describe()}")
+        command.stdout.write(f"{token.name}: revoked.")
 
 
 def _create(command: BaseCommand, options: dict[str, Any], created_by: str) -> None:
