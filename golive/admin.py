@@ -163,7 +163,11 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         go_live, system = _read(state.read_go_live), _read(state.read_system)
         row = go_live if self.subject == GO_LIVE_STATE else system
         held = actor_of(request.user).permissions
-        dialogs = make_dialogs(self.subject, held, row, opened=opened, posted=request.POST, error=error)
+        checklist = shared_runs.read_checklist() if with_checklist else None
+        failing = checklist.failed if checklist else ()
+        dialogs = make_dialogs(
+            self.subject, held, row, failing=failing, opened=opened, posted=request.POST, error=error
+        )
         if error is not None and not any(dialog.is_open and dialog.is_permitted for dialog in dialogs):
             messages.error(request, error.detail)  # there is no dialog to say it in
         context: dict[str, Any] = {
@@ -176,7 +180,7 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "decision": decide(go_live),
             "unknown": decide(None),
             "dialogs": dialogs,
-            "checklist": shared_runs.read_checklist() if with_checklist else None,
+            "checklist": checklist,
             "events": history.read_recent(self.subject, limit=RECENT_EVENTS),
             "can_see_record": request.user.has_perm("golive.view_event"),
             "page_url": self._url,

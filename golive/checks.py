@@ -128,6 +128,19 @@ def check_clocks_agree() -> Finding:
     return Finding(False, f"They differ by more than {CLOCK_TOLERANCE_SECONDS:g} s; times in the record mislead.")
 
 
+@register(
+    "kill_switch_released",
+    severity=Severity.BLOCKER,
+    message="The kill switch is released",
+    # One releases first, so it cannot be asked for before that; the runbook says whether to enable go-live.
+    is_in_checklist=False,
+)
+def check_kill_switch_released() -> Finding:
+    if state.read_go_live().kill_switch_engaged:
+        return Finding(False, "The kill switch is engaged. Release it before go-live is enabled.")
+    return Finding(True, "The kill switch is released.")
+
+
 @register("execution", severity=Severity.INFO, message="What the controls say now", is_in_checklist=False)
 def check_execution() -> Finding:
     decision = decide(state.read_go_live())

@@ -78,8 +78,8 @@ def apply_change(
     Must not be called inside a transaction: an acknowledgement before the commit would be a lie (RuntimeError).
     """
     check_can_apply(change, actor.permissions)
-    request = read_request(change, {**(fields or {}), "reason": reason})
-    check_can_apply(change, actor.permissions, override=request.override)
+    request = read_request(change, {**(fields or {}), "reason": reason}, checks=readiness.checklist_ids())
+    check_can_apply(change, actor.permissions, override=bool(request.override))
     failed = _check_checklist(request, using) if change.is_guarded else ()
 
     def write() -> tuple[Acknowledgement, int]:
@@ -87,7 +87,7 @@ def apply_change(
         ledger = _Ledger(
             actor, channel, origin, request, rows=state.lock_rows(with_system=with_system, using=using), using=using
         )
-        check_revision(change, ledger.rows, request, changed_by=_last_actor(change, request, using))
+        check_revision(change, ledger.rows, request, find_change=lambda row: history.find_change(row, using=using))
         still_failed = _check_backend_again(ledger.rows, request, failed) if change.is_guarded else failed
         steps = plan_steps(change, ledger.rows, request, actor=actor.name, now=ledger.now)
         ledger.record_drift()
@@ -157,14 +157,15 @@ def record_deploy(difference: Difference, *, release: str | None, using: str = D
 
 
 def _check_checklist(request: ChangeRequest, using: str) -> tuple[CheckResult, ...]:
-    """Run the checklist, before any lock is taken. Returns what fails and is overridden.
+    """Run the checklist, before any lock is taken. Returns what fails and is named in the override.
 
     A state that is not known is no rule that refuses: StateUnknownError comes first.
     """
     state.read_both(using=using)
     checklist = readiness.run_checklist()
-    if not checklist.ok and not request.override:
-        raise ChecklistFailedError(checklist.failed)
+    blocking = checklist.find_blocking(request.override)
+    if blocking or not checklist.required:
+        raise ChecklistFailedError(blocking)
     return checklist.failed
 
 
@@ -176,16 +177,9 @@ def _check_backend_again(
     others = tuple(result for result in failed if result.id != now.id)
     if now.ok:
         return others
-    if not request.override:
+    if now.id not in request.override:
         raise ChecklistFailedError([now])
     return (now, *others)
-
-
-def _last_actor(change: Change, request: ChangeRequest, using: str) -> str | None:
-    if request.expected_revision is None:
-        return None
-    events = Event.objects.using(using).filter(subject=change.subject, changed=True).order_by("-sequence")
-    return events.values_list("actor", flat=True).first()
 
 
 class _Ledger:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from django.http import QueryDict
 
 from golive.domain.changes import CHANGES, OVERRIDE_PERMISSION, Change, Direction, can_apply
 from golive.domain.checklist import CheckResult
@@ -20,14 +21,17 @@ LIMITS = {"reason": REASON_LIMIT, "version": NAME_LIMIT, "notes": NOTES_LIMIT}
 class Dialog:
     """What the template shows for one change.
 
-    `values` and `faults` are by field, `failed` names failing checks, `problem` says what else went wrong.
+    `values` and `faults` are by field, `failed` names failing checks that refused the change, `problem` says what else
+    went wrong. `overridable` are the failing checks that somebody may consent to, `overridden` the ids of those that
+    were ticked.
     """
 
     change: Change
     is_permitted: bool
     is_in_effect: bool
     is_open: bool
-    can_override: bool
+    overridable: tuple[CheckResult, ...]
+    overridden: frozenset[str]
     revision: int | None
     values: Mapping[str, str]
     faults: Mapping[str, str]
@@ -52,13 +56,17 @@ def make_dialogs(
     permissions: Collection[str],
     row: GoLiveRow | SystemRow | None,
     *,
+    failing: Collection[CheckResult],
     opened: str | None,
-    posted: Mapping[str, Any],
+    posted: QueryDict,
     error: GoLiveError | None,
 ) -> list[Dialog]:
-    """One dialog for each change of a subject; `opened` names the one that is open, `error` says why it came back."""
+    """One dialog for each change of a subject; `opened` names the one that is open, `error` says why it came back.
+
+    `failing` are the required checks that fail as the page is made.
+    """
     return [
-        _make_dialog(change, permissions, row, posted=posted, error=error, is_open=change.name == opened)
+        _make_dialog(change, permissions, row, failing, posted=posted, error=error, is_open=change.name == opened)
         for change in CHANGES.values()
         if change.subject == subject
     ]
@@ -68,8 +76,9 @@ def _make_dialog(
     change: Change,
     permissions: Collection[str],
     row: GoLiveRow | SystemRow | None,
+    failing: Collection[CheckResult],
     *,
-    posted: Mapping[str, Any],
+    posted: QueryDict,
     error: GoLiveError | None,
     is_open: bool,
 ) -> Dialog:
@@ -84,7 +93,8 @@ def _make_dialog(
         is_permitted=can_apply(change, permissions),
         is_in_effect=row is not None and is_in_effect(change, row),
         is_open=is_open,
-        can_override=change.is_guarded and OVERRIDE_PERMISSION in permissions,
+        overridable=tuple(failing) if change.is_guarded and OVERRIDE_PERMISSION in permissions else (),
+        overridden=frozenset(posted.getlist("override")) if is_open and error is not None else frozenset(),
         revision=row.revision if row is not None else None,
         values=values,
         faults=faults if is_open else {},
@@ -98,15 +108,15 @@ def _tell(error: GoLiveError) -> str:
     return "" if isinstance(error, InvalidRequestError | ChecklistFailedError) else error.detail
 
 
-def read_form(change: Change, posted: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
+def read_form(change: Change, posted: QueryDict) -> tuple[str, dict[str, object]]:
     """The reason and the other fields of a posted dialog, as `golive.controls` takes them.
 
     A browser sends line ends as CR LF, which would be a control character in a reason.
     """
     texts = {name: str(posted[name]).replace("\r\n", "\n") for name in ("reason", *change.takes) if name in posted}
     fields: dict[str, object] = {name: text for name, text in texts.items() if name != "reason"}
-    if change.is_guarded and posted.get("override"):
-        fields["override"] = True
+    if change.is_guarded and "override" in posted:
+        fields["override"] = posted.getlist("override")
     revision = str(posted.get("expected_revision", ""))
     if change.direction is not Direction.SAFE and revision:
         is_number = revision.isascii() and revision.isdigit() and len(revision) < 20

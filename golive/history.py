@@ -13,15 +13,26 @@ from django.db import DEFAULT_DB_ALIAS, Error
 from golive import state
 from golive.deadline import database_deadline
 from golive.domain.chain import COLUMNS, DRIFT, RECONCILE, ChainVerifier, Problem
-from golive.domain.changes import LEASE
-from golive.domain.errors import StateUnknownError
-from golive.domain.rows import GO_LIVE_STATE, LEASE_MOST_MS, SYSTEM_METADATA, format_time, record_of
+from golive.domain.changes import LEASE, Change
+from golive.domain.errors import RecordedChange, StateUnknownError
+from golive.domain.rows import (
+    GO_LIVE_STATE,
+    LEASE_MOST_MS,
+    SYSTEM_METADATA,
+    GoLiveRow,
+    SystemRow,
+    format_time,
+    record_of,
+)
 from golive.models import Event
 
 _BATCH = 500
 BATCH_SECONDS = 4.0
 # The check `clocks_agree` warns long before two hosts are so far apart.
 CLOCK_SKEW = timedelta(seconds=5)
+# How far back a change is looked for: among so many of the newest events, since a record may hold millions.
+_CHANGES_SEARCHED = 200
+_STOPS_SEARCHED = 2_000
 # More than are written in the time that `recent_leases` looks back on, since each holds the row's lock.
 _RECENT_EVENTS = 2_000
 
@@ -62,6 +73,34 @@ def newest_event(*, subject: str | None = None, using: str = DEFAULT_DB_ALIAS) -
     """The newest event, of one subject or of all."""
     events = Event.objects.using(using).order_by("-sequence")
     return (events.filter(subject=subject) if subject else events).first()
+
+
+def find_change(row: GoLiveRow | SystemRow, *, using: str = DEFAULT_DB_ALIAS) -> RecordedChange | None:
+    """Who gave a row its revision, when, how and why; None if none of the newest events tells."""
+    subject = GO_LIVE_STATE if isinstance(row, GoLiveRow) else SYSTEM_METADATA
+    newest = newest_event(using=using)
+    if newest is None:
+        return None
+    # By sequence, which is indexed; a record of millions must not be read for an answer.
+    events = Event.objects.using(using).filter(sequence__gt=newest.sequence - _CHANGES_SEARCHED, subject=subject)
+    for event in events.order_by("-sequence"):
+        before, after = event.before or {}, event.after or {}
+        if after.get("revision") == row.revision and before.get("revision") != row.revision:
+            return RecordedChange(event.actor, event.at, event.action, event.reason)
+    return None
+
+
+def find_newest(change: Change, *, before: int | None = None, using: str = DEFAULT_DB_ALIAS) -> RecordedChange | None:
+    """Who made this change last, before the event `before`; None if it is not among the newest events."""
+    newest = newest_event(using=using)
+    if newest is None:
+        return None
+    top = newest.sequence + 1 if before is None else before
+    events = Event.objects.using(using).filter(
+        sequence__lt=top, sequence__gte=top - _STOPS_SEARCHED, subject=change.subject, action=change.name
+    )
+    event = events.order_by("-sequence").first()
+    return RecordedChange(event.actor, event.at, event.action, event.reason) if event else None
 
 
 def recent_leases(*, newest: int, now: datetime, using: str = DEFAULT_DB_ALIAS) -> list[int]:

@@ -21,7 +21,7 @@ from golive.domain.errors import (
     RevisionMismatchError,
     StateUnknownError,
 )
-from golive.domain.rows import GoLiveRow
+from golive.domain.rows import GoLiveRow, format_time
 from golive.request_id import get_request_id
 
 CONTENT_TYPE = "application/problem+json"
@@ -185,7 +185,13 @@ def _extension(error: GoLiveError) -> dict[str, Any]:
             if isinstance(current, GoLiveRow)
             else representations.system_status(current)
         )
-        return {"current": shown, "changed_by": error.changed_by}
+        return {
+            "current": shown,
+            "changed_by": error.changed_by,
+            "changed_at": format_time(error.changed_at),
+            "change": error.change,
+            "reason": error.reason,
+        }
     if isinstance(error, StateUnknownError):
         return {"execution_allowed": False}
     return {}

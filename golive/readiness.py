@@ -92,6 +92,13 @@ def unregister(id: str) -> None:
     _registry.pop(id, None)
 
 
+def checklist_ids() -> tuple[str, ...]:
+    """The ids of the required checks of the checklist, in the order of registration: what an override may name."""
+    return tuple(
+        check.id for check in _registry.values() if check.is_in_checklist and check.severity is Severity.BLOCKER
+    )
+
+
 def run_checklist() -> Checklist:
     """Run what must hold before going toward live, and the warnings, for a change that they guard.
 
@@ -118,8 +125,8 @@ def fail_all(detail: str) -> Checklist:
     return _fail_each(_registry.values(), detail)
 
 
-def checklist_ids() -> frozenset[str]:
-    """The ids of the checks that belong to the checklist."""
+def all_checklist_ids() -> frozenset[str]:
+    """The ids of the checks, warnings among them, that belong to the checklist."""
     return frozenset(check.id for check in _registry.values() if check.is_in_checklist)
 
 

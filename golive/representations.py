@@ -46,12 +46,15 @@ def execution(decision: Decision) -> Json:
     return {"allowed": decision.allowed, "code": str(decision.code), "message": decision.message}
 
 
-def full_status(go_live: GoLiveRow, system: SystemRow, *, with_details: bool, release: str | None) -> Json:
+def full_status(
+    go_live: GoLiveRow, system: SystemRow, *, with_details: bool, release: str | None, environment: str
+) -> Json:
     return {
         "system": system_status(system),
         "go_live": go_live_state(go_live, with_details=with_details),
         "execution": execution(decide(go_live)),
         "release": release,
+        "environment": environment,
     }
 
 

@@ -34,7 +34,7 @@ FAILED = "The check could not run."
 
 def read_checklist(*, may_wait: bool = True) -> Checklist:
     """What must hold before going toward live, and the warnings. Never raises, as all of these."""
-    ids = readiness.checklist_ids()
+    ids = readiness.all_checklist_ids()
     return Checklist.of(result for result in read_all(may_wait=may_wait).results if result.id in ids)
 
 

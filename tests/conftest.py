@@ -45,11 +45,14 @@ def without_lease(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """A migrated database as after the first deploy: both rows with their safe defaults, two events, two groups."""
+    from golive import gathering
+
     with django_db_blocker.unblock():
         try:
             yield
         finally:
             snapshots.stop_all()
+            gathering.forget()
             reset_database()
 
 

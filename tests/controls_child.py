@@ -75,7 +75,7 @@ def make_changes(number: int, count: int) -> list[dict[str, Any]]:
         name = chance.choice(NAMES)
         fields: dict[str, object] = {}
         if name in ("release", "enable"):
-            fields["override"] = chance.random() < 0.5
+            fields["override"] = ["backend_complete", "events_intact"] if chance.random() < 0.5 else []
         if name == "edit":
             fields["version"] = f"{chance.randrange(3)}.0"
         if turn == 0:

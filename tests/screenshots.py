@@ -231,7 +231,9 @@ def _go_live(service: Service) -> None:
         "release", "--reason", REASON, actor="a.very.long.username.from.the.directory@subsidiary.example.com"
     )
     service.golive("release", "--reason", "Me too", actor="li.wei")
-    service.golive("enable", "--override", "--reason", "Go.\nEverybody has said so.", actor="li.wei")
+    service.golive(
+        "enable", "--override", "backend_complete", "--reason", "Go.\nEverybody has said so.", actor="li.wei"
+    )
     scopes = [f"--scope={scope}" for scope in SCOPES]
     service.golive("token", "create", TOKEN, *scopes, "--expires", "90d", actor="maria.santos")
     service.golive("token", "create", "old", "--scope", "read", actor="maria.santos")

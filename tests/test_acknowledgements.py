@@ -263,7 +263,7 @@ def test_lease__set__is_recorded_and_leaves_who_worked_the_switches() -> None:
     assert (event.before["lease_ms"], event.after["lease_ms"]) == (250, 100)  # type: ignore[index]
     assert (newest().action, newest().changed, newest().sequence) == ("lease", False, event.sequence + 1)
     row = run_sql("SELECT lease_ms, revision, reason, changed_by FROM go_live_state")
-    assert row == [(100, 2, None, None)]
+    assert row == [(100, 3, "Payments fail", "ann")]
     check_sound()
 
 

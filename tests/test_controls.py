@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -18,7 +19,7 @@ from golive.domain.errors import (
     PermissionRequiredError,
     RevisionMismatchError,
 )
-from golive.domain.rows import GO_LIVE_STATE, record_of
+from golive.domain.rows import GO_LIVE_STATE, format_time, record_of
 from golive.models import Event
 from tests.controls_kit import (
     NAMES,
@@ -200,14 +201,61 @@ def test_apply_change__repeated__is_acknowledged_unchanged_and_recorded(name: st
     acknowledged = apply_effectively(name, actor=make_actor("bea"), reason="second")
 
     go_live_after, system_after = state.read_both()
-    assert acknowledged.changed is False
-    assert record_of(go_live_after) == record_of(go_live_before)
-    assert system_after == system_before
-    assert Event.objects.count() == count + 1
     event = newest()
+    stamps: dict[str, Any] = {}
+    if name in TOWARD_SAFE:
+        # It was a stop: whoever has not seen it must not be able to undo it.
+        stamps = {"updated_at": format_time(event.at)}
+    before, after = record_of(go_live_before), record_of(go_live_after)
+    if name in ("engage", "disable"):
+        assert after == {
+            **before,
+            **stamps,
+            "changed_by": "bea",
+            "reason": "second",
+            "revision": go_live_before.revision + 1,
+        }
+    else:
+        assert after == before
+    if name == "reopen":
+        assert record_of(system_after) == {
+            **record_of(system_before),
+            **stamps,
+            "revision": system_before.revision + 1,
+        }
+    else:
+        assert system_after == system_before
+    assert acknowledged.changed is False
+    assert Event.objects.count() == count + 1
     assert (event.action, event.actor, event.reason, event.changed) == (name, "bea", "second", False)
-    assert event.before == event.after
+    assert (event.before != event.after) is (name in TOWARD_SAFE)
     assert go_live_after.event_head == event.hash
+    check_sound()
+
+
+@pytest.mark.parametrize(
+    ("stop", "toward_live"), [("engage", "release"), ("disable", "enable"), ("reopen", "complete")]
+)
+def test_apply_change__toward_live_after_a_stop_that_changed_nothing__has_to_have_seen_it(
+    stop: str, toward_live: str
+) -> None:
+    if stop != "reopen":
+        apply("complete")
+    go_live_row, system_row = state.read_both()
+    seen = (go_live_row if CHANGES[stop].subject == GO_LIVE_STATE else system_row).revision
+
+    second = apply(stop, actor=make_actor("bea"), reason="there is a second leak")
+    before = snapshot()
+    with pytest.raises(RevisionMismatchError) as caught:
+        apply(toward_live, expected_revision=seen)
+
+    assert second.changed is False
+    error = caught.value
+    told = (error.changed_by, error.changed_at, error.change, error.reason)
+    assert told == ("bea", newest().at, stop, "there is a second leak")
+    assert all(word in error.detail for word in ("bea", stop, "there is a second leak"))
+    assert snapshot() == before
+    assert apply(toward_live, expected_revision=error.current.revision).changed is True
     check_sound()
 
 
@@ -370,8 +418,9 @@ def test_event__its_user_is_deleted__stays_and_still_verifies() -> None:
 def test_errors__all_that_a_change_raises__have_a_code_and_words() -> None:
     refusals: list[GoLiveError] = []
     for options in ({"reason": ""}, {"expected_revision": 99}, {"actor": Actor("x", frozenset())}, {}):
+        override = ["backend_complete"] if "expected_revision" in options else []
         with pytest.raises(GoLiveError) as caught:
-            apply("release", **{"override": "expected_revision" in options, **options})  # type: ignore[arg-type]
+            apply("release", **{"override": override, **options})  # type: ignore[arg-type]
         refusals.append(caught.value)
 
     codes = ["INVALID_REQUEST", "REVISION_MISMATCH", "PERMISSION_DENIED", "CHECKLIST_FAILED"]

@@ -6,7 +6,7 @@ import pytest
 
 from golive import readiness, state
 from golive.domain.changes import OVERRIDE_PERMISSION
-from golive.domain.checklist import Checklist
+from golive.domain.checklist import Checklist, Severity
 from golive.domain.decision import decide
 from golive.domain.errors import (
     ChecklistFailedError,
@@ -16,6 +16,7 @@ from golive.domain.errors import (
     StateUnknownError,
 )
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
+from golive.readiness import Finding
 from tests.controls_kit import (
     NAMES,
     TOWARD_SAFE,
@@ -66,7 +67,7 @@ def test_apply_change__another_check_fails__is_refused_with_it_and_nothing_writt
 
 @pytest.mark.parametrize("name", ["release", "enable"])
 def test_apply_change__overridden__is_made_and_keeps_the_failed_items(name: str) -> None:
-    acknowledged = apply(name, reason="the board decided", override=True)
+    acknowledged = apply(name, reason="the board decided", override=["backend_complete"])
 
     assert acknowledged.changed is True
     assert newest().override is True
@@ -76,17 +77,103 @@ def test_apply_change__overridden__is_made_and_keeps_the_failed_items(name: str)
 
 
 def test_apply_change__overridden__keeps_every_failed_item(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_checklist(monkeypatch, make_result("one", ok=False), make_result("two"), make_result("three", ok=False))
+    fake_checklist(
+        monkeypatch,
+        make_result("environment", ok=False),
+        make_result("migration_graph"),
+        make_result("events_intact", ok=False),
+    )
 
-    apply("enable", override=True)
+    apply("enable", override=["events_intact", "migration_graph", "environment", "backend_complete"])
 
-    assert [item["id"] for item in newest().failed_checks or ()] == ["backend_complete", "one", "three"]
+    assert newest().failed_checks == [
+        {"id": "backend_complete", "detail": "Mark the backend complete first."},
+        {"id": "environment", "detail": "What environment found"},
+        {"id": "events_intact", "detail": "What events_intact found"},
+    ]
+
+
+@pytest.mark.parametrize("name", ["release", "enable"])
+def test_apply_change__more_fails_than_the_override_names__is_refused_with_the_rest(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody consents to what began to fail after they looked."""
+    apply("complete")
+    fake_checklist(monkeypatch, make_result("environment", ok=False), make_result("events_intact", ok=False))
+    before = snapshot()
+
+    with pytest.raises(ChecklistFailedError) as caught:
+        apply(name, override=["environment"])
+
+    assert [result.id for result in caught.value.failed] == ["events_intact"]
+    assert "events_intact" in caught.value.detail
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize("name", ["release", "enable"])
+def test_apply_change__backend_reopened_after_the_checklist__an_override_of_something_else_does_not_pass_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_checklist(monkeypatch, make_result("backend_complete"), make_result("environment", ok=False))
+    before = snapshot()
+
+    with pytest.raises(ChecklistFailedError) as caught:
+        apply(name, override=["environment"])
+
+    assert [result.id for result in caught.value.failed] == ["backend_complete"]
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize("name", ["release", "enable"])
+@pytest.mark.parametrize(
+    "override", [True, "*", ["*"], "backend_complete", ["no_such_check"], ["execution"], ["release_known"], [1], {}]
+)
+def test_apply_change__override_that_names_no_required_check__is_refused_and_nothing_written(
+    name: str, override: object
+) -> None:
+    """Neither what is in the runbook only, nor what only warns, can be passed: it stops nobody."""
+    before = snapshot()
+
+    with pytest.raises(InvalidRequestError) as caught:
+        apply(name, override=override)
+
+    assert [error.field for error in caught.value.errors] == ["override"]
+    assert "backend_complete" in caught.value.errors[0].message
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize("override", [None, False, []])
+def test_apply_change__override_of_nothing__asks_for_no_permission_and_passes_nothing(override: object) -> None:
+    with pytest.raises(ChecklistFailedError):
+        apply("release", actor=make_actor(without=OVERRIDE_PERMISSION), override=override)
+
+
+def test_apply_change__no_check_is_required__is_refused_whatever_is_overridden(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    apply("complete")
+    fake_checklist(monkeypatch)
+
+    with pytest.raises(ChecklistFailedError) as caught:
+        apply("release", override=["backend_complete"])
+
+    assert "no required check" in caught.value.detail
+
+
+def test_apply_change__a_check_of_another_app__can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    readiness.register("payments", severity=Severity.BLOCKER, message="Payments")(lambda: Finding(False, "No key."))
+    try:
+        apply("release", override=["payments", "backend_complete"])
+    finally:
+        readiness.unregister("payments")
+
+    assert {"id": "payments", "detail": "No key."} in (newest().failed_checks or [])
 
 
 def test_apply_change__overridden_with_all_well__is_no_override() -> None:
     apply("complete")
 
-    apply("release", override=True)
+    apply("release", override=["backend_complete"])
 
     assert newest().override is False
     assert newest().failed_checks is None
@@ -102,7 +189,7 @@ def test_apply_change__override_without_its_permission__is_refused_and_nothing_w
     before = snapshot()
 
     with pytest.raises(PermissionRequiredError) as caught:
-        apply(name, actor=make_actor(without=OVERRIDE_PERMISSION), override=True)
+        apply(name, actor=make_actor(without=OVERRIDE_PERMISSION), override=["backend_complete"])
 
     assert caught.value.permission == OVERRIDE_PERMISSION
     assert snapshot() == before
@@ -111,7 +198,7 @@ def test_apply_change__override_without_its_permission__is_refused_and_nothing_w
 @pytest.mark.parametrize("name", ["release", "enable"])
 def test_apply_change__override_without_a_reason__is_refused(name: str) -> None:
     with pytest.raises(InvalidRequestError):
-        apply(name, reason="", override=True)
+        apply(name, reason="", override=["backend_complete"])
 
 
 @pytest.mark.parametrize("name", ["release", "enable"])
@@ -132,11 +219,11 @@ def test_apply_change__backend_completed_after_the_checklist__an_override_does_n
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     apply("complete")
-    fake_checklist(monkeypatch, make_result("backend_complete", ok=False), make_result("other", ok=False))
+    fake_checklist(monkeypatch, make_result("backend_complete", ok=False), make_result("environment", ok=False))
 
-    apply("release", override=True)
+    apply("release", override=["backend_complete", "environment"])
 
-    assert [item["id"] for item in newest().failed_checks or ()] == ["other"]
+    assert [item["id"] for item in newest().failed_checks or ()] == ["environment"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -180,8 +267,8 @@ def test_apply_change__reopen_while_released__engages_in_the_same_transaction() 
 
 
 def test_apply_change__reopen_after_a_release_by_override__stops_execution() -> None:
-    apply("release", override=True)
-    apply("enable", override=True)
+    apply("release", override=["backend_complete"])
+    apply("enable", override=["backend_complete"])
     assert decide(state.read_go_live()).allowed is True
 
     apply("reopen")
@@ -205,10 +292,10 @@ def test_apply_change__no_row_of_go_live__is_unknown_and_nothing_written(name: s
 
 
 @pytest.mark.parametrize("name", ["release", "enable"])
-@pytest.mark.parametrize("override", [False, True])
+@pytest.mark.parametrize("override", [[], ["backend_complete"]])
 @pytest.mark.parametrize("table", [GO_LIVE_STATE, SYSTEM_METADATA])
 def test_apply_change__no_row_toward_live__is_unknown_and_nothing_written(
-    name: str, override: bool, table: str
+    name: str, override: list[str], table: str
 ) -> None:
     apply("complete")
     run_sql(f"DELETE FROM {table}")

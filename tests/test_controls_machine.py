@@ -52,7 +52,8 @@ class Model:
     recorded: dict[str, dict[str, Any]] = field(default_factory=dict)
     drifted: set[str] = field(default_factory=set)
     events: int = SEEDED
-    effective: dict[str, int] = field(default_factory=lambda: {"go_live_state": 0, "system_metadata": 0})
+    # How often the revision of each was raised.
+    revisions: dict[str, int] = field(default_factory=lambda: {"go_live_state": 0, "system_metadata": 0})
     # Why the kill switch may be released although the backend is not complete: by override, or by SQL.
     is_excused: bool = False
 
@@ -75,9 +76,20 @@ class Model:
         row = self.rows[table]
         if all(row[name] == value for name, value in values.items()):
             return False
-        row.update(values, revision=row["revision"] + 1)
-        self.effective[table] += 1
+        row.update(values)
+        self.raise_revision(table)
         return True
+
+    def stop(self, table: str, **values: Any) -> bool:
+        """Change a row as a stop does: its revision is another one, whatever was so already."""
+        is_changed = self.set(table, **values)
+        if not is_changed:
+            self.raise_revision(table)
+        return is_changed
+
+    def raise_revision(self, table: str) -> None:
+        self.rows[table]["revision"] += 1
+        self.revisions[table] += 1
 
     def refusal(self, name: str, held: frozenset[str], reason: str, override: bool, offset: int | None) -> str | None:
         """The code with which the rules refuse, or None."""
@@ -110,19 +122,21 @@ class Model:
 
     def _do(self, name: str, version: str) -> tuple[bool, int]:
         if name == "engage":
-            return self.set("go_live_state", engaged=True), 1
+            return self.stop("go_live_state", engaged=True), 1
         if name == "release":
             is_excused = not self.rows["system_metadata"]["complete"]
             if self.rows["go_live_state"]["engaged"] or is_excused:
                 self.is_excused = is_excused
             return self.set("go_live_state", engaged=False), 1
-        if name in ("enable", "disable"):
-            return self.set("go_live_state", enabled=name == "enable"), 1
+        if name == "disable":
+            return self.stop("go_live_state", enabled=False), 1
+        if name == "enable":
+            return self.set("go_live_state", enabled=True), 1
         if name == "edit":
             return self.set("system_metadata", version=version), 1
         if name == "complete":
             return self.set("system_metadata", complete=True), 1
-        is_reopened = self.set("system_metadata", complete=False)
+        is_reopened = self.stop("system_metadata", complete=False)
         is_engaged = self.set("go_live_state", engaged=True)
         return is_reopened or is_engaged, 1 + is_engaged
 
@@ -145,7 +159,8 @@ class ControlsMachine(RuleBasedStateMachine):
         self, name: str, missing: str | None, reason: str, override: bool, offset: int | None, version: str
     ) -> None:
         held = ALL_PERMISSIONS - {PERMISSION_OF[name] if missing == "own" else missing}
-        fields: dict[str, object] = {"override": override}
+        # What fails is one of these two; which, the model need not know.
+        fields: dict[str, object] = {"override": ["backend_complete", "events_intact"] if override else []}
         if offset is not None:
             # Never below 1, which would be a fault of the request.
             current = self.model.rows[TABLE_OF[name]]["revision"]
@@ -190,8 +205,7 @@ class ControlsMachine(RuleBasedStateMachine):
         assert len(told) == len(broken)
         for table in broken:
             if self.model.is_altered(table):
-                self.model.rows[table]["revision"] += 1
-                self.model.effective[table] += 1
+                self.model.raise_revision(table)
             self.model.record(table)
         self.model.drifted.clear()
         self.model.events += len(broken)
@@ -212,8 +226,8 @@ class ControlsMachine(RuleBasedStateMachine):
                 "revision": system.revision,
             },
         }
-        assert go_live.revision == self.model.effective["go_live_state"] + 1
-        assert system.revision == self.model.effective["system_metadata"] + 1
+        assert go_live.revision == self.model.revisions["go_live_state"] + 1
+        assert system.revision == self.model.revisions["system_metadata"] + 1
         assert (system.completed_at is not None) is system.backend_complete
 
     @invariant()

@@ -64,6 +64,7 @@ def test_load__development_and_nothing_else__has_the_defaults_of_development(fol
 
     assert loaded == Environment(
         app_env="development",
+        environment_name="development",
         secret_key=KEY,
         database={"ENGINE": environment.SQLITE, "NAME": str(folder / "db.sqlite3")},
         database_direct=None,
@@ -90,6 +91,27 @@ def test_load__production_and_what_it_needs__has_the_defaults_of_production(load
     assert loaded.is_production
     assert loaded.database["ENGINE"] == environment.POSTGRESQL
     assert loaded.database_direct is None
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, "production"),
+        ({"GOLIVE_ENVIRONMENT": " "}, "production"),
+        ({"GOLIVE_ENVIRONMENT": " staging (EU) "}, "staging (EU)"),
+        ({"GOLIVE_ENVIRONMENT": "x" * 100}, "x" * 100),
+    ],
+)
+def test_load__name_of_the_environment__is_app_env_unless_it_is_given(
+    load_production: Load, values: dict[str, str], expected: str
+) -> None:
+    assert load_production(**values).environment_name == expected
+
+
+@pytest.mark.parametrize("value", ["two\nlines", "\x1b[31mred", "x" * 101, "a\u202eb"])
+def test_load__name_of_the_environment_that_is_no_line__stops_the_start(load_production: Load, value: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="GOLIVE_ENVIRONMENT must be one line"):
+        load_production(GOLIVE_ENVIRONMENT=value)
 
 
 @pytest.mark.parametrize("values", [{}, {"APP_ENV": ""}, {"APP_ENV": "  "}])

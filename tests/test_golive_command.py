@@ -21,7 +21,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from golive import controls, history, readiness, state
+from golive import controls, history, installation, readiness, state
 from golive.domain.chain import DRIFT, RECONCILE
 from golive.domain.changes import ALL_PERMISSIONS, CHANGES, Actor, Channel
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
@@ -53,6 +53,11 @@ class Outcome:
 
 
 Golive = Callable[..., Outcome]
+
+
+def where() -> str:
+    """The line with which every change says where it worked."""
+    return f"Environment: {installation.describe()}"
 
 
 @pytest.fixture
@@ -206,7 +211,7 @@ def test_golive__a_table_missing__names_the_remedy(golive: Golive, arguments: tu
         outcome = golive(*arguments)
 
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err.endswith("The tables are not there as they should be. Run `manage.py migrate`.\n")
+    assert "The tables are not there as they should be. Run `manage.py migrate`.\n" in outcome.err
 
 
 @pytest.mark.postgresql
@@ -215,7 +220,7 @@ def test_golive__a_table_missing__names_the_remedy(golive: Golive, arguments: tu
     [
         ("status",),
         ("engage", "--reason", "Stop."),
-        ("release", "--reason", "Go.", "--override"),
+        ("release", "--reason", "Go.", "--override", "backend_complete"),
         ("history",),
         ("reconcile", "--reason", "Why."),
     ],
@@ -351,13 +356,13 @@ def test_change_toward_live__failing_checklist__is_refused_naming_the_items(goli
     assert (outcome.code, outcome.out) == (REFUSED, "")
     first, *items = outcome.err.splitlines()
     assert first.startswith("CommandError: CHECKLIST_FAILED: The go-live checklist fails: backend_complete.")
-    assert items == ["  backend_complete: Mark the backend complete first."]
+    assert items == ["  backend_complete: Mark the backend complete first.", where()]
     assert count_events() == events
 
 
 @pytest.mark.parametrize("name", ["release", "enable"])
 def test_change_toward_live__override__passes_and_keeps_what_failed(golive: Golive, name: str) -> None:
-    outcome = golive(name, "--reason", "It burns.", "--override")
+    outcome = golive(name, "--reason", "It burns.", "--override", "backend_complete")
 
     assert (outcome.code, outcome.err) == (DONE, "")
     assert read_effect(name) == EFFECTS[name][1]
@@ -368,7 +373,7 @@ def test_change_toward_live__override__passes_and_keeps_what_failed(golive: Goli
 
 @pytest.mark.parametrize("name", ["release", "enable"])
 def test_override__without_a_reason__is_refused(golive: Golive, name: str) -> None:
-    outcome = golive(name, "--override")
+    outcome = golive(name, "--override", "backend_complete")
 
     assert (outcome.code, outcome.out) == (REFUSED, "")
     assert "INVALID_REQUEST: reason: is required" in outcome.err
@@ -377,7 +382,7 @@ def test_override__without_a_reason__is_refused(golive: Golive, name: str) -> No
 def test_override__nothing_fails__is_not_recorded_as_one(golive: Golive) -> None:
     apply_changes("complete")
 
-    outcome = golive("release", "--reason", "Go.", "--override")
+    outcome = golive("release", "--reason", "Go.", "--override", "backend_complete")
 
     assert outcome.code == DONE
     assert (newest_event().override, newest_event().failed_checks) == (False, None)
@@ -394,7 +399,8 @@ def test_change__already_so__is_recorded_and_says_so(golive: Golive, name: str) 
     assert outcome.out.startswith(f"{name}: nothing to change; the request is recorded (event {events + 1}).\n")
     assert (newest_event().changed, newest_event().reason) == (False, "Again.")
     go_live_row, system = state.read_both()
-    assert (go_live_row.revision, system) == (before[0].revision, before[1])
+    raised = (go_live_row.revision - before[0].revision, system.revision - before[1].revision)
+    assert raised == {"engage": (1, 0), "disable": (1, 0), "reopen": (0, 1)}.get(name, (0, 0))
 
 
 def test_engage__reason_that_cannot_stay_as_it_is__is_cut_and_told_on_stderr(golive: Golive) -> None:
@@ -442,7 +448,9 @@ def test_change__missing_row__is_not_made_and_exits_2(golive: Golive, name: str)
     GoLiveState.objects.all().delete()
     events = count_events()
 
-    outcome = golive(name, "--reason", "Because.", *(("--override",) if CHANGES[name].is_guarded else ()))
+    outcome = golive(
+        name, "--reason", "Because.", *(("--override", "backend_complete") if CHANGES[name].is_guarded else ())
+    )
 
     assert (outcome.code, outcome.out) == (NOT_APPLIED, "")
     assert "STATE_UNKNOWN: Row 1 of go_live_state is missing." in outcome.err
@@ -548,8 +556,11 @@ def test_engage__reason_that_is_no_utf8__is_made_all_the_same() -> None:
         (),
         ("stop",),
         ("status", "now"),
-        ("engage", "--override"),
-        ("complete", "--override", "--reason", "Ready."),
+        ("engage", "--override", "backend_complete"),
+        ("engage", "--expected-revision", "1"),
+        ("release", "--override"),
+        ("release", "--expected-revision", "one"),
+        ("complete", "--override", "backend_complete", "--reason", "Ready."),
         ("release", "--version", "2"),
         ("edit", "--reason", "No such subcommand."),
         ("history", "--limit", "many"),
@@ -600,7 +611,7 @@ def test_history__text__says_who_when_what_and_why_newest_first(golive: Golive) 
 
 
 def test_history__override__is_marked(golive: Golive) -> None:
-    golive("release", "--reason", "It burns.", "--override")
+    golive("release", "--reason", "It burns.", "--override", "backend_complete")
 
     assert " OVERRIDE  It burns." in golive("history").out.splitlines()[0]
 
@@ -719,7 +730,7 @@ def test_reconcile__row_changed_by_sql__is_a_blocker_until_it_is_recorded(
     assert refused.code == REFUSED
     assert f"  events_intact: {table} was changed behind the controls ({column})." in refused.err
     assert (reconciled.code, reconciled.err) == (DONE, "")
-    assert reconciled.out == f"Recorded: {table} was changed behind the controls ({column}).\n"
+    assert reconciled.out == f"Recorded: {table} was changed behind the controls ({column}).\n{where()}\n"
     assert released.code == DONE
     recorded = Event.objects.get(action=RECONCILE)
     assert (recorded.subject, recorded.actor, recorded.reason) == (table, "ada", "A slip in a console.")
@@ -738,7 +749,7 @@ def test_reconcile__altered_event__is_acknowledged_and_no_longer_a_blocker(goliv
 
     assert (outcome.code, outcome.out) == (
         DONE,
-        "Recorded: Event 3 does not match its hash: it was altered.\n",
+        f"Recorded: Event 3 does not match its hash: it was altered.\n{where()}\n",
     )
     assert events_intact()
 
@@ -764,7 +775,7 @@ def test_reconcile__all_agree__says_so_and_writes_nothing(golive: Golive) -> Non
     outcome = golive("reconcile", "--reason", "To be sure.")
 
     assert (outcome.code, outcome.err) == (DONE, "")
-    assert outcome.out == "Nothing to reconcile: chain, event_head and rows agree.\n"
+    assert outcome.out == f"Nothing to reconcile: chain, event_head and rows agree.\n{where()}\n"
     assert count_events() == events
 
 

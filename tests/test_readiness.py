@@ -118,7 +118,7 @@ def test_run_checklist__required__are_those_of_the_contract() -> None:
 def test_run_checklist__checks_for_the_runbook_only__are_not_in_it() -> None:
     only_runbook = {result.id for result in run_all().results} - {result.id for result in run_checklist().results}
 
-    assert only_runbook == {"database", "singleton_rows", "execution"}
+    assert only_runbook == {"database", "singleton_rows", "kill_switch_released", "execution"}
 
 
 def test_run_all__twice__says_the_same() -> None:

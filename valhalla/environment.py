@@ -43,6 +43,7 @@ class Environment:
     """The checked values. `secret_key` and `database` are kept out of the representation: they hold secrets."""
 
     app_env: str
+    environment_name: str
     secret_key: str = field(repr=False)
     database: dict[str, Any] = field(repr=False)
     database_direct: dict[str, Any] | None = field(repr=False)
@@ -86,6 +87,7 @@ def _load() -> Environment:
     hostname = _get("RENDER_EXTERNAL_HOSTNAME") or None
     return Environment(
         app_env=app_env,
+        environment_name=_read_name("GOLIVE_ENVIRONMENT", default=app_env),
         secret_key=_read_secret_key(is_production=is_production),
         database=_read_database(is_production=is_production),
         database_direct=_read_direct_database(),
@@ -148,6 +150,15 @@ def _read_number(name: str, *, default: int, least: int, most: int) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
             raise _wrong(name, f"must be a whole number from {least} to {most}")
         return int(text)
+
+    return _read(name, default, parse)
+
+
+def _read_name(name: str, *, default: str) -> str:
+    def parse(text: str) -> str:
+        if len(text) > 100 or not text.isprintable():
+            raise _wrong(name, "must be one line of at most 100 characters")
+        return text
 
     return _read(name, default, parse)
 

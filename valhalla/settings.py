@@ -12,6 +12,7 @@ from valhalla.environment import BASE_DIR, load
 environment = load()
 
 APP_ENV = environment.app_env
+GOLIVE_ENVIRONMENT = environment.environment_name
 IS_PRODUCTION = environment.is_production
 RELEASE = environment.release
 

@@ -9,7 +9,7 @@ from django.db import Error
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 
-from golive import controls, credentials, representations
+from golive import controls, credentials, gathering, representations
 from golive.api import body, reads
 from golive.api.endpoint import View, answer_json, endpoint
 from golive.client import origin_of
@@ -29,15 +29,18 @@ def apply_change(request: HttpRequest, change: Change) -> HttpResponse:
     """Who, whether they may, what they say, the change itself; answers only when it is committed."""
     actor = authenticate(request)
     check_can_apply(change, actor.permissions)
+    origin = origin_of(request)
     notes: tuple[str, ...] = ()
     if change.direction is Direction.SAFE:
         fields, notes = body.read_leniently(request)
+        done = gathering.apply_stop(
+            change, actor=actor, reason=fields.pop("reason", None), fields=fields, origin=origin
+        )
     else:
         fields = body.read_strictly(request)
-    reason = fields.pop("reason", None)
-    done = controls.apply_change(
-        change, actor=actor, reason=reason, channel=Channel.API, fields=fields, origin=origin_of(request)
-    )
+        done = controls.apply_change(
+            change, actor=actor, reason=fields.pop("reason", None), channel=Channel.API, fields=fields, origin=origin
+        )
     log_change(done, actor)
     return answer_json(describe(done, notes))
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from golive import controls
+from golive import gathering
 from golive.api import body
 from golive.api.changes import authenticate, describe, log_change
 from golive.api.endpoint import answer_json, endpoint
 from golive.client import origin_of
 from golive.domain.alerts import read_cut_object, read_message
-from golive.domain.changes import ENGAGE, Channel, check_can_apply
+from golive.domain.changes import ENGAGE, check_can_apply
 
 ALERT_LIMIT = 1024 * body.KIB
 # Of a longer message, so that its sender hears the answer.
@@ -38,11 +38,10 @@ def take_alerts(request: HttpRequest) -> HttpResponse:
         return answer_json({**told, "changed": False, "event": None, **noted})
     if not message.is_readable:
         notes += ("the message cannot be read and counts as firing",)
-    done = controls.apply_change(
+    done = gathering.apply_stop(
         ENGAGE,
         actor=actor,
         reason=message.reason,
-        channel=Channel.API,
         fields={"changed_by": message.receiver},
         origin=origin_of(request),
     )

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from golive import checks, history, problems, representations, shared_runs, snapshots
+from golive import checks, history, installation, problems, representations, shared_runs, snapshots
 from golive.api.endpoint import Payload, answer_json, answer_tagged, endpoint
 from golive.credentials import can_see_details, check_can_read, check_can_see_history
 from golive.domain.errors import FieldError, InvalidRequestError
@@ -41,7 +41,15 @@ def read_go_live_state(request: HttpRequest) -> HttpResponse:
 def _make_status(snapshot: Snapshot, with_details: bool) -> Payload:
     release = getattr(settings, "RELEASE", None)
     go_live, system = snapshot.known_go_live(), snapshot.known_system()
-    return Payload.of(representations.full_status(go_live, system, with_details=with_details, release=release))
+    return Payload.of(
+        representations.full_status(
+            go_live,
+            system,
+            with_details=with_details,
+            release=release,
+            environment=installation.environment_name(),
+        )
+    )
 
 
 def _make_system_status(snapshot: Snapshot) -> Payload:
@@ -122,6 +130,7 @@ def read_readiness(request: HttpRequest) -> HttpResponse:
             "ok": is_ready,
             "checks": {result.id: {"ok": result.ok, "detail": result.detail} for result in found.results},
             "release": getattr(settings, "RELEASE", None),
+            "environment": installation.environment_name(),
         }
     )
     if not is_ready:

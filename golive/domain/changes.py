@@ -144,6 +144,8 @@ LEASE = Change(
 CHANGES: dict[str, Change] = {
     change.name: change for change in (ENGAGE, DISABLE, REOPEN, RELEASE, ENABLE, COMPLETE, EDIT)
 }
+# What a change toward live undoes.
+STOP_OF: dict[str, Change] = {RELEASE.name: ENGAGE, ENABLE.name: DISABLE, COMPLETE.name: REOPEN}
 ALL_PERMISSIONS = frozenset({change.permission for change in CHANGES.values()} | {OVERRIDE_PERMISSION})
 
 

@@ -5,7 +5,7 @@ Running the checks is not done here: see `golive.readiness`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -55,6 +55,10 @@ class Checklist:
     def failed(self) -> tuple[CheckResult, ...]:
         """The required results that do not hold: what stands between here and live."""
         return tuple(result for result in self.required if not result.ok)
+
+    def find_blocking(self, override: Collection[str]) -> tuple[CheckResult, ...]:
+        """What fails and is not named in an override."""
+        return tuple(result for result in self.failed if result.id not in override)
 
     @property
     def ok(self) -> bool:

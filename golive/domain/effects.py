@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
 from golive.domain.changes import COMPLETE, DISABLE, EDIT, ENABLE, ENGAGE, LEASE, RELEASE, REOPEN, Change, Direction
 from golive.domain.checklist import CheckResult, Severity
-from golive.domain.errors import RevisionMismatchError, StateUnknownError
+from golive.domain.errors import RecordedChange, RevisionMismatchError, StateUnknownError
 from golive.domain.requests import ChangeRequest
 from golive.domain.rows import GO_LIVE_STATE, GoLiveRow, Rows, SystemRow
 
 BACKEND_COMPLETE = "backend_complete"
 REOPENED_REASON = "The backend was reopened."
 
+# What says who changed a row, when and why, and not what the row says.
+_STAMPS = frozenset({"changed_by", "reason", "updated_at", "revision"})
 _SWITCHES: dict[str, dict[str, bool]] = {
     ENGAGE.name: {"kill_switch_engaged": True},
     RELEASE.name: {"kill_switch_engaged": False},
@@ -24,7 +27,11 @@ _SWITCHES: dict[str, dict[str, bool]] = {
 
 @dataclass(frozen=True)
 class Step:
-    """One row before and after, and the event that records it. A step that changes nothing is recorded all the same."""
+    """One row before and after, and the event that records it. A step that changes nothing is recorded all the same.
+
+    Toward safe such a step raises the row's revision and leaves its reason there, so that nobody who has not seen it
+    can go toward live: `changed` is then False, and `before` and `after` differ.
+    """
 
     action: str
     subject: str
@@ -34,16 +41,29 @@ class Step:
 
     @property
     def changed(self) -> bool:
-        return self.before != self.after
+        """Whether the row says something else than before, apart from who touched it, when and why."""
+        names = {field.name for field in fields(self.before)} - _STAMPS
+        return any(getattr(self.before, name) != getattr(self.after, name) for name in names)
 
 
-def check_revision(change: Change, rows: Rows, request: ChangeRequest, *, changed_by: str | None) -> None:
-    """Raise RevisionMismatchError if the row is not the one the requester saw. A stop does not ask."""
+def check_revision(
+    change: Change,
+    rows: Rows,
+    request: ChangeRequest,
+    *,
+    find_change: Callable[[GoLiveRow | SystemRow], RecordedChange | None],
+) -> None:
+    """Raise RevisionMismatchError if the row is not the one the requester saw. A stop does not ask.
+
+    `find_change` is asked who made the row what it is, and only if somebody has to be told.
+    """
     if change.direction is Direction.SAFE or request.expected_revision is None:
         return
     current = row_of(rows, change.subject)
     if current.revision != request.expected_revision:
-        raise RevisionMismatchError(expected=request.expected_revision, current=current, changed_by=changed_by)
+        raise RevisionMismatchError(
+            expected=request.expected_revision, current=current, last_change=find_change(current)
+        )
 
 
 def judge_backend(system: SystemRow | None) -> CheckResult:
@@ -89,7 +109,7 @@ def _change_go_live(change: Change, row: GoLiveRow, *, actor: str, reason: str, 
         go_live_enabled=switches.get("go_live_enabled", row.go_live_enabled),
         kill_switch_engaged=switches.get("kill_switch_engaged", row.kill_switch_engaged),
     )
-    if after == row:
+    if after == row and change.direction is not Direction.SAFE:
         return row
     return replace(after, changed_by=actor, reason=reason or None, updated_at=now, revision=row.revision + 1)
 
@@ -112,7 +132,7 @@ def _change_system(change: Change, row: SystemRow, request: ChangeRequest, *, no
         after = replace(after, backend_complete=True, completed_at=now)
     if change is REOPEN and row.backend_complete:
         after = replace(after, backend_complete=False, completed_at=None)
-    if after == row:
+    if after == row and change.direction is not Direction.SAFE:
         return row
     return replace(after, updated_at=now, revision=row.revision + 1)
 

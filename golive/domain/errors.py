@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from golive.domain.checklist import CheckResult
     from golive.domain.decision import Decision
     from golive.domain.rows import GoLiveRow, SystemRow
@@ -60,29 +62,53 @@ class InvalidRequestError(RefusedError):
 
 
 class ChecklistFailedError(RefusedError):
-    """Required checks fail and no override was asked for; `failed` holds them."""
+    """Required checks fail that no override names; `failed` holds them, empty where there is no check at all."""
 
     code = "CHECKLIST_FAILED"
 
     def __init__(self, failed: Sequence[CheckResult]) -> None:
         names = ", ".join(result.id for result in failed)
-        super().__init__(f"The go-live checklist fails: {names}. Put these right and try again.")
+        what = f"The go-live checklist fails: {names}." if failed else "The go-live checklist has no required check."
+        super().__init__(f"{what} Put {'these' if len(failed) > 1 else 'this'} right and try again.")
         self.failed = tuple(failed)
 
 
+@dataclass(frozen=True)
+class RecordedChange:
+    """Who made a row what it is: `change` is the action of the event, for example `engage`."""
+
+    actor: str
+    at: datetime | None
+    change: str
+    reason: str
+
+
 class RevisionMismatchError(RefusedError):
-    """Somebody changed the row since the requester looked; `current` is the row as it is now."""
+    """Somebody changed the row since the requester looked; `current` is the row as it is now.
+
+    `changed_by`, `changed_at`, `change` and `reason` are as far as the record tells, else None. They and `detail` are
+    for those who may see names and reasons; `public_detail` is for everybody.
+    """
 
     code = "REVISION_MISMATCH"
 
-    def __init__(self, *, expected: int, current: GoLiveRow | SystemRow, changed_by: str | None) -> None:
-        by = f" by {changed_by}" if changed_by else ""
-        super().__init__(
-            f"Changed{by} since you looked: revision {current.revision}, not {expected}. Look again first."
-        )
+    def __init__(self, *, expected: int, current: GoLiveRow | SystemRow, last_change: RecordedChange | None) -> None:
+        by = f" by {last_change.actor}" if last_change else ""
+        revisions = f"since you looked: revision {current.revision}, not {expected}"
+        self.public_detail = f"Changed {revisions}. Look again first."
+        how = _describe(last_change) if last_change else ""
+        super().__init__(f"Changed{by} {revisions}{how}. Look again first.")
         self.expected = expected
         self.current = current
-        self.changed_by = changed_by
+        self.changed_by = last_change.actor if last_change else None
+        self.changed_at = last_change.at if last_change else None
+        self.change = last_change.change if last_change else None
+        self.reason = last_change.reason if last_change else None
+
+
+def _describe(last: RecordedChange) -> str:
+    at = f" at {last.at.isoformat(timespec='seconds')}" if last.at else ""
+    return f" ({last.change}{at}" + (f': "{last.reason}")' if last.reason else ", no reason given)")
 
 
 class UnavailableError(GoLiveError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from golive.domain.changes import Change, Direction
@@ -11,6 +11,8 @@ from golive.domain.reasons import NAME_LIMIT, NOTES_LIMIT, REASON_LIMIT, clean_t
 from golive.domain.rows import LEASE_MOST_MS
 
 COMMON_FIELDS = ("reason", "changed_by", "override", "expected_revision")
+# More ids than any checklist has.
+MAX_OVERRIDES = 100
 _LIMITS = {"reason": REASON_LIMIT, "changed_by": NAME_LIMIT, "version": NAME_LIMIT, "notes": NOTES_LIMIT}
 
 
@@ -18,12 +20,13 @@ _LIMITS = {"reason": REASON_LIMIT, "changed_by": NAME_LIMIT, "version": NAME_LIM
 class ChangeRequest:
     """What was asked for, read and cleaned. `version` and `notes` None: leave them; `notes` empty: clear them.
 
-    `notes_on_request` tells a toward-safe requester what was ignored or cleaned.
+    `override` holds the ids of the checklist items that may fail. `notes_on_request` tells a toward-safe requester what
+    was ignored or cleaned.
     """
 
     reason: str
     on_behalf_of: str | None = None
-    override: bool = False
+    override: tuple[str, ...] = ()
     expected_revision: int | None = None
     version: str | None = None
     notes: str | None = None
@@ -31,11 +34,14 @@ class ChangeRequest:
     notes_on_request: tuple[str, ...] = ()
 
 
-def read_request(change: Change, fields: Mapping[str, object]) -> ChangeRequest:
-    """Read raw fields. Toward safe nothing is refused; otherwise raises InvalidRequestError with every fault."""
+def read_request(change: Change, fields: Mapping[str, object], *, checks: Collection[str] = ()) -> ChangeRequest:
+    """Read raw fields. Toward safe nothing is refused; otherwise raises InvalidRequestError with every fault.
+
+    `checks` are the ids that an override may name.
+    """
     if change.direction is Direction.SAFE:
         return _read_leniently(fields)
-    return _read_strictly(change, fields)
+    return _read_strictly(change, fields, checks)
 
 
 def _read_leniently(fields: Mapping[str, object]) -> ChangeRequest:
@@ -56,7 +62,7 @@ def _read_leniently(fields: Mapping[str, object]) -> ChangeRequest:
     )
 
 
-def _read_strictly(change: Change, fields: Mapping[str, object]) -> ChangeRequest:
+def _read_strictly(change: Change, fields: Mapping[str, object], checks: Collection[str]) -> ChangeRequest:
     errors: list[FieldError] = []
     known = (*COMMON_FIELDS, *change.takes)
     for name in fields:
@@ -75,19 +81,36 @@ def _read_strictly(change: Change, fields: Mapping[str, object]) -> ChangeReques
         elif isinstance(value, str):
             request = _with_text(request, name, value.strip())
     lease_ms = _read_lease(fields, errors) if "lease_ms" in change.takes else None
-    override, revision = fields.get("override", False), fields.get("expected_revision")
-    if not isinstance(override, bool):
-        errors.append(FieldError("override", "must be true or false"))
+    override, revision = _read_override(fields.get("override"), checks, errors), fields.get("expected_revision")
     if revision is not None and (isinstance(revision, bool) or not isinstance(revision, int) or revision < 1):
         errors.append(FieldError("expected_revision", "must be a whole number from 1"))
     if errors:
         raise InvalidRequestError(errors)
     return replace(
         request,
-        override=bool(override) and change.is_guarded,
+        override=override if change.is_guarded else (),
         expected_revision=revision if isinstance(revision, int) else None,
         lease_ms=lease_ms,
     )
+
+
+def _read_override(value: object, checks: Collection[str], errors: list[FieldError]) -> tuple[str, ...]:
+    """The ids without repetition. Nothing stands for "all": nobody consents to what they have not seen fail."""
+    # False was the value for none when an override could not say of what.
+    if value is None or value is False:
+        return ()
+    fault = None
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        fault = "must be a list of ids of checklist items"
+    elif len(value) > MAX_OVERRIDES:
+        fault = f"names {len(value):,} items; at most {MAX_OVERRIDES} are allowed"
+    elif unknown := [item for item in value if item not in checks]:
+        # Named back only as far as it can be written: it comes from outside.
+        fault = f"names what is no item of the checklist: {clean_text(unknown[0], limit=NAME_LIMIT)[0]}"
+    if fault is None:
+        return tuple(dict.fromkeys(value))  # type: ignore[call-overload]  # a list of texts, as was seen above
+    errors.append(FieldError("override", f"{fault}; the items are {', '.join(checks)}" if checks else fault))
+    return ()
 
 
 def _read_lease(fields: Mapping[str, object], errors: list[FieldError]) -> int | None:

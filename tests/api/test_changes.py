@@ -70,7 +70,8 @@ def test_change__that_changes_nothing__is_acknowledged_and_recorded(client: Clie
 
     answer = call(client, "engage", {"reason": "Me too"}, token=make_token("engage")).json()
 
-    assert (answer["changed"], answer["revision"]) == (False, before.revision)
+    assert (answer["changed"], answer["revision"]) == (False, before.revision + 1)
+    assert answer["reason"] == "Me too"
     assert newest().reason == "Me too"
     assert newest().sequence == answer["event"]
 
@@ -134,8 +135,10 @@ def test_guarded__checklist_fails__is_412_with_the_items(client: Client, name: s
 
 @pytest.mark.parametrize("name", ["release", "enable"])
 def test_guarded__override_with_the_scope__passes_and_keeps_what_failed(client: Client, name: str) -> None:
-    without = call(client, name, {"reason": "Now", "override": True}, token=make_token(name))
-    response = call(client, name, {"reason": "Now", "override": True}, token=make_token(name, "override", name="b2"))
+    without = call(client, name, {"reason": "Now", "override": ["backend_complete"]}, token=make_token(name))
+    response = call(
+        client, name, {"reason": "Now", "override": ["backend_complete"]}, token=make_token(name, "override", name="b2")
+    )
 
     assert without.status_code == 403
     assert response.status_code == 200

@@ -3,6 +3,8 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from golive.domain.checklist import Checklist, Severity
 from tests.factories import make_result
@@ -50,3 +52,18 @@ def test_checklist__mixed__sorts_by_severity_in_the_order_of_registration() -> N
 
 def test_severity__all__are_those_of_the_contract() -> None:
     assert [str(severity) for severity in Severity] == ["BLOCKER", "WARN", "INFO"]
+
+
+@given(
+    outcomes=st.lists(st.tuples(st.booleans(), st.sampled_from(Severity)), max_size=6),
+    override=st.sets(st.sampled_from([str(number) for number in range(8)])),
+)
+def test_find_blocking__any_checklist_and_override__is_what_fails_and_is_not_named(
+    outcomes: list[tuple[bool, Severity]], override: set[str]
+) -> None:
+    checklist = Checklist.of(make_result(str(n), ok=ok, severity=severity) for n, (ok, severity) in enumerate(outcomes))
+
+    blocking = {result.id for result in checklist.find_blocking(override)}
+
+    fails = {str(n) for n, (ok, severity) in enumerate(outcomes) if severity is Severity.BLOCKER and not ok}
+    assert blocking == fails - override

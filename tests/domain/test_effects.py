@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from golive.domain.changes import ALL_PERMISSIONS, CHANGES, OVERRIDE_PERMISSION, Change, Direction, can_apply
+from golive.domain.changes import ALL_PERMISSIONS, CHANGES, LEASE, OVERRIDE_PERMISSION, Change, Direction, can_apply
 from golive.domain.checklist import Severity
 from golive.domain.effects import (
+    BACKEND_COMPLETE,
     REOPENED_REASON,
     Step,
     check_revision,
@@ -18,7 +19,7 @@ from golive.domain.effects import (
     plan_steps,
     row_of,
 )
-from golive.domain.errors import RevisionMismatchError, StateUnknownError
+from golive.domain.errors import RecordedChange, RevisionMismatchError, StateUnknownError
 from golive.domain.requests import ChangeRequest, read_request
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, GoLiveRow, Rows, SystemRow
 from tests.factories import NOW, make_go_live, make_rows, make_system
@@ -40,6 +41,10 @@ WANTED: dict[str, dict[str, bool]] = {
 }
 NAMES = tuple(WANTED)
 TOWARD_SAFE = ("engage", "disable", "reopen")
+
+
+def _nobody(row: GoLiveRow | SystemRow) -> None:
+    """Who changed a row, where the record does not tell."""
 
 
 def _name(state: dict[str, bool]) -> str:
@@ -100,12 +105,15 @@ def test_plan_steps__every_change_from_every_state__touches_only_what_the_rule_s
     switches = {"go_live_enabled", "kill_switch_engaged", "backend_complete"}
     for step in steps:
         touched = _differences(step.before, step.after)
-        if not step.changed:
+        if not step.changed and name not in TOWARD_SAFE:
             assert step.after is step.before
             continue
-        assert len(touched & switches) == 1
+        assert len(touched & switches) == step.changed
         stamps = {"revision", "updated_at"}
-        stamps |= {"changed_by", "reason"} if step.subject == GO_LIVE_STATE else {"completed_at"}
+        if step.subject == GO_LIVE_STATE:
+            stamps |= {"changed_by", "reason"}
+        elif step.changed:
+            stamps |= {"completed_at"}
         assert touched - switches == stamps
         assert step.after.revision == step.before.revision + 1
         assert step.after.updated_at == NOW
@@ -113,7 +121,9 @@ def test_plan_steps__every_change_from_every_state__touches_only_what_the_rule_s
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("state", STATES, ids=_name)
-def test_plan_steps__repeated__changes_nothing_and_is_recorded(name: str, state: dict[str, bool]) -> None:
+def test_plan_steps__repeated__changes_no_switch_and_only_toward_safe_raises_the_revision(
+    name: str, state: dict[str, bool]
+) -> None:
     rows = make_rows(**state)
     once = _after(rows, _plan(name, rows))
 
@@ -121,7 +131,8 @@ def test_plan_steps__repeated__changes_nothing_and_is_recorded(name: str, state:
 
     assert len(again) == 1
     assert again[0].changed is False
-    assert again[0].after is again[0].before
+    assert _state(_after(once, again)) == _state(once)
+    assert again[0].after.revision - again[0].before.revision == (name in TOWARD_SAFE)
 
 
 @pytest.mark.parametrize("name", TOWARD_SAFE)
@@ -159,14 +170,62 @@ def test_plan_steps__no_reason_given__the_old_reason_does_not_stay(name: str) ->
     assert step.reason == ""
 
 
-def test_plan_steps__nothing_changes__the_row_keeps_who_and_why_but_the_step_has_the_new_reason() -> None:
-    rows = make_rows(engaged=True)
+@pytest.mark.parametrize(("name", "rows"), [("engage", make_rows()), ("disable", make_rows())])
+def test_plan_steps__a_stop_changes_nothing__the_row_says_who_why_and_when_all_the_same(name: str, rows: Rows) -> None:
+    (step,) = _plan(name, rows, reason="a second opinion")
 
-    (step,) = _plan("engage", rows, reason="a second opinion")
+    assert rows.go_live is not None
+    assert step.changed is False
+    assert step.reason == "a second opinion"
+    assert step.after == replace(
+        rows.go_live, changed_by="bea", reason="a second opinion", updated_at=NOW, revision=rows.go_live.revision + 1
+    )
+
+
+def test_plan_steps__a_reopening_changes_nothing__its_row_has_another_revision() -> None:
+    rows = make_rows()
+
+    (step,) = _plan("reopen", rows, reason="still wrong")
+
+    assert rows.system is not None
+    assert step.changed is False
+    assert step.after == replace(rows.system, updated_at=NOW, revision=rows.system.revision + 1)
+
+
+@pytest.mark.parametrize("name", TOWARD_SAFE)
+@pytest.mark.parametrize("state", STATES, ids=_name)
+def test_plan_steps__any_stop__a_revision_seen_before_it_is_refused_toward_live(
+    name: str, state: dict[str, bool]
+) -> None:
+    rows = make_rows(**state)
+    seen = row_of(rows, CHANGES[name].subject).revision
+    toward_live = {"engage": "release", "disable": "enable", "reopen": "complete"}[name]
+
+    after = _after(rows, _plan(name, rows))
+
+    request = ChangeRequest(reason="why", expected_revision=seen)
+    with pytest.raises(RevisionMismatchError):
+        check_revision(CHANGES[toward_live], after, request, find_change=_nobody)
+
+
+@pytest.mark.parametrize("name", ["release", "enable", "complete"])
+def test_plan_steps__toward_live_changes_nothing__the_row_stays_as_it_is(name: str) -> None:
+    rows = make_rows(enabled=True, engaged=False, complete=True)
+
+    (step,) = _plan(name, rows, reason="me too")
 
     assert step.changed is False
-    assert step.after == rows.go_live
-    assert step.reason == "a second opinion"
+    assert step.after is step.before
+    assert step.reason == "me too"
+
+
+def test_plan_steps__a_lease_that_is_so_already__the_row_stays_as_it_is() -> None:
+    rows = make_rows()
+
+    (step,) = plan_steps(LEASE, rows, ChangeRequest(reason="", lease_ms=250), actor="bea", now=NOW)
+
+    assert step.changed is False
+    assert step.after is rows.go_live
 
 
 def test_plan_steps__complete__sets_completed_at_once() -> None:
@@ -320,29 +379,46 @@ def test_check_revision__expected_by_the_requester__is_honoured_but_toward_safe(
     request = ChangeRequest(reason="why", expected_revision=current.revision + offset)
 
     if change.direction is Direction.SAFE or offset == 0:
-        check_revision(change, rows, request, changed_by="ann")
+        check_revision(change, rows, request, find_change=_fail)
         return
     with pytest.raises(RevisionMismatchError) as caught:
-        check_revision(change, rows, request, changed_by="ann")
+        check_revision(change, rows, request, find_change=lambda row: RecordedChange("ann", NOW, "engage", "a fire"))
 
     assert caught.value.code == "REVISION_MISMATCH"
     assert caught.value.current == current
     assert caught.value.expected == current.revision + offset
-    assert caught.value.changed_by == "ann"
-    assert "ann" in caught.value.detail
-    assert str(current.revision) in caught.value.detail
+    error = caught.value
+    assert (error.changed_by, error.changed_at, error.change, error.reason) == ("ann", NOW, "engage", "a fire")
+    told = ("ann", "engage", "a fire", "2026-05-06T07:08:09+00:00")
+    assert all(word in error.detail for word in (*told, str(current.revision)))
+    assert str(current.revision) in error.public_detail
+    assert not any(word in error.public_detail for word in told)
+
+
+def _fail(row: GoLiveRow | SystemRow) -> None:
+    raise AssertionError("nobody has to be told")
+
+
+def test_check_revision__nobody_knows_who__says_that_it_was_changed() -> None:
+    with pytest.raises(RevisionMismatchError) as caught:
+        check_revision(
+            CHANGES["release"], make_rows(), ChangeRequest(reason="", expected_revision=1), find_change=_nobody
+        )
+
+    assert caught.value.detail == "Changed since you looked: revision 7, not 1. Look again first."
+    assert (caught.value.changed_by, caught.value.changed_at, caught.value.change) == (None, None, None)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_check_revision__none_expected__asks_nothing(name: str) -> None:
-    check_revision(CHANGES[name], Rows(go_live=None, system=None), ChangeRequest(reason=""), changed_by=None)
+    check_revision(CHANGES[name], Rows(go_live=None, system=None), ChangeRequest(reason=""), find_change=_fail)
 
 
 @pytest.mark.parametrize("name", TOWARD_SAFE)
 def test_check_revision__toward_safe_with_no_row__asks_nothing(name: str) -> None:
     request = ChangeRequest(reason="", expected_revision=99)
 
-    check_revision(CHANGES[name], Rows(go_live=None, system=None), request, changed_by=None)
+    check_revision(CHANGES[name], Rows(go_live=None, system=None), request, find_change=_fail)
 
 
 # -- what the rows alone can tell --------------------------------------------------------------------------------------
@@ -385,8 +461,9 @@ def test_is_in_effect__edit__never() -> None:
 
 def _decide_request(change: Change, rows: Rows, held: frozenset[str], override: bool) -> str:
     """What `golive.controls` asks, in its order, with a checklist that consists of the backend alone."""
-    request = read_request(change, {"reason": "why", "override": override})
-    if not can_apply(change, held, override=request.override):
+    fields = {"reason": "why", "override": [BACKEND_COMPLETE] if override else []}
+    request = read_request(change, fields, checks=[BACKEND_COMPLETE])
+    if not can_apply(change, held, override=bool(request.override)):
         return "refused"
     if change.is_guarded and not judge_backend(rows.system).ok and not request.override:
         return "refused"

@@ -13,6 +13,7 @@ from golive.domain.errors import InvalidRequestError
 from golive.domain.requests import COMMON_FIELDS, ChangeRequest, read_request
 
 TOWARD_SAFE = tuple(name for name, change in CHANGES.items() if change.direction is Direction.SAFE)
+CHECKS = ("backend_complete", "payments", "mail")
 STRICT = tuple(name for name, change in CHANGES.items() if change.direction is not Direction.SAFE)
 
 ANY_TEXT = st.text(st.characters(), max_size=30) | st.sampled_from(
@@ -39,7 +40,9 @@ def _check_storable(request: ChangeRequest) -> None:
     assert request.on_behalf_of is None or (request.on_behalf_of and _is_storable(request.on_behalf_of, 200))
     assert request.version is None or (request.version and _is_storable(request.version, 200))
     assert request.notes is None or _is_storable(request.notes, 10_000)
-    assert isinstance(request.override, bool)
+    assert type(request.override) is tuple
+    assert set(request.override) <= set(CHECKS)
+    assert len(request.override) == len(set(request.override))
     assert request.expected_revision is None or type(request.expected_revision) is int
     for remark in request.notes_on_request:
         remark.encode()
@@ -58,7 +61,7 @@ def test_read_request__toward_safe_with_any_fields__is_never_refused_and_can_be_
     request = read_request(CHANGES[name], fields)
 
     _check_storable(request)
-    assert request.override is False
+    assert request.override == ()
     assert request.expected_revision is None
     assert (request.version, request.notes) == (None, None)
 
@@ -99,6 +102,7 @@ def test_read_request__toward_safe_with_no_reason__is_taken_without_remark(name:
         ({"expected_revision": 3}, ["expected_revision", "ignored"]),
         ({"expected_revision": "x"}, ["expected_revision", "ignored"]),
         ({"override": True}, ["override", "ignored"]),
+        ({"override": ["backend_complete"]}, ["override", "ignored"]),
         ({"override": "yes"}, ["override", "ignored"]),
         ({"version": "2"}, ["1 unknown field was ignored"]),
         ({"a": 1, "b": 2}, ["2 unknown fields were ignored"]),
@@ -130,7 +134,7 @@ def test_read_request__toward_safe_with_every_fault__has_a_remark_for_each() -> 
 GOOD: dict[str, Any] = {
     "reason": "checked",
     "changed_by": "ann",
-    "override": False,
+    "override": [],
     "expected_revision": 3,
     "version": "2.0.0",
     "notes": "new",
@@ -138,7 +142,7 @@ GOOD: dict[str, Any] = {
 BAD: dict[str, tuple[Any, ...]] = {
     "reason": (5, True, ["x"], "x" * 1_001, "a\x00b", "a\rb", "\ud800"),
     "changed_by": (5, {}, "x" * 201, "a\x1bb"),
-    "override": ("true", 1, 0, None, [], "yes"),
+    "override": (True, "true", "*", 1, 0, "yes", "backend_complete", {}, {"backend_complete": True}, [True], [None]),
     "expected_revision": (0, -1, True, False, 1.0, "3", [], {}),
     "version": ("", "  ", 2, "x" * 201, "a\nb\x00"),
     "notes": (1, [], "x" * 10_001, "a\x00b"),
@@ -232,9 +236,64 @@ def test_read_request__version_or_notes_with_a_switch__is_unknown(name: str, fie
 
 @pytest.mark.parametrize("name", STRICT)
 def test_read_request__override__counts_only_where_there_is_a_guard(name: str) -> None:
-    request = read_request(CHANGES[name], {"reason": "checked", "override": True})
+    request = read_request(CHANGES[name], {"reason": "checked", "override": ["mail"]}, checks=CHECKS)
 
-    assert request.override is (name in ("release", "enable"))
+    assert request.override == (("mail",) if name in ("release", "enable") else ())
+
+
+@pytest.mark.parametrize("value", [None, False, []])
+def test_read_request__override_of_nothing__is_none(value: object) -> None:
+    assert read_request(CHANGES["release"], {"reason": "checked", "override": value}, checks=CHECKS).override == ()
+
+
+def test_read_request__override_with_repetitions__names_each_once() -> None:
+    fields = {"reason": "checked", "override": ["mail", "payments", "mail"]}
+
+    assert read_request(CHANGES["release"], fields, checks=CHECKS).override == ("mail", "payments")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (True, "must be a list"),
+        ("*", "must be a list"),
+        (["*"], "no item of the checklist: *;"),
+        (["mail", "all"], "no item of the checklist: all;"),
+        (["mail "], "no item of the checklist: mail;"),
+        (["MAIL"], "no item of the checklist: MAIL;"),
+        ([""], "no item of the checklist: ;"),
+        (["\x1b[31m"], "no item of the checklist: [31m;"),
+        (["\ud800"], "no item of the checklist: ;"),
+        (["mail", 1], "must be a list"),
+        ([["mail"]], "must be a list"),
+        (["mail"] * 101, "names 101 items; at most 100"),
+    ],
+    ids=repr,
+)
+def test_read_request__override_that_names_no_items__is_refused_and_says_what_there_is(
+    value: object, words: str
+) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        read_request(CHANGES["release"], {"reason": "checked", "override": value}, checks=CHECKS)
+
+    (fault,) = caught.value.errors
+    assert fault.field == "override"
+    assert words in fault.message
+    assert "the items are backend_complete, payments, mail" in fault.message
+
+
+@given(value=ANY_JSON | st.lists(st.sampled_from(CHECKS) | ANY_TEXT, max_size=4))
+def test_read_request__any_override__names_only_items_that_there_are_or_is_refused(value: object) -> None:
+    fields = {"reason": "checked", "override": value}
+    is_good = value is None or value is False or (isinstance(value, list) and all(item in CHECKS for item in value))
+
+    if is_good:
+        request = read_request(CHANGES["release"], fields, checks=CHECKS)
+        assert set(request.override) == set(value if isinstance(value, list) else ())
+        return
+    with pytest.raises(InvalidRequestError) as caught:
+        read_request(CHANGES["release"], fields, checks=CHECKS)
+    assert [fault.field for fault in caught.value.errors] == ["override"]
 
 
 @pytest.mark.parametrize("revision", [1, 2, 2**63, 10**30])

@@ -88,7 +88,9 @@ def test_change__that_changes_nothing__is_told_and_recorded(manager: Client) -> 
     assert messages_in(page) == ["Engage the kill switch: it was so already. Your request is recorded."]
     event = newest_event()
     assert (event["action"], bool(event["changed"]), event["reason"]) == ("engage", False, "Me too.")
-    assert manager.get(endpoints.STATE).json()["revision"] == 1
+    shown = manager.get(endpoints.STATE).json()
+    # Whoever has not seen this stop must not be able to undo it.
+    assert (shown["revision"], shown["changed_by"], shown["reason"]) == (2, event["actor"], "Me too.")
 
 
 def test_edit__version_and_notes__are_stored_and_shown_again(manager: Client) -> None:
@@ -146,7 +148,7 @@ def test_toward_safe__endless_reason_full_of_control_characters__is_done_and_tol
         {"reason": "\ufffd\u202e\u2028 \U0001f6d1"},
         {"expected_revision": "99999"},
         {"expected_revision": "nonsense"},
-        {"override": "true"},
+        {"override": "backend_complete"},
         {"unknown": "x" * 10_000, "another[]": "\x00"},
     ],
     ids=str,

@@ -108,7 +108,7 @@ def test_apply__other_method__is_405_and_changes_nothing(root: Client, method: s
     before = snapshot()
 
     for name in ("release", "edit"):
-        response = root.generic(method, f"{apply_url(name)}?reason=x&override=true&version=6.6.6")
+        response = root.generic(method, f"{apply_url(name)}?reason=x&override=backend_complete&version=6.6.6")
         assert response.status_code == 405
         assert response["Allow"] == "POST"
 

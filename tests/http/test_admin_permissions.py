@@ -140,7 +140,7 @@ def test_override__by_each_kind_of_person__passes_or_is_refused(persona: Persona
     client = persona.client()
     before = snapshot()
 
-    response = ask(client, name, override="true")
+    response = ask(client, name, override="backend_complete")
 
     if persona.may_override:
         event = newest_event()

@@ -101,7 +101,7 @@ def test_complete__several_faults__names_each_and_keeps_all_that_was_typed(manag
 def test_override__without_the_permission__is_403_and_keeps_the_reason(manager: Client) -> None:
     before = snapshot()
 
-    response = ask(manager, "enable", reason="I know better.", override="true")
+    response = ask(manager, "enable", reason="I know better.", override="backend_complete")
 
     page = response.content.decode()
     assert response.status_code == 403
@@ -111,7 +111,7 @@ def test_override__without_the_permission__is_403_and_keeps_the_reason(manager: 
 
 
 def test_override__holder__passes_and_the_event_keeps_what_failed(root: Client) -> None:
-    page = follow(root, ask(root, "release", override="true"))
+    page = follow(root, ask(root, "release", override="backend_complete"))
 
     event = root.get(endpoints.HISTORY).json()["events"][0]
     assert event["override"] is True
@@ -130,7 +130,7 @@ def test_revision__changed_meanwhile__is_412_and_names_who(manager: Client) -> N
 
     page = response.content.decode()
     assert response.status_code == 412
-    assert "Changed by li.wei since you looked: revision 2, not 1." in dialog_in(page, "enable")
+    assert "Changed by li.wei since you looked: revision 2, not 1 (release at " in dialog_in(page, "enable")
     assert typed_in(page, "enable") == "Mine."
     assert snapshot() == before
     # Having looked, the same dialog can be sent again.

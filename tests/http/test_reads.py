@@ -73,7 +73,7 @@ def test_state__after_changes__has_every_key_and_type(client: Client) -> None:
 
     assert describe(found) == GO_LIVE_SHAPE
     assert list(found) == list(GO_LIVE_SHAPE)
-    assert (found["changed_by"], found["reason"], found["revision"]) == ("li", "Tested.", 2)
+    assert (found["changed_by"], found["reason"], found["revision"]) == ("li", "Tested.", 3)
     assert (found["execution_allowed"], found["code"]) == (False, "GO_LIVE_DISABLED")
 
 
@@ -100,7 +100,7 @@ def test_status__after_changes__joins_both_rows_and_the_decision(client: Client,
 
     found = _get(client, endpoints.STATUS)
 
-    assert list(found) == ["system", "go_live", "execution", "release"]
+    assert list(found) == ["system", "go_live", "execution", "release", "environment"]
     assert found["system"] == _get(client, endpoints.SYSTEM)
     assert found["go_live"] == _get(client, endpoints.STATE)
     assert found["execution"] == {"allowed": True, "code": "ALLOWED", "message": "Execution is allowed."}
@@ -177,6 +177,7 @@ def test_readiness__all_in_order__is_200_with_each_check(client: Client, setting
         "ok": "bool",
         "checks": {"database": CHECK_SHAPE, "singleton_rows": CHECK_SHAPE, "migrations_applied": CHECK_SHAPE},
         "release": "str",
+        "environment": "str",
     }
     assert found["ok"] is True
     assert found["release"] == "0123abc"

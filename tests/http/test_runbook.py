@@ -33,6 +33,11 @@ def _registered(run: Callable[[], Finding], *, severity: Severity = Severity.BLO
         readiness.unregister("added")
 
 
+def _release() -> None:
+    for name in ("complete", "release"):
+        make_change(name)
+
+
 def _ids(items: list[dict[str, Any]]) -> list[str]:
     return [item["id"] for item in items]
 
@@ -42,11 +47,28 @@ def test_runbook__after_first_deploy__names_the_blocker(client: Client) -> None:
 
     assert list(found) == ["generated_at", "blockers", "warnings", "info", "ok_to_enable_go_live"]
     assert all(describe(item) == ITEM_SHAPE for part in ("blockers", "warnings", "info") for item in found[part])
-    assert _ids(found["blockers"]) == ["backend_complete"]
+    assert _ids(found["blockers"]) == ["backend_complete", "kill_switch_released"]
     assert _ids(found["warnings"]) == ["kill_switch_reach", "release_known"]
     assert found["ok_to_enable_go_live"] is False
     assert describe(found["generated_at"]) == "time"
     assert abs(datetime.fromisoformat(found["generated_at"]) - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_runbook__kill_switch_engaged__blocks_enabling_and_no_release(client: Client) -> None:
+    """As consumers of the system before this one know it. One releases first, so the checklist does not ask for it."""
+    make_change("complete")
+
+    engaged = client.get(endpoints.RUNBOOK).json()
+    checklist = client.get(endpoints.CHECKLIST).json()
+    make_change("release")
+    released = client.get(endpoints.RUNBOOK).json()
+    make_change("engage")
+
+    assert (_ids(engaged["blockers"]), engaged["ok_to_enable_go_live"]) == (["kill_switch_released"], False)
+    assert checklist["ok"] is True
+    assert "kill_switch_released" not in checklist["required"]
+    assert (released["blockers"], released["ok_to_enable_go_live"]) == ([], True)
+    assert client.get(endpoints.RUNBOOK).json()["ok_to_enable_go_live"] is False
 
 
 def test_runbook__each_part__holds_its_severity(client: Client) -> None:
@@ -62,7 +84,7 @@ def test_runbook__each_part__holds_its_severity(client: Client) -> None:
 def test_runbook__all_in_order__is_ok_with_nothing_to_say(client: Client, settings: Any) -> None:
     settings.RELEASE = "0123abc"
     make_user(groups=[OPERATORS])
-    make_change("complete")
+    _release()
 
     found = client.get(endpoints.RUNBOOK).json()
 
@@ -72,7 +94,7 @@ def test_runbook__all_in_order__is_ok_with_nothing_to_say(client: Client, settin
 
 
 def test_runbook__only_warnings__is_ok(client: Client) -> None:
-    make_change("complete")
+    _release()
 
     found = client.get(endpoints.RUNBOOK).json()
 
@@ -97,7 +119,7 @@ def test_markdown__tells_the_same_for_people(client: Client) -> None:
 
 
 def test_markdown__all_in_order__says_so(client: Client) -> None:
-    make_change("complete")
+    _release()
 
     text = client.get(endpoints.MARKDOWN).content.decode()
 
@@ -127,7 +149,7 @@ def _return_nonsense() -> Any:
 
 @pytest.mark.parametrize("run", [_raise, _break_the_statement, _return_nonsense])
 def test_check_that_cannot_run__is_a_blocker_and_harms_no_other(client: Client, run: Callable[[], Finding]) -> None:
-    make_change("complete")
+    _release()
     with _registered(run):
         response = client.get(endpoints.RUNBOOK)
         checklist = client.get(endpoints.CHECKLIST).json()
@@ -141,7 +163,7 @@ def test_check_that_cannot_run__is_a_blocker_and_harms_no_other(client: Client, 
 
 
 def test_check_that_cannot_run__and_only_warns__does_not_block(client: Client) -> None:
-    make_change("complete")
+    _release()
     with _registered(_raise, severity=Severity.WARN):
         found = client.get(endpoints.RUNBOOK).json()
 
@@ -153,7 +175,7 @@ def test_check_that_hangs__is_a_blocker_in_time(client: Client) -> None:
     import threading
 
     is_over = threading.Event()
-    make_change("complete")
+    _release()
 
     def hang() -> Finding:
         is_over.wait(60)

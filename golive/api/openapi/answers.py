@@ -35,8 +35,8 @@ DESCRIPTIONS: dict[str, str] = {
     "TLS_REQUIRED": "Credentials came over plain HTTP where TLS is asked for, and not for a stop.",
     "NOT_FOUND": "There is no such path.",
     "METHOD_NOT_ALLOWED": "The path does not take this method; `Allow` names those that it takes.",
-    "CHECKLIST_FAILED": "Required checks fail; `failed` names them.",
-    "REVISION_MISMATCH": "Somebody was first; `current` is the row now, `changed_by` who it was.",
+    "CHECKLIST_FAILED": "Required checks fail that `override` does not name; `failed` has them.",
+    "REVISION_MISMATCH": "Somebody was first; `current` is the row now, and the rest says who, when, what and why.",
     "REQUEST_TOO_LARGE": "The body is larger than 16 KiB.",
     "UNSUPPORTED_MEDIA_TYPE": "The body is not application/json in UTF-8.",
     "INVALID_REQUEST": "Fields are refused; `errors` names every fault.",
@@ -49,8 +49,11 @@ DESCRIPTIONS: dict[str, str] = {
     "OUTCOME_UNKNOWN": "The connection was lost at COMMIT. Look at the state; repeating a stop is always right.",
 }
 DETAILS: dict[str, str] = {
-    "CHECKLIST_FAILED": "The go-live checklist fails: backend_complete. Put these right and try again.",
-    "REVISION_MISMATCH": "Changed by token:deploys since you looked: revision 7, not 6. Look again first.",
+    "CHECKLIST_FAILED": "The go-live checklist fails: backend_complete. Put this right and try again.",
+    "REVISION_MISMATCH": (
+        "Changed by token:pager since you looked: revision 7, not 6 "
+        '(engage at 2026-11-22T16:58:00+00:00: "Payments are failing"). Look again first.'
+    ),
     "INVALID_REQUEST": "reason: is required; say why in a sentence",
 }
 _REQUEST_ID = {"$ref": "#/components/headers/X-Request-ID"}

@@ -41,11 +41,16 @@ _FOUND = Checklist.of((_BACKEND, _GRAPH, _RELEASE))
 
 SYSTEM_STATUS = representations.system_status(_SYSTEM)
 GO_LIVE_STATE_SHOWN = representations.go_live_state(_GO_LIVE, with_details=True)
-STATUS = representations.full_status(_GO_LIVE, _SYSTEM, with_details=True, release="e5c1b2f")
+STATUS = representations.full_status(_GO_LIVE, _SYSTEM, with_details=True, release="e5c1b2f", environment="production")
 CHECKLIST = representations.checklist(_FOUND)
 RUNBOOK = representations.runbook(_FOUND, generated_at=_AT)
 MARKDOWN = representations.runbook_markdown(RUNBOOK)
-READINESS = {"ok": True, "checks": {"database": {"ok": True, "detail": "The database answers."}}, "release": "e5c1b2f"}
+READINESS = {
+    "ok": True,
+    "checks": {"database": {"ok": True, "detail": "The database answers."}},
+    "release": "e5c1b2f",
+    "environment": "production",
+}
 EVENT = {
     "sequence": 12,
     "at": "2026-11-22T16:58:00.123456Z",
@@ -78,7 +83,7 @@ ALERTS = {
 _REQUESTS: dict[str, dict[str, Any]] = {
     "engage": {"reason": "Payments are failing"},
     "release": {"reason": "Fixed in 2.4.0", "expected_revision": 7},
-    "enable": {"reason": "Signed off", "changed_by": "maria"},
+    "enable": {"reason": "Signed off", "changed_by": "maria", "override": ["backend_complete"]},
     "complete": {"reason": "All tests green", "version": "2.4.0"},
     "edit": {"notes": "Contracts are drained by hand"},
 }
@@ -117,7 +122,13 @@ def extension_of(code: str) -> dict[str, Any]:
     extensions: dict[str, dict[str, Any]] = {
         "INVALID_REQUEST": {"errors": [{"field": "reason", "message": "is required; say why in a sentence"}]},
         "CHECKLIST_FAILED": {"failed": [representations.failed_check(_BACKEND)]},
-        "REVISION_MISMATCH": {"current": GO_LIVE_STATE_SHOWN, "changed_by": "token:deploys"},
+        "REVISION_MISMATCH": {
+            "current": GO_LIVE_STATE_SHOWN,
+            "changed_by": "token:pager",
+            "changed_at": "2026-11-22T16:58:00.123456Z",
+            "change": "engage",
+            "reason": "Payments are failing",
+        },
         "STATE_UNKNOWN": {"execution_allowed": False},
     }
     return extensions.get(code, {})

@@ -9,6 +9,7 @@ from golive.domain.checklist import Severity
 from golive.domain.decision import Code
 from golive.domain.flags import SAFE_VALUES
 from golive.domain.reasons import NAME_LIMIT, NOTES_LIMIT, REASON_LIMIT
+from golive.domain.requests import MAX_OVERRIDES
 from golive.domain.rows import SUBJECTS
 
 Schema = dict[str, Any]
@@ -57,7 +58,7 @@ _SYSTEM: Schema = {
     "notes": nullable(TEXT),
     "updated_at": nullable(TIME),
     "completed_at": nullable(TIME),
-    "revision": described(NUMBER_FROM_1, "Counts the effective changes of this row"),
+    "revision": described(NUMBER_FROM_1, "Counts the changes of this row, and the stops that changed nothing"),
 }
 _GO_LIVE: Schema = {
     "go_live_enabled": BOOLEAN,
@@ -65,14 +66,16 @@ _GO_LIVE: Schema = {
     "changed_by": described(nullable(TEXT), "Null for readers who may not see details"),
     "reason": described(nullable(TEXT), "Null for readers who may not see details"),
     "updated_at": nullable(TIME),
-    "revision": described(NUMBER_FROM_1, "Counts the effective changes of this row"),
+    "revision": described(NUMBER_FROM_1, "Counts the changes of this row, and the stops that changed nothing"),
     "event_head": described(nullable(HASH), "The hash of the newest event"),
     "lease_ms": {"type": "integer", "minimum": 0, "maximum": 5000},
     "execution_allowed": BOOLEAN,
     "code": _CODE,
 }
 _CHANGED: Schema = {
-    "changed": described(BOOLEAN, "False: it was so already; the request is recorded all the same"),
+    "changed": described(
+        BOOLEAN, "False: it was so already; the request is recorded all the same, and a stop raises the revision"
+    ),
     "event": described(NUMBER_FROM_1, "The sequence of the event that records the request"),
 }
 _NOTES: Schema = {"notes_on_request": described(list_of(TEXT), "What was cleaned or ignored, if anything was")}
@@ -124,6 +127,9 @@ _PROBLEM: Schema = {
         "description": "REVISION_MISMATCH: the row as it is now",
     },
     "changed_by": described(nullable(TEXT), "REVISION_MISMATCH: who changed it"),
+    "changed_at": described(nullable(TIME), "REVISION_MISMATCH: when"),
+    "change": described(nullable(TEXT), "REVISION_MISMATCH: what was done, for example engage"),
+    "reason": described(nullable(TEXT), "REVISION_MISMATCH: why"),
     "execution_allowed": {"const": False, "description": "In every denial; unknown is closed"},
     "error": described(TEXT, "Denials of the gate: the code again, for older clients"),
     "key": described(TEXT, "OFREP: the flag that was asked for"),
@@ -135,7 +141,7 @@ _PROBLEM: Schema = {
     "errorDetails": described(TEXT, "OFREP: the same as `detail`"),
 }
 _EXTENSIONS = (
-    *("errors", "failed", "current", "changed_by", "execution_allowed", "error"),
+    *("errors", "failed", "current", "changed_by", "changed_at", "change", "reason", "execution_allowed", "error"),
     *("key", "errorCode", "errorDetails"),
 )
 
@@ -149,6 +155,7 @@ SCHEMAS: dict[str, Schema] = {
             "go_live": reference("GoLiveState"),
             "execution": reference("Execution"),
             "release": described(nullable(TEXT), "The served commit"),
+            "environment": described(TEXT, "The name of this installation"),
         }
     ),
     "Checklist": record(
@@ -170,7 +177,12 @@ SCHEMAS: dict[str, Schema] = {
         }
     ),
     "Readiness": record(
-        {"ok": BOOLEAN, "checks": {"type": "object", "additionalProperties": _FOUND}, "release": nullable(TEXT)}
+        {
+            "ok": BOOLEAN,
+            "checks": {"type": "object", "additionalProperties": _FOUND},
+            "release": nullable(TEXT),
+            "environment": TEXT,
+        }
     ),
     "Allowed": record({"execution_allowed": {"const": True}, "code": {"const": "ALLOWED"}}),
     "Liveness": record({"status": {"const": "ok"}}),
@@ -228,7 +240,15 @@ def request_schema(change: Change) -> Schema:
         "expected_revision": described(
             nullable(NUMBER_FROM_1), "The revision that you saw; 412 if it is another by now"
         ),
-        "override": described(BOOLEAN, "Pass a failing checklist; needs the scope override"),
+        "override": {
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}, "maxItems": MAX_OVERRIDES},
+                {"type": "null"},
+                {"const": False},
+            ],
+            "description": "The ids of checklist items that may fail; needs the scope override. What fails and is not"
+            " named refuses the change, and an id that the checklist does not have is refused",
+        },
         "version": described(_text(NAME_LIMIT), "Left out: stays"),
         "notes": described(_text(NOTES_LIMIT), "Left out: stay; empty: cleared"),
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from golive import tokens
+from golive import installation, tokens
 from golive.domain.rows import format_time
 from golive.domain.scopes import SCOPES
 from golive.models import ApiToken
@@ -41,6 +41,7 @@ def run_token(command: BaseCommand, options: dict[str, Any], *, actor_name: Call
         _list(command, as_json=options["json"])
     else:
         token = tokens.revoke_token(options["name"])
+        command.stderr.write(f"Environment: {installation.describe()}")
         command.stdout.write(f"{token.name}: revoked.")
 
 
@@ -50,7 +51,7 @@ def _create(command: BaseCommand, options: dict[str, Any], created_by: str) -> N
     )
     command.stderr.write(
         f"{token.name}: {', '.join(token.scopes)}; expires {format_time(token.expires_at) or 'never'}. "
-        "The token is shown this once only."
+        f"The token is shown this once only.\nEnvironment: {installation.describe()}"
     )
     # Alone on its stream, so that a script can take it from there.
     command.stdout.write(text)

@@ -6,6 +6,7 @@ import getpass
 import json
 import re
 import socket
+import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -14,13 +15,24 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connections
 
-from golive import controls, history, representations, state
+from golive import controls, history, installation, representations, state
 from golive.connections import explain_failure
-from golive.domain.changes import ALL_PERMISSIONS, CHANGES, EDIT, LEASE, Actor, Change, Channel
+from golive.domain.changes import (
+    ALL_PERMISSIONS,
+    CHANGES,
+    EDIT,
+    LEASE,
+    STOP_OF,
+    Actor,
+    Change,
+    Channel,
+    Direction,
+)
 from golive.domain.decision import Decision, decide
 from golive.domain.errors import ChecklistFailedError, GoLiveError, RefusedError, StateUnknownError
 from golive.domain.reasons import NAME_LIMIT, clean_text
 from golive.domain.rows import LEASE_MOST_MS
+from golive.management.commands import _consent
 from golive.management.commands._token import WRONG_USAGE, add_token, run_token
 
 ALLOWED, NOT_ALLOWED, UNKNOWN = 0, 1, 2
@@ -83,9 +95,9 @@ class Command(BaseCommand):
             else:
                 handlers[name](options)
         except RefusedError as error:
-            raise CommandError(_tell(error), returncode=REFUSED) from error
+            raise CommandError(_tell(error, name), returncode=REFUSED) from error
         except GoLiveError as error:
-            raise CommandError(_tell(error), returncode=NOT_APPLIED) from error
+            raise CommandError(_tell(error, name), returncode=NOT_APPLIED) from error
         except Error as error:
             raise CommandError(f"STATE_UNKNOWN: {explain_failure(error)}", returncode=UNKNOWN) from error
         except CommandError:
@@ -104,14 +116,21 @@ class Command(BaseCommand):
             decision = decide(None)
             if options["json"]:
                 unknown = {"system": None, "go_live": None, "execution": representations.execution(decision)}
-                self._print_json({**unknown, "release": getattr(settings, "RELEASE", None)})
+                release = getattr(settings, "RELEASE", None)
+                self._print_json({**unknown, "release": release, "environment": installation.environment_name()})
             raise CommandError(f"{decision.code}: {error.detail}", returncode=UNKNOWN) from error
         decision = decide(go_live)
         if options["json"]:
             release = getattr(settings, "RELEASE", None)
-            self._print_json(representations.full_status(go_live, system, with_details=True, release=release))
+            environment = installation.environment_name()
+            self._print_json(
+                representations.full_status(
+                    go_live, system, with_details=True, release=release, environment=environment
+                )
+            )
         else:
             self.stdout.write(f"{decision.code}: {decision.message}")
+            self._print_installation()
             for title, values in (
                 ("go_live_state", representations.go_live_state(go_live, with_details=True)),
                 ("system_metadata", representations.system_status(system)),
@@ -129,7 +148,12 @@ class Command(BaseCommand):
         self._apply(LEASE, {**options, "lease_ms": int(text)})
 
     def _apply(self, change: Change, options: dict[str, Any]) -> None:
-        fields = {name: options[name] for name in ("override", *change.takes) if options.get(name) is not None}
+        taken = ("override", "expected_revision", *change.takes)
+        fields = {name: options[name] for name in taken if options.get(name) is not None}
+        is_blind = change.direction is Direction.LIVE and "expected_revision" not in fields
+        if is_blind and _consent.is_terminal(self.stdout):
+            is_blind = False
+            fields["expected_revision"] = _consent.ask(change, self.stdout, refused=REFUSED, read_line=_read_line)
         done = controls.apply_change(
             change,
             actor=_actor(options),
@@ -143,6 +167,12 @@ class Command(BaseCommand):
         self.stdout.write(f"{change.name}: {what} (event {done.sequence}).")
         if done.go_live is not None:
             self._print_decision(decide(done.go_live))
+        if is_blind and done.changed:
+            self.stdout.write(_consent.describe_stop(history.find_newest(STOP_OF[change.name], before=done.sequence)))
+        self._print_installation()
+
+    def _print_installation(self) -> None:
+        self.stdout.write(f"Environment: {installation.describe()}")
 
     def _print_decision(self, decision: Decision) -> None:
         self.stdout.write(f"{decision.code}: {decision.message}")
@@ -182,6 +212,7 @@ class Command(BaseCommand):
             self.stdout.write(f"Recorded: {detail}")
         if not found:
             self.stdout.write("Nothing to reconcile: chain, event_head and rows agree.")
+        self._print_installation()
 
     def _run_token(self, options: dict[str, Any]) -> None:
         run_token(self, options, actor_name=lambda given: _actor(given).name)
@@ -200,7 +231,17 @@ def _add_change(parser: ArgumentParser, change: Change) -> None:
     parser.add_argument("--reason", default="", help=f"why; {needed}")
     if change.is_guarded:
         parser.add_argument(
-            "--override", action="store_true", help="pass a failing checklist; the event keeps what failed"
+            "--override",
+            action="append",
+            metavar="ID",
+            help="a checklist item that may fail; may be repeated. The event keeps what failed",
+        )
+    if change.direction is Direction.LIVE:
+        parser.add_argument(
+            "--expected-revision",
+            type=int,
+            metavar="N",
+            help="the revision that you looked at; refused if it is another by now. Without it a terminal is asked",
         )
     for name in change.takes:
         parser.add_argument(f"--{name}", help=f"the new {name}")
@@ -223,8 +264,14 @@ def _actor(options: dict[str, Any]) -> Actor:
     return Actor(name=name, permissions=ALL_PERMISSIONS)
 
 
-def _tell(error: GoLiveError) -> str:
+def _read_line() -> str:
+    return sys.stdin.readline()
+
+
+def _tell(error: GoLiveError, name: str) -> str:
     lines = [f"{error.code}: {error.detail}"]
     if isinstance(error, ChecklistFailedError):
         lines += [f"  {result.id}: {result.detail}" for result in error.failed]
+    if name != "token":
+        lines.append(f"Environment: {installation.describe()}")
     return "\n".join(lines)

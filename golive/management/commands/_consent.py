@@ -1,0 +1,59 @@
+"""Toward live from a shell: whose stop it undoes. Shown and asked at a terminal, said afterwards where nobody reads."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from django.core.management.base import CommandError, OutputWrapper
+
+from golive import history, installation, state
+from golive.domain.changes import STOP_OF, Change
+from golive.domain.decision import decide
+from golive.domain.effects import is_in_effect, row_of
+from golive.domain.errors import RecordedChange
+from golive.domain.rows import Rows, format_time
+from golive.migration_graph.reports.words import make_visible
+
+NOT_CONFIRMED = "Nothing was done: it was not confirmed with yes."
+
+
+def is_terminal(output: OutputWrapper) -> bool:
+    """Whether somebody reads what is shown and can answer."""
+    return sys.stdin is not None and sys.stdin.isatty() and output.isatty()
+
+
+def ask(change: Change, output: OutputWrapper, *, refused: int, read_line: Callable[[], str]) -> int:
+    """Show what would be undone and ask. Returns the revision that was shown; raises CommandError without a yes.
+
+    Raises StateUnknownError if there is nothing to show.
+    """
+    go_live, system = state.read_both()
+    row = row_of(Rows(go_live, system), change.subject)
+    decision = decide(go_live)
+    output.write(f"Environment: {installation.describe()}")
+    output.write(f"{decision.code}: {decision.message}")
+    if is_in_effect(change, row):
+        output.write("It is so already.")
+    else:
+        output.write(describe_stop(history.find_newest(STOP_OF[change.name])))
+    last = history.find_change(row)
+    output.write(f"Revision {row.revision}" + (f", by {_describe(last)}" if last else ""))
+    output.write(f"{change.label}? Type yes: ", ending="")
+    output.flush()
+    if read_line().strip() != "yes":
+        raise CommandError(NOT_CONFIRMED, returncode=refused)
+    return row.revision
+
+
+def describe_stop(stop: RecordedChange | None) -> str:
+    """Who stopped, when and why, in one line."""
+    if stop is None:
+        return "Stopped: since the beginning, or longer ago than the newest events tell."
+    return f"Stopped by {_describe(stop)}"
+
+
+def _describe(change: RecordedChange) -> str:
+    # Names and reasons come from outside: one line, and nothing in it that does more than stand there.
+    actor, reason = make_visible(change.actor), make_visible(change.reason)
+    return f"{actor} ({change.change}) at {format_time(change.at)}: {reason or 'no reason given'}"
