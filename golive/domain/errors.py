@@ -32,6 +32,11 @@ class GoLiveError(Exception):
         super().__init__(detail)
         self.detail = detail
 
+    @property
+    def public_detail(self) -> str:
+        """`detail` for those who may not see names and reasons."""
+        return self.detail
+
 
 class RefusedError(GoLiveError):
     """A rule said no; nothing was changed, and asking again in the same way gives the same answer."""
@@ -83,6 +88,10 @@ class RevisionMismatchError(RefusedError):
         self.expected = expected
         self.current = current
         self.changed_by = changed_by
+
+    @property
+    def public_detail(self) -> str:
+        return f"Changed since you looked: revision {self.current.revision}, not {self.expected}. Look again first."
 
 
 class UnavailableError(GoLiveError):

@@ -104,6 +104,7 @@ _EVENT: Schema = {
     "failed_checks": nullable(list_of({"type": "object"})),
     "request_id": nullable(TEXT),
     "remote_addr": nullable(TEXT),
+    "salt": described(nullable(TEXT), "Random, so that the hash confirms no guess; null in version 1"),
     "hash_version": NUMBER_FROM_1,
     "previous_hash": nullable(HASH),
     "hash": HASH,
