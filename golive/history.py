@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, Error
+from django.db.models import BooleanField
+from django.db.models.expressions import RawSQL
 
 from golive import schema, state
 from golive.deadline import database_deadline
@@ -30,6 +32,8 @@ _BATCH = 500
 BATCH_SECONDS = 4.0
 # The check `clocks_agree` warns long before two hosts are so far apart.
 CLOCK_SKEW = timedelta(seconds=5)
+# Of the index golive_event_marks. In the words of SQL: a partial index is only used where the condition is no parameter.
+_IS_MARK = RawSQL(f"action IN ('{DRIFT}', '{RECONCILE}')", (), output_field=BooleanField())  # noqa: S611 - constants
 # More than are written in the time that `recent_leases` looks back on, since each holds the row's lock.
 _RECENT_EVENTS = 2_000
 
@@ -48,8 +52,11 @@ class Verification:
 
 
 def event_values(event: Event) -> dict[str, Any]:
-    """The columns of an event as JSON values, `hash` last: what the history serves and what the hash is made of."""
-    values = {name: getattr(event, name) for name in COLUMNS}
+    """The columns of an event as JSON values, `hash` last: what the history serves and what the hash is made of.
+
+    Without `salt` where there is none: so the hash of every version is that of the JSON without `hash`.
+    """
+    values = {name: getattr(event, name) for name in COLUMNS if name != "salt" or event.salt is not None}
     return {**values, "at": format_time(event.at), "hash": event.hash}
 
 
@@ -165,7 +172,7 @@ def _known_before(first: int, using: str) -> list[dict[str, Any]]:
     found: dict[int, Event] = {}
     for subject in ROW_SUBJECTS:
         older = Event.objects.using(using).filter(subject=subject, sequence__lt=first).order_by("-sequence")
-        marks = older.filter(action__in=(DRIFT, RECONCILE)).first()
+        marks = older.filter(_IS_MARK).first()
         for event in (marks if marks and marks.action == DRIFT else None, older.first()):
             if event is not None:
                 found[event.sequence] = event

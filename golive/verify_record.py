@@ -65,8 +65,8 @@ class UnusableInputError(Exception):
 
 
 def hash_event(event: Event) -> str:
-    """SHA-256 over the canonical JSON of every column but `hash`; version 1 has no salt."""
-    is_unsalted = event["hash_version"] == 1 and event.get("salt") is None
+    """SHA-256 over the canonical JSON of every column but `hash`; without the salt where there is none."""
+    is_unsalted = event.get("salt") is None
     values = {name: event[name] for name in (_COLUMNS if is_unsalted else _SALTED_COLUMNS)}
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode("utf-8")).hexdigest()

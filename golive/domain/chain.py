@@ -71,9 +71,9 @@ class Problem:
 def hash_event(event: Event) -> str:
     """SHA-256, in hexadecimal, over the canonical JSON (sorted keys, no spaces, UTF-8) of every column but `hash`.
 
-    An event of version 1 has no salt, and none is hashed.
+    Without the salt where there is none, as in version 1; that a later event has one is a question of its sense.
     """
-    is_unsalted = event["hash_version"] == 1 and event.get("salt") is None
+    is_unsalted = event.get("salt") is None
     values = {name: event[name] for name in COLUMNS if not (name == "salt" and is_unsalted)}
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()

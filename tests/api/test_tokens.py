@@ -364,7 +364,7 @@ def test_log__whatever_happens__holds_nothing_of_a_token(
     written = "\n".join(
         [caplog.text, *(str(record.__dict__) for record in caplog.records if record.name != "django.db.backends")]
     )
-    assert "engage by token:bot" in written
+    assert "engage of go_live_state by token:bot" in written
     for token in shown:
         assert token not in written
         assert token.rpartition("_")[2] not in written

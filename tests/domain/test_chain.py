@@ -581,6 +581,6 @@ def test_verifier__older_part_on_trust__still_compares_what_follows_with_it() ->
 
 def test_records__of_real_rows__agree_with_themselves() -> None:
     rows = {GO_LIVE_STATE: record_of(make_go_live()), SYSTEM_METADATA: record_of(make_system(backend_complete=True))}
-    chain = _link([_event(0, subject, "seed", after=record) for subject, record in rows.items()])
+    chain = _link([_event(0, subject, "adopt", after=record, changed=False) for subject, record in rows.items()])
 
     assert _verify(chain, records={subject: dict(record) for subject, record in rows.items()}) == []
