@@ -221,7 +221,7 @@ class EventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         (None, {"fields": ("sequence", "when", "actor", "channel", "action", "subject", "reason")}),
         ("Effect", {"fields": ("changed", "override", "checks_overridden", "row_before", "row_after")}),
         ("Origin", {"fields": ("on_behalf_of", "user_id", "request_id", "remote_addr")}),
-        ("Chain", {"fields": ("hash_version", "previous_hash", "hash")}),
+        ("Chain", {"fields": ("hash_version", "salt", "previous_hash", "hash")}),
     )
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -10,7 +10,7 @@ from django.core import checks as system_checks
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.loader import MigrationLoader
 
-from golive import history, project_graph, state
+from golive import history, project_graph, state, token_owners
 from golive.domain.changes import ENGAGE
 from golive.domain.checklist import Severity
 from golive.domain.decision import decide
@@ -106,6 +106,16 @@ def check_kill_switch_reach() -> Finding:
     if people.filter(is_staff=True).exists():
         return Finding(True, "At least one operator can engage the kill switch.")
     return Finding(False, "Put the people on duty into the group Operators.")
+
+
+@register("token_owners", severity=Severity.WARN, message="Tokens do no more than those who made them may do")
+def check_token_owners() -> Finding:
+    count = len(token_owners.find_owner_faults(now=datetime.now(UTC)))
+    if not count:
+        return Finding(True, "No valid token outlives the rights of whoever made it.")
+    # Public: how many. Their names are in the record, which not everybody may read.
+    tokens = "1 valid token outlives" if count == 1 else f"{count} valid tokens outlive"
+    return Finding(False, f"{tokens} the rights of whoever made it. `manage.py golive token list` says which and why.")
 
 
 @register("release_known", severity=Severity.WARN, message="The served release is known", needs_database=False)

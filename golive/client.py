@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, PermissionsMixin
@@ -12,17 +13,33 @@ from golive.controls import Origin
 from golive.domain.changes import Actor
 from golive.request_id import get_request_id
 
+# As proxies write it (RFC 7239, section 6). A zone is a name on the machine of whoever wrote it.
+_ADDRESS = re.compile(
+    r"\[(?P<bracketed>[0-9a-fA-F:.]{2,45})(?:%[^\]]*)?\](?::[0-9]{1,5})?"
+    r"|(?P<ipv4>[0-9.]{7,15})(?::[0-9]{1,5})?"
+    r"|(?P<plain>[0-9a-fA-F:.]{2,45})(?:%.*)?",
+    re.ASCII | re.DOTALL,
+)
+
 
 def client_address(request: HttpRequest) -> str | None:
     """The client's address: behind N trusted proxies the Nth entry from the right of `X-Forwarded-For`.
 
-    Entries further left are the client's own words. Without a usable entry it is the address of the connection.
+    Entries further left are the client's own words. With fewer entries it is the address of the connection. Normalised,
+    without port and zone; None if it cannot be read.
     """
     hops: int = getattr(settings, "GOLIVE_TRUSTED_PROXIES", 0)
     forwarded = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
-    candidate = forwarded[-hops] if 0 < hops <= len(forwarded) else request.META.get("REMOTE_ADDR", "")
+    return read_address(forwarded[-hops] if 0 < hops <= len(forwarded) else request.META.get("REMOTE_ADDR", ""))
+
+
+def read_address(text: str) -> str | None:
+    """The IP address in `203.0.113.9:4711`, `[2001:db8::1]:443`, `fe80::1%eth0` and the like; None if there is none."""
+    found = _ADDRESS.fullmatch(text)
+    if found is None:
+        return None
     try:
-        return str(ipaddress.ip_address(candidate))
+        return str(ipaddress.ip_address(found["bracketed"] or found["ipv4"] or found["plain"]))
     except ValueError:
         return None
 

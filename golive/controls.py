@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, Error
+from django.db import DEFAULT_DB_ALIAS, Error, transaction
 
 from golive import history, readiness, state
 from golive.commits import commit
@@ -23,8 +26,22 @@ from golive.domain.errors import (
 )
 from golive.domain.reasons import REASON_LIMIT, find_fault
 from golive.domain.requests import ChangeRequest, read_request
-from golive.domain.rows import DEPLOY, GO_LIVE_STATE, SYSTEM_METADATA, GoLiveRow, Rows, SystemRow, record_of
+from golive.domain.rows import (
+    API_TOKEN,
+    DEPLOY,
+    GO_LIVE_STATE,
+    SYSTEM_METADATA,
+    GoLiveRow,
+    Rows,
+    SystemRow,
+    record_of,
+)
 from golive.models import SINGLETON_ID, Event, GoLiveState, SystemMetadata
+from golive.text import make_visible
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -122,7 +139,7 @@ def reconcile(
     request = ChangeRequest(reason=reason.strip())
     try:
         # The chain before the locks, since it may be long; the rows and the head again under them.
-        problems = [problem for problem in history.verify(using=using).problems if problem.code not in ("row", "head")]
+        problems = [problem for problem in history.verify(using=using).problems if problem.code in chain.CHAIN_PROBLEMS]
     except Error as error:
         raise NotAppliedError("The record cannot be read, so nothing was reconciled.") from error
 
@@ -154,6 +171,34 @@ def record_deploy(difference: Difference, *, release: str | None, using: str = D
         return None, ledger.find_longest_lease()
 
     commit(write, using)
+
+
+def record_token(
+    action: str,
+    write: Callable[[], tuple[T, dict[str, Any] | None, dict[str, Any] | None]],
+    *,
+    actor: Actor,
+    channel: Channel,
+    origin: Origin = Origin(),
+    using: str = DEFAULT_DB_ALIAS,
+) -> T:
+    """Run a write of a token's row and record it, in one transaction and in turn with all other changes.
+
+    `write` returns its result and what the event says of the token before and after; both None: nothing was done, and
+    nothing is recorded. Raises as `apply_change`, and what `write` raises.
+    """
+
+    def work() -> tuple[T, int]:
+        rows = state.lock_rows(with_system=False, using=using)
+        ledger = _Ledger(actor, channel, origin, ChangeRequest(reason=""), rows=rows, using=using)
+        result, before, after = write()
+        if before is not None or after is not None:
+            ledger.record_drift()
+            ledger.record_token(action, before=before, after=after)
+            ledger.close()
+        return result, ledger.find_longest_lease()
+
+    return commit(work, using)
 
 
 def _check_checklist(request: ChangeRequest, using: str) -> tuple[CheckResult, ...]:
@@ -249,6 +294,10 @@ class _Ledger:
         """Append the event of a deploy, which changes no row."""
         self._append(DEPLOY, "migrate", reason="", changed=True, before=None, after=after)
 
+    def record_token(self, action: str, *, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
+        """Append the event of a token that was made or revoked."""
+        self._append(API_TOKEN, action, reason="", changed=True, before=before, after=after)
+
     def reconcile(self, problems: Sequence[chain.Problem]) -> None:
         """Record the rows as they are and the problems as seen; the chain goes on from the newest event there is."""
         noted = [{"id": problem.key, "detail": problem.detail} for problem in problems] or None
@@ -318,7 +367,23 @@ class _Ledger:
             sequence=self.sequence,
             subject=subject,
             action=action,
+            salt=secrets.token_hex(chain.SALT_BYTES),
             previous_hash=self._head,
         )
         event.hash = self._head = chain.hash_event(history.event_values(event))
         event.save(using=self._using, force_insert=True)
+        transaction.on_commit(partial(_log, event), using=self._using, robust=True)
+
+
+def _log(event: Event) -> None:
+    """One line for each event, with the head that it made: whoever keeps the log keeps the heads."""
+    logger.info(
+        "%s of %s by %s via %s: %s, event %d, event_head %s",
+        event.action,
+        event.subject,
+        make_visible(event.actor),
+        event.channel,
+        "changed" if event.changed else "no change",
+        event.sequence,
+        event.hash,
+    )

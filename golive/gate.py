@@ -70,6 +70,7 @@ def _make_headers(snapshot: Snapshot) -> list[Header]:
     headers = [
         ("Content-Type", "application/json" if decision.allowed else CONTENT_TYPE),
         ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
         ("Retry-After", RETRY_AFTER_SECONDS),
         ("X-GoLive-Code", str(decision.code)),
     ]

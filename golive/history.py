@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, Error
+from django.db.models import BooleanField
+from django.db.models.expressions import RawSQL
 
-from golive import state
+from golive import schema, state
 from golive.deadline import database_deadline
 from golive.domain.chain import COLUMNS, DRIFT, RECONCILE, ChainVerifier, Problem
 from golive.domain.changes import LEASE, Change
 from golive.domain.errors import RecordedChange, StateUnknownError
 from golive.domain.rows import (
+    API_TOKEN,
     GO_LIVE_STATE,
     LEASE_MOST_MS,
+    ROW_SUBJECTS,
     SYSTEM_METADATA,
     GoLiveRow,
     SystemRow,
     format_time,
     record_of,
 )
-from golive.models import Event
+from golive.models import ApiToken, Event
 
 _BATCH = 500
 BATCH_SECONDS = 4.0
@@ -33,6 +37,8 @@ CLOCK_SKEW = timedelta(seconds=5)
 # How far back a change is looked for: among so many of the newest events, since a record may hold millions.
 _CHANGES_SEARCHED = 200
 _STOPS_SEARCHED = 2_000
+# Of the index golive_event_marks. As SQL: a partial index is used only where the condition is no parameter.
+_IS_MARK = RawSQL(f"action IN ('{DRIFT}', '{RECONCILE}')", (), output_field=BooleanField())  # noqa: S611 - constants
 # More than are written in the time that `recent_leases` looks back on, since each holds the row's lock.
 _RECENT_EVENTS = 2_000
 
@@ -51,9 +57,22 @@ class Verification:
 
 
 def event_values(event: Event) -> dict[str, Any]:
-    """The columns of an event as JSON values, `hash` last: what the history serves and what the hash is made of."""
-    values = {name: getattr(event, name) for name in COLUMNS}
+    """The columns of an event as JSON values, `hash` last: what the history serves and what the hash is made of.
+
+    Without `salt` where there is none: so the hash of every version is that of the JSON without `hash`.
+    """
+    values = {name: getattr(event, name) for name in COLUMNS if name != "salt" or event.salt is not None}
     return {**values, "at": format_time(event.at), "hash": event.hash}
+
+
+def token_values(token: ApiToken) -> dict[str, Any]:
+    """What an event says of a token; never its secret, nor the hash of that."""
+    return {
+        "name": token.name,
+        "prefix": token.prefix,
+        "scopes": token.scopes,
+        "expires_at": format_time(token.expires_at),
+    }
 
 
 def read_page(
@@ -131,7 +150,8 @@ def read_recent(subject: str, *, limit: int, using: str = DEFAULT_DB_ALIAS) -> l
 def verify(*, newest: int | None = None, using: str = DEFAULT_DB_ALIAS) -> Verification:
     """Recompute the chain (or its `newest` events) and compare it with `event_head` and the rows, at one moment.
 
-    Raises database errors as they are, and StateUnknownError if the rows cannot be read at all.
+    The whole chain is compared with the tokens too. Takes as long as the events that are asked for are many, however
+    long the record is. Raises database errors as they are, and StateUnknownError if the rows cannot be read at all.
     """
     with state.consistent_read(using=using):
         with database_deadline(BATCH_SECONDS):
@@ -143,15 +163,49 @@ def verify(*, newest: int | None = None, using: str = DEFAULT_DB_ALIAS) -> Verif
         for batch in _batches(first, using):
             verifier.feed(batch)
         head, records = _read_records(using)
-    return Verification(verifier.count, first, tuple(verifier.finish(head=head, records=records)))
+        tokens = [] if first > 1 else _read_tokens(using)
+        problems = [*verifier.finish(head=head, records=records, tokens=tokens), *_check_triggers(using)]
+    return Verification(verifier.count, first, tuple(problems))
+
+
+def _read_tokens(using: str) -> list[dict[str, Any]]:
+    with database_deadline(BATCH_SECONDS):
+        return [token_values(token) for token in ApiToken.objects.using(using).filter(revoked_at=None)]
+
+
+def _check_triggers(using: str) -> list[Problem]:
+    with database_deadline(BATCH_SECONDS):
+        missing = schema.find_missing_triggers(using=using)
+    detail = "The trigger {} of golive_event is missing or disabled: events can be altered. Make it again or enable it."
+    return [Problem("trigger", name, detail.format(name)) for name in missing]
+
+
+def read_all(*, using: str = DEFAULT_DB_ALIAS) -> Generator[dict[str, Any]]:
+    """Every event as JSON values, oldest first, as one moment showed them; holds some hundreds at a time.
+
+    Raises database errors as they are. Close the generator, or run it to its end: it holds a read transaction.
+    """
+    with state.consistent_read(using=using):
+        for batch in _batches(1, using):
+            yield from batch
+
+
+def read_token_events(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, Event]:
+    """The newest event of each token that was recorded, by the token's prefix."""
+    events: dict[str, Event] = {}
+    for event in Event.objects.using(using).filter(subject=API_TOKEN).order_by("sequence"):
+        values = event.before if event.after is None else event.after
+        if isinstance(values, dict) and isinstance(values.get("prefix"), str):
+            events[values["prefix"]] = event
+    return events
 
 
 def _known_before(first: int, using: str) -> list[dict[str, Any]]:
     """Of each table: the newest event, and the newest drift or reconcile, older than `first`; in ascending order."""
     found: dict[int, Event] = {}
-    for subject in (GO_LIVE_STATE, SYSTEM_METADATA):
+    for subject in ROW_SUBJECTS:
         older = Event.objects.using(using).filter(subject=subject, sequence__lt=first).order_by("-sequence")
-        marks = older.filter(action__in=(DRIFT, RECONCILE)).first()
+        marks = older.filter(_IS_MARK).first()
         for event in (marks if marks and marks.action == DRIFT else None, older.first()):
             if event is not None:
                 found[event.sequence] = event

@@ -83,7 +83,9 @@ class LivenessMiddleware:
             return self.get_response(request)
         if request.method not in READ_METHODS:
             return problem(request, method_not_allowed(request.method, READ_METHODS))
-        return JsonResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
+        return JsonResponse(
+            {"status": "ok"}, headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        )
 
 
 class DatabaseDeadlineMiddleware:

@@ -146,21 +146,27 @@ def type_of(code: str) -> str:
     return f"urn:valhalla:problem:{code.lower().replace('_', '-')}"
 
 
-def problem(request: HttpRequest, error: GoLiveError, **members: Any) -> HttpResponse:
+def has_details(error: GoLiveError) -> bool:
+    """Whether the answer to this error differs for those who may see names and reasons."""
+    return isinstance(error, RevisionMismatchError) or error.public_detail != error.detail
+
+
+def problem(request: HttpRequest, error: GoLiveError, *, with_details: bool = False, **members: Any) -> HttpResponse:
     """The answer to `error`. Says what is in the error and nothing of its cause, which may hold secrets.
 
-    `members` are further ones, in the words of another protocol.
+    `with_details`: to a reader who may see names and reasons (`credentials.can_see_details`). `members` are further
+    ones, in the words of another protocol.
     """
     status = status_of(error)
     values: dict[str, Any] = {
         "type": type_of(error.code),
         "title": TITLES.get(error.code, status.phrase),
         "status": int(status),
-        "detail": error.detail,
+        "detail": error.detail if with_details else error.public_detail,
         "instance": request.path,
         "code": error.code,
         "request_id": get_request_id(),
-        **_extension(error),
+        **_extension(error, with_details=with_details),
         **members,
     }
     response = HttpResponse(json.dumps(values), status=status, content_type=CONTENT_TYPE)
@@ -173,7 +179,7 @@ def problem(request: HttpRequest, error: GoLiveError, **members: Any) -> HttpRes
     return response
 
 
-def _extension(error: GoLiveError) -> dict[str, Any]:
+def _extension(error: GoLiveError, *, with_details: bool) -> dict[str, Any]:
     if isinstance(error, InvalidRequestError):
         return {"errors": [{"field": fault.field, "message": fault.message} for fault in error.errors]}
     if isinstance(error, ChecklistFailedError):
@@ -181,16 +187,16 @@ def _extension(error: GoLiveError) -> dict[str, Any]:
     if isinstance(error, RevisionMismatchError):
         current = error.current
         shown = (
-            representations.go_live_state(current, with_details=True)
+            representations.go_live_state(current, with_details=with_details)
             if isinstance(current, GoLiveRow)
-            else representations.system_status(current)
+            else representations.system_status(current, with_details=with_details)
         )
         return {
             "current": shown,
-            "changed_by": error.changed_by,
+            "changed_by": error.changed_by if with_details else None,
             "changed_at": format_time(error.changed_at),
             "change": error.change,
-            "reason": error.reason,
+            "reason": error.reason if with_details else None,
         }
     if isinstance(error, StateUnknownError):
         return {"execution_allowed": False}

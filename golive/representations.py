@@ -14,11 +14,12 @@ from golive.domain.rows import GoLiveRow, SystemRow, format_time
 Json = dict[str, Any]
 
 
-def system_status(row: SystemRow) -> Json:
+def system_status(row: SystemRow, *, with_details: bool) -> Json:
+    """Without details `notes` is null: what people write is not for everybody."""
     return {
         "version": row.version,
         "backend_complete": row.backend_complete,
-        "notes": row.notes,
+        "notes": row.notes if with_details else None,
         "updated_at": format_time(row.updated_at),
         "completed_at": format_time(row.completed_at),
         "revision": row.revision,
@@ -50,7 +51,7 @@ def full_status(
     go_live: GoLiveRow, system: SystemRow, *, with_details: bool, release: str | None, environment: str
 ) -> Json:
     return {
-        "system": system_status(system),
+        "system": system_status(system, with_details=with_details),
         "go_live": go_live_state(go_live, with_details=with_details),
         "execution": execution(decide(go_live)),
         "release": release,

@@ -100,6 +100,19 @@ def find_faults(found: dict[str, Description], *, using: str = DEFAULT_DB_ALIAS)
     return faults
 
 
+def find_missing_triggers(*, using: str = DEFAULT_DB_ALIAS) -> list[str]:
+    """The triggers that refuse an alteration of events and are missing or disabled. Costs a look at the catalogue."""
+    connection = connections[using]
+    table = Event._meta.db_table
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(_TRIGGERS, [table])
+        else:
+            cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s", [table])
+        standing = {name for (name,) in cursor.fetchall()}
+    return [name for name in TRIGGERS[connection.vendor] if name not in standing]
+
+
 def _find_column_faults(model: type[models.Model], columns: dict[str, Description], connection: Any) -> list[str]:
     faults = []
     for field in model._meta.concrete_fields:

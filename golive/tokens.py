@@ -1,21 +1,21 @@
-"""API tokens: made, found, verified, revoked, listed. Nothing is cached, so a revocation counts at once, everywhere."""
+"""API tokens: found, verified, listed. Nothing is cached, so a revocation counts at once, everywhere.
+
+They are made and revoked in `golive.token_changes`, which records it.
+"""
 
 from __future__ import annotations
 
 import logging
-import secrets
-from collections.abc import Collection, Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 
-from django.db import DEFAULT_DB_ALIAS, Error, IntegrityError, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 from django.db.models import Q
 
 from golive.deadline import database_deadline
 from golive.domain.changes import Actor
-from golive.domain.errors import FieldError, InvalidRequestError
-from golive.domain.scopes import SCOPES, actor_of_token
-from golive.domain.tokens import NO_HASH, TokenText, is_name, is_same_hash, make_token_text, read_token_text
+from golive.domain.scopes import actor_of_token
+from golive.domain.tokens import NO_HASH, TokenText, is_same_hash, read_token_text
 from golive.models import ApiToken
 
 logger = logging.getLogger(__name__)
@@ -23,58 +23,9 @@ logger = logging.getLogger(__name__)
 # How exact `last_used_at` is: a write for each request would cost more than the request.
 USE_INTERVAL = timedelta(minutes=1)
 USE_SECONDS = 0.5
-EXPIRY_MOST = timedelta(days=3660)
 
 # The token that this thread's request has shown, to be noted when the answer is out.
 _used: ContextVar[int | None] = ContextVar("golive_used_token", default=None)
-
-
-def make_token(
-    name: str,
-    *,
-    scopes: Iterable[str],
-    created_by: str,
-    expires_in: timedelta | None = None,
-    using: str = DEFAULT_DB_ALIAS,
-) -> tuple[ApiToken, str]:
-    """Make a token; its row and its text, which nobody can find out again. Raises InvalidRequestError."""
-    chosen = tuple(scope for scope in SCOPES if scope in set(scopes))
-    _check_new(name, set(scopes), expires_in)
-    text = make_token_text(secrets.choice)
-    now = datetime.now(UTC)
-    token = ApiToken(
-        name=name,
-        prefix=text.prefix,
-        secret_hash=text.secret_hash,
-        scopes=list(chosen),
-        created_by=created_by,
-        created_at=now,
-        expires_at=None if expires_in is None else now + expires_in,
-    )
-    try:
-        with transaction.atomic(using=using):
-            token.save(using=using, force_insert=True)
-    except IntegrityError as error:
-        fault = FieldError("name", "is in use; choose another, or revoke that token first")
-        raise InvalidRequestError([fault]) from error
-    return token, text.text
-
-
-def _check_new(name: str, scopes: Collection[str], expires_in: timedelta | None) -> None:
-    errors = []
-    if not is_name(name):
-        errors.append(
-            FieldError(
-                "name", "must have 1 to 64 letters, digits, dots, hyphens or underscores, a letter or digit first"
-            )
-        )
-    unknown = sorted(set(scopes) - set(SCOPES))
-    if unknown or not scopes:
-        errors.append(FieldError("scopes", f"must be one or more of {', '.join(SCOPES)}"))
-    if expires_in is not None and not timedelta(0) < expires_in <= EXPIRY_MOST:
-        errors.append(FieldError("expires", f"must lie between now and {EXPIRY_MOST.days} days from now"))
-    if errors:
-        raise InvalidRequestError(errors)
 
 
 def verify_token(text: str, *, using: str = DEFAULT_DB_ALIAS) -> Actor | None:
@@ -103,16 +54,6 @@ def _is_proven(shown: TokenText, token: ApiToken | None) -> bool:
 def is_valid(token: ApiToken, *, now: datetime) -> bool:
     """Whether it is neither revoked nor expired."""
     return token.revoked_at is None and (token.expires_at is None or token.expires_at > now)
-
-
-def revoke_token(name: str, *, using: str = DEFAULT_DB_ALIAS) -> ApiToken:
-    """Revoke the token of this name, for good; harmless when repeated. Raises InvalidRequestError if there is none."""
-    tokens = ApiToken.objects.using(using).filter(name=name)
-    tokens.filter(revoked_at__isnull=True).update(revoked_at=datetime.now(UTC))
-    token = tokens.order_by("-created_at").first()
-    if token is None:
-        raise InvalidRequestError([FieldError("name", "is not the name of a token; `token list` shows them")])
-    return token
 
 
 def list_tokens(*, using: str = DEFAULT_DB_ALIAS) -> list[ApiToken]:

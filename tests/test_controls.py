@@ -78,7 +78,8 @@ def test_apply_change__each_change__records_every_column(name: str) -> None:
         "failed_checks": None,
         "request_id": "r-1",
         "remote_addr": "2001:db8::1",
-        "hash_version": 1,
+        "salt": event.salt,
+        "hash_version": 2,
         "previous_hash": previous.hash,
         "hash": event.hash,
     }

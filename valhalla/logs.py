@@ -1,8 +1,23 @@
-"""What a line of the log leaves out."""
+"""How a line of the log looks, and what it leaves out."""
 
 from __future__ import annotations
 
 import logging
+from typing import Any
+
+from golive.text import make_visible
+
+
+class VisibleFormatter(logging.Formatter):
+    """Writes a message in one line, and indents a traceback: no text from outside can pass for a line of the log."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        record.message = make_visible(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the library's name
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(f"  {make_visible(line)}" for line in lines)
 
 
 class OneLineFilter(logging.Filter):

@@ -222,7 +222,12 @@ LOGGING = {
         "request_id": {"()": "golive.request_id.RequestIdFilter"},
         "one_line": {"()": "valhalla.logs.OneLineFilter"},
     },
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}},
+    "formatters": {
+        "line": {
+            "()": "valhalla.logs.VisibleFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s",
+        }
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
     "root": {"handlers": ["console"], "level": environment.log_level},
     "loggers": {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from django.db import Error
@@ -20,8 +19,6 @@ from golive.domain.errors import NotAppliedError
 from golive.domain.rows import GO_LIVE_STATE
 from golive.routes import route
 
-logger = logging.getLogger(__name__)
-
 NO_CREDENTIALS_READ = "The database does not answer; nothing was done. Repeat the request."
 
 
@@ -30,6 +27,7 @@ def apply_change(request: HttpRequest, change: Change) -> HttpResponse:
     actor = authenticate(request)
     check_can_apply(change, actor.permissions)
     origin = origin_of(request)
+    with_details = credentials.can_see_details(request)
     notes: tuple[str, ...] = ()
     if change.direction is Direction.SAFE:
         fields, notes = body.read_leniently(request)
@@ -41,8 +39,7 @@ def apply_change(request: HttpRequest, change: Change) -> HttpResponse:
         done = controls.apply_change(
             change, actor=actor, reason=fields.pop("reason", None), channel=Channel.API, fields=fields, origin=origin
         )
-    log_change(done, actor)
-    return answer_json(describe(done, notes))
+    return answer_json(describe(done, notes, with_details=with_details))
 
 
 def authenticate(request: HttpRequest) -> Actor:
@@ -53,19 +50,17 @@ def authenticate(request: HttpRequest) -> Actor:
         raise NotAppliedError(NO_CREDENTIALS_READ) from error
 
 
-def log_change(done: Acknowledgement, actor: Actor) -> None:
-    what = "changed" if done.changed else "no change"
-    logger.info("%s by %s: %s, event %d", done.change.name, actor.name, what, done.sequence)
+def describe(done: Acknowledgement, notes: tuple[str, ...] = (), *, with_details: bool) -> dict[str, Any]:
+    """What was done, the row as its own endpoint shows it, and what that means for execution.
 
-
-def describe(done: Acknowledgement, notes: tuple[str, ...] = ()) -> dict[str, Any]:
-    """What was done, the row as its own endpoint shows it, and what that means for execution."""
+    Without details it names nobody but the actor: what a change has set in `go_live_state` is the actor's own.
+    """
     notes += done.notes_on_request
     values: dict[str, Any] = {"changed": done.changed, "event": done.sequence}
     if done.change.subject == GO_LIVE_STATE and done.go_live is not None:
-        values |= representations.go_live_state(done.go_live, with_details=True)
+        values |= representations.go_live_state(done.go_live, with_details=with_details or done.changed)
     elif done.system is not None:
-        values |= representations.system_status(done.system)
+        values |= representations.system_status(done.system, with_details=with_details)
     values["execution"] = representations.execution(decide(done.go_live))
     return values | ({"notes_on_request": list(notes)} if notes else {})
 

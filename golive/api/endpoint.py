@@ -16,9 +16,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.http import parse_etags
 from django.views.decorators.csrf import csrf_exempt
 
-from golive import problems
+from golive import credentials, problems
 from golive.connections import is_database_failure
-from golive.credentials import shows_credentials
 from golive.domain.errors import GoLiveError, StateUnknownError
 from golive.error_pages import DATABASE_AWAY
 
@@ -48,13 +47,14 @@ def endpoint(
                     return HttpResponse(status=204, headers={"Allow": ", ".join(allowed)})
                 if methods and request.method not in allowed:
                     raise problems.method_not_allowed(request.method, allowed)
-                if not is_direct and problems.lacks_tls(request) and shows_credentials(request):
+                if not is_direct and problems.lacks_tls(request) and credentials.shows_credentials(request):
                     raise problems.tls_required()
                 return view(request, *args, **kwargs)
             except Exception as error:  # noqa: BLE001 - every path of an API answers in the API's own form
                 explained = _explain(error)
                 members = describe_error(explained, **kwargs) if describe_error else {}
-                return problems.problem(request, explained, **members)
+                with_details = problems.has_details(explained) and _can_see_details(request)
+                return problems.problem(request, explained, with_details=with_details, **members)
 
         # It needs nobody's session unless there is a cookie: `CookielessEndpointMiddleware`.
         answer.is_endpoint = True  # type: ignore[attr-defined]  # a mark on a function, as Django's own are
@@ -62,6 +62,13 @@ def endpoint(
         return transaction.non_atomic_requests(csrf_exempt(answer))
 
     return decorate
+
+
+def _can_see_details(request: HttpRequest) -> bool:
+    try:
+        return credentials.can_see_details(request)
+    except Exception:  # noqa: BLE001 - whatever it is, the answer is made all the same
+        return False  # who is asking cannot be known
 
 
 def _explain(error: Exception) -> GoLiveError:
@@ -111,7 +118,7 @@ def answer_tagged(request: HttpRequest, payload: Payload, *, vary: str = "Author
     else:
         response = HttpResponse(payload.content, content_type="application/json")
     response["ETag"] = payload.etag
-    response["Cache-Control"] = "no-cache"
+    response["Cache-Control"] = "private, no-cache" if credentials.shows_credentials(request) else "no-cache"
     response["Vary"] = vary
     return response
 

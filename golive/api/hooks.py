@@ -6,9 +6,9 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from golive import gathering
+from golive import credentials, gathering
 from golive.api import body
-from golive.api.changes import authenticate, describe, log_change
+from golive.api.changes import authenticate, describe
 from golive.api.endpoint import answer_json, endpoint
 from golive.client import origin_of
 from golive.domain.alerts import read_cut_object, read_message
@@ -25,6 +25,7 @@ def take_alerts(request: HttpRequest) -> HttpResponse:
     """Engage the kill switch if anything fires. Alertmanager repeats a call that got 5xx or 429, and no other."""
     actor = authenticate(request)
     check_can_apply(ENGAGE, actor.permissions)
+    with_details = credentials.can_see_details(request)
     beginning = body.read_beginning(request, limit=ALERT_LIMIT, discard=_DISCARD_LIMIT)
     if beginning.problem is None:
         fields, notes = body.parse_leniently(beginning.content)
@@ -45,5 +46,4 @@ def take_alerts(request: HttpRequest) -> HttpResponse:
         fields={"changed_by": message.receiver},
         origin=origin_of(request),
     )
-    log_change(done, actor)
-    return answer_json({**told, "action": ENGAGE.name, **describe(done, notes)})
+    return answer_json({**told, "action": ENGAGE.name, **describe(done, notes, with_details=with_details)})

@@ -29,7 +29,7 @@ def read_status(request: HttpRequest) -> HttpResponse:
 @endpoint("GET")
 def read_system_status(request: HttpRequest) -> HttpResponse:
     check_can_read(request)
-    return answer_tagged(request, snapshots.read_snapshot().once(_make_system_status))
+    return answer_tagged(request, snapshots.read_snapshot().once(_make_system_status, can_see_details(request)))
 
 
 @endpoint("GET")
@@ -52,8 +52,8 @@ def _make_status(snapshot: Snapshot, with_details: bool) -> Payload:
     )
 
 
-def _make_system_status(snapshot: Snapshot) -> Payload:
-    return Payload.of(representations.system_status(snapshot.known_system()))
+def _make_system_status(snapshot: Snapshot, with_details: bool) -> Payload:
+    return Payload.of(representations.system_status(snapshot.known_system(), with_details=with_details))
 
 
 def _make_go_live_state(snapshot: Snapshot, with_details: bool) -> Payload:

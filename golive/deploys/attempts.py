@@ -13,6 +13,7 @@ from golive.deploys.connection import Limits
 from golive.deploys.executor import UnderWay
 from golive.deploys.lock import MigrationLock
 from golive.domain.errors import UnavailableError
+from golive.text import make_visible
 
 PAUSE_SECONDS = 2.0
 _LOCK_NOT_AVAILABLE, _DEADLOCK, _QUERY_CANCELED = "55P03", "40P01", "57014"
@@ -86,4 +87,4 @@ def _read(error: Exception) -> tuple[str, str, bool]:
         links.append(links[-1].__cause__)
     sqlstate: str = next(filter(None, (getattr(link, "sqlstate", None) for link in links)), "")
     text = next(iter(str(links[-1]).strip().splitlines()), type(error).__name__)
-    return sqlstate, text.rstrip("."), any(isinstance(link, OperationalError) for link in links)
+    return sqlstate, make_visible(text.rstrip(".")), any(isinstance(link, OperationalError) for link in links)

@@ -16,6 +16,7 @@ from golive.domain.errors import StateUnknownError
 from golive.domain.rows import DEPLOY
 from golive.migrations._adoption import find_all_faults
 from golive.models import SINGLETON_ID, Event, GoLiveState, SystemMetadata
+from golive.text import make_visible
 
 APP = "golive"
 _MOST_NAMES = 8
@@ -95,7 +96,8 @@ def _find_unknown(loader: MigrationLoader) -> list[str]:
 
 
 def _list(names: Iterable[str]) -> str:
-    names = list(names)
+    # Of a database that others have written to, or of files: what is shown must not end the line.
+    names = [make_visible(name) for name in names]
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     return ", ".join(names[:_MOST_NAMES]) + more
 

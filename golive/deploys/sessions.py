@@ -13,6 +13,8 @@ from typing import Any
 
 import psycopg
 
+from golive.text import make_visible
+
 # "golive" in ASCII, as two halves: advisory locks are numbers, and each database has its own.
 LOCK_KEY = (0x676F, 0x6C697665)
 _HOLDS, _WORKS = "golive migrate ", "golive migrating "
@@ -79,12 +81,12 @@ def find_holder(ask: Ask) -> Holder | None:
         return None
     pid, name, origin = rows[0]
     workers = ask(_WORKER, (_QUERY_LENGTH, name.replace(_HOLDS, _WORKS, 1)))
-    return Holder(pid, name, origin, workers[0][0] if workers else None)
+    return Holder(pid, make_visible(name), origin, make_visible(workers[0][0]) if workers else None)
 
 
 def find_blockers(ask: Ask, pid: int) -> tuple[str, ...]:
     """Who the session `pid` waits for at this moment, in words."""
-    return tuple(text for (text,) in ask(_BLOCKERS, (_QUERY_LENGTH, pid)))
+    return tuple(make_visible(text) for (text,) in ask(_BLOCKERS, (_QUERY_LENGTH, pid)))
 
 
 def find_workers(ask: Ask) -> dict[int, str]:

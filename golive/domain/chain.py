@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from golive.domain.rows import DEPLOY
+from golive.domain.rows import API_TOKEN, ROW_SUBJECTS
+from golive.domain.sense import find_contradictions
 
-HASH_VERSION = 1
+# Version 2 adds the salt, so that the public hash of an event confirms no guess of what the event holds.
+HASH_VERSION = 2
+SALT_BYTES = 16
+KNOWN_VERSIONS = (1, HASH_VERSION)
 COLUMNS = (
     "sequence",
     "at",
@@ -32,11 +36,15 @@ COLUMNS = (
     "failed_checks",
     "request_id",
     "remote_addr",
+    "salt",
     "hash_version",
     "previous_hash",
 )
 DRIFT = "drift"
 RECONCILE = "reconcile"
+
+# What a problem in the chain itself is called; a reconcile can acknowledge it.
+CHAIN_PROBLEMS = ("hash", "link", "gap", "before", "sense")
 
 Event = Mapping[str, Any]
 
@@ -45,8 +53,9 @@ Event = Mapping[str, Any]
 class Problem:
     """One thing that does not agree: what kind, where, and in words.
 
-    A problem of kind `row` or `head` ends with `reconcile`; one in the chain stays in the record, and a later reconcile
-    that names its `key` acknowledges it. `evidence` is of the very alteration: another one is another problem.
+    A problem of kind `row` or `head` ends with `reconcile`, one of a token with its revocation, one of a trigger when
+    it is made again. One in the chain stays in the record, and a later reconcile that names its `key` acknowledges it.
+    `evidence` is of the very alteration: another one is another problem.
     """
 
     code: str
@@ -60,8 +69,12 @@ class Problem:
 
 
 def hash_event(event: Event) -> str:
-    """SHA-256, in hexadecimal, over the canonical JSON (sorted keys, no spaces, UTF-8) of every column but `hash`."""
-    values = {name: event[name] for name in COLUMNS}
+    """SHA-256, in hexadecimal, over the canonical JSON (sorted keys, no spaces, UTF-8) of every column but `hash`.
+
+    Without the salt where there is none, as in version 1; that a later event has one is a question of its sense.
+    """
+    is_unsalted = event.get("salt") is None
+    values = {name: event[name] for name in COLUMNS if not (name == "salt" and is_unsalted)}
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -73,6 +86,8 @@ class ChainVerifier:
         self.count = 0
         self.newest: Event | None = None
         self.newest_by_subject: dict[str, Event] = {}
+        # The newest event of each token, by the token's prefix.
+        self._tokens: dict[str, Event] = {}
         self._problems: list[Problem] = []
         self._drift: dict[str, Event] = {}
         # By key: the sequence of the newest sound reconcile that names it.
@@ -92,6 +107,7 @@ class ChainVerifier:
         """Take the next events in ascending order of `sequence`."""
         for event in events:
             is_sound = self._check_link(event)
+            self._check_sense(event)
             self._check_continuity(event)
             if is_sound and event["action"] == RECONCILE:
                 self._acknowledge(event)
@@ -101,7 +117,10 @@ class ChainVerifier:
     def _check_link(self, event: Event) -> bool:
         """Report what is wrong with the event's place in the chain; returns whether the event itself is unaltered."""
         place, found = str(event["sequence"]), hash_event(event)
-        if event["hash"] != found:
+        if event["hash_version"] not in KNOWN_VERSIONS:
+            why = "has a hash_version that this release does not know: it was altered, or a newer release wrote it"
+            self._report("hash", place, f"Event {place} {why}.", found)
+        elif event["hash"] != found:
             self._report("hash", place, f"Event {place} does not match its hash: it was altered.", found)
         previous = self.newest
         if previous is None:
@@ -118,6 +137,13 @@ class ChainVerifier:
                 self._report("link", place, f"Event {place} does not follow from the event before it.", joint)
         return bool(event["hash"] == found)
 
+    def _check_sense(self, event: Event) -> None:
+        contradictions = find_contradictions(event)
+        if contradictions:
+            place = str(event["sequence"])
+            detail = f"Event {place} contradicts itself: {'; '.join(contradictions)}."
+            self._report("sense", place, detail, hash_event(event))
+
     def _acknowledge(self, event: Event) -> None:
         noted = event["failed_checks"]
         for item in noted if isinstance(noted, list) else ():
@@ -131,7 +157,11 @@ class ChainVerifier:
         elif action == DRIFT:
             self._drift[subject] = event
         known = self.newest_by_subject.get(subject)
-        if event["after"] is None or subject == DEPLOY:
+        if subject == API_TOKEN:
+            values = event["before"] if event["after"] is None else event["after"]
+            if isinstance(values, Mapping) and isinstance(values.get("prefix"), str):
+                self._tokens[values["prefix"]] = event
+        if event["after"] is None or subject not in ROW_SUBJECTS:
             return
         if known is not None and event["before"] != known["after"]:
             place = str(event["sequence"])
@@ -146,10 +176,17 @@ class ChainVerifier:
         """Only by a later event: one that was altered must not be able to excuse itself."""
         return self._acknowledged.get(problem.key, 0) > int(problem.place)
 
-    def finish(self, *, head: str | None, records: Mapping[str, Mapping[str, Any] | None]) -> list[Problem]:
+    def finish(
+        self,
+        *,
+        head: str | None,
+        records: Mapping[str, Mapping[str, Any] | None],
+        tokens: Iterable[Mapping[str, Any]] = (),
+    ) -> list[Problem]:
         """Compare the end of the chain with `go_live_state.event_head` and the rows (`record_of`, None if missing).
 
-        Returns every problem that no reconcile has dealt with.
+        `tokens` are those that are not revoked, as their events show them; one without an event is older than the
+        recording of tokens. Returns every problem that no reconcile has dealt with.
         """
         problems = [problem for problem in self._problems if not self._is_acknowledged(problem)]
         newest_hash = self.newest["hash"] if self.newest is not None else None
@@ -171,4 +208,17 @@ class ChainVerifier:
                 problems.append(
                     Problem("row", subject, f"{subject} was changed behind the controls and not reconciled.")
                 )
-        return problems
+        return [*problems, *self._compare_tokens(tokens)]
+
+    def _compare_tokens(self, tokens: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
+        for token in tokens:
+            event = self._tokens.get(token["prefix"])
+            if event is None:
+                continue
+            remedy = "Somebody altered it by SQL; revoke it."
+            if event["after"] is None:
+                detail = f"The token {token['name']} is revoked in the record, and is not. {remedy}"
+                yield Problem("token", token["prefix"], detail)
+            elif event["after"] != token:
+                detail = f"The token {token['name']} is not as event {event['sequence']} made it. {remedy}"
+                yield Problem("token", token["prefix"], detail)

@@ -34,6 +34,11 @@ class GoLiveError(Exception):
         super().__init__(detail)
         self.detail = detail
 
+    @property
+    def public_detail(self) -> str:
+        """`detail` for those who may not see names and reasons."""
+        return self.detail
+
 
 class RefusedError(GoLiveError):
     """A rule said no; nothing was changed, and asking again in the same way gives the same answer."""
@@ -95,7 +100,6 @@ class RevisionMismatchError(RefusedError):
     def __init__(self, *, expected: int, current: GoLiveRow | SystemRow, last_change: RecordedChange | None) -> None:
         by = f" by {last_change.actor}" if last_change else ""
         revisions = f"since you looked: revision {current.revision}, not {expected}"
-        self.public_detail = f"Changed {revisions}. Look again first."
         how = _describe(last_change) if last_change else ""
         super().__init__(f"Changed{by} {revisions}{how}. Look again first.")
         self.expected = expected
@@ -104,6 +108,10 @@ class RevisionMismatchError(RefusedError):
         self.changed_at = last_change.at if last_change else None
         self.change = last_change.change if last_change else None
         self.reason = last_change.reason if last_change else None
+
+    @property
+    def public_detail(self) -> str:
+        return f"Changed since you looked: revision {self.current.revision}, not {self.expected}. Look again first."
 
 
 def _describe(last: RecordedChange) -> str:

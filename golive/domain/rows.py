@@ -9,8 +9,10 @@ from typing import Any
 GO_LIVE_STATE = "go_live_state"
 SYSTEM_METADATA = "system_metadata"
 DEPLOY = "deploy"
+API_TOKEN = "api_token"  # noqa: S105 - the subject of an event, no secret
 LEASE_MOST_MS = 5000
-SUBJECTS = (GO_LIVE_STATE, SYSTEM_METADATA, DEPLOY)
+ROW_SUBJECTS = (GO_LIVE_STATE, SYSTEM_METADATA)
+SUBJECTS = (*ROW_SUBJECTS, DEPLOY, API_TOKEN)
 
 
 @dataclass(frozen=True)

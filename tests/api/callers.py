@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from golive import controls, tokens
+from golive import controls, token_changes
 from golive.controls import Acknowledgement
 from golive.domain.changes import ALL_PERMISSIONS, CHANGES, Actor, Channel
 from golive.domain.scopes import SCOPES
@@ -40,18 +40,28 @@ def make_client(*, enforce_csrf: bool = True) -> DocumentedClient:
 
 def make_token(*scopes: str, name: str = "bot") -> str:
     """A valid token with these scopes; none named: with all."""
-    return tokens.make_token(name, scopes=scopes or ALL_SCOPES, created_by="test")[1]
+    return issue(name, scopes=scopes or ALL_SCOPES)[1]
+
+
+def issue(name: str, **options: Any) -> tuple[ApiToken, str]:
+    """Make a token as somebody called `test` does at a shell."""
+    actor = Actor("test", ALL_PERMISSIONS)
+    return token_changes.make_token(name, **{"actor": actor, "channel": Channel.CLI, **options})
+
+
+def revoke(name: str) -> ApiToken:
+    return token_changes.revoke_token_named(name, actor=Actor("test", ALL_PERMISSIONS), channel=Channel.CLI)
 
 
 def make_expired_token(*scopes: str) -> str:
-    _, text = tokens.make_token("late", scopes=scopes or ALL_SCOPES, created_by="test", expires_in=timedelta(days=1))
+    _, text = issue("late", scopes=scopes or ALL_SCOPES, expires_in=timedelta(days=1))
     ApiToken.objects.filter(name="late").update(expires_at=datetime.now(UTC))
     return text
 
 
 def make_revoked_token(*scopes: str) -> str:
     text = make_token(*scopes, name="gone")
-    tokens.revoke_token("gone")
+    revoke("gone")
     return text
 
 

@@ -19,7 +19,18 @@ from golive import throttle, tokens
 from golive.domain.errors import InvalidRequestError
 from golive.domain.tokens import NO_HASH, TokenText, is_same_hash, make_token_text, read_token_text
 from golive.models import ApiToken, CredentialFailure
-from tests.api.callers import ALL_SCOPES, BAD_TOKEN, bearer, call, make_expired_token, make_revoked_token, make_token
+from tests.api.callers import (
+    ALL_SCOPES,
+    BAD_TOKEN,
+    bearer,
+    call,
+    issue,
+    make_expired_token,
+    make_revoked_token,
+    make_token,
+    revoke,
+)
+from tests.factories import make_actor
 
 STATE = "/api/governance/go-live/state"
 
@@ -33,7 +44,7 @@ def _in_database(database: None) -> None:
 
 
 def test_make__text__has_the_form_and_only_its_hash_is_kept() -> None:
-    row, text = tokens.make_token("bot", scopes=["engage", "read"], created_by="ann")
+    row, text = issue("bot", scopes=["engage", "read"], actor=make_actor("ann"))
 
     assert re.fullmatch(r"vgl_[A-Za-z0-9]+_[A-Za-z0-9]{43}", text)
     secret = text.rpartition("_")[2]
@@ -68,7 +79,7 @@ def test_make__what_cannot_be__is_refused(
     name: str, scopes: list[str], expires_in: timedelta | None, field: str
 ) -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        tokens.make_token(name, scopes=scopes, created_by="ann", expires_in=expires_in)
+        issue(name, scopes=scopes, expires_in=expires_in)
 
     assert [error.field for error in caught.value.errors] == [field]
     assert not ApiToken.objects.exists()
@@ -79,7 +90,7 @@ def test_make__name_in_use__is_refused_until_it_is_revoked() -> None:
     with pytest.raises(InvalidRequestError):
         make_token()
 
-    tokens.revoke_token("bot")
+    revoke("bot")
     new = make_token()
 
     assert tokens.verify_token(old) is None
@@ -163,7 +174,7 @@ def test_revoke__while_in_use__is_refused_at_the_next_request(client: Client) ->
     token = make_token()
     assert call(client, "engage", token=token).status_code == 200
 
-    tokens.revoke_token("bot")
+    revoke("bot")
 
     assert call(client, "engage", token=token).status_code == 401
 
@@ -353,7 +364,7 @@ def test_log__whatever_happens__holds_nothing_of_a_token(
     written = "\n".join(
         [caplog.text, *(str(record.__dict__) for record in caplog.records if record.name != "django.db.backends")]
     )
-    assert "engage by token:bot" in written
+    assert "engage of go_live_state by token:bot" in written
     for token in shown:
         assert token not in written
         assert token.rpartition("_")[2] not in written

@@ -9,10 +9,12 @@ from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-unt
 from django.db import connection
 from playwright.sync_api import Page
 
+from golive.domain.changes import Channel
 from golive.domain.scopes import SCOPES
-from golive.tokens import make_token
+from golive.token_changes import make_token
 from tests.browser.conftest import Visitors
 from tests.chromium import NARROW, WIDE, Scheme, find_overflow
+from tests.factories import make_actor
 from tests.people import OPERATORS, RELEASE_MANAGERS, make_change, make_user
 
 pytestmark = pytest.mark.browser
@@ -49,7 +51,7 @@ def _write_at_length() -> None:
     make_change("release", reason=UNBROKEN, actor=name)
     make_change("engage", reason="<b>" * 300, actor=name)
     make_change("enable", reason=UNBROKEN, actor=name)
-    make_token("w" * 64, scopes=list(SCOPES), created_by=name)
+    make_token("w" * 64, scopes=list(SCOPES), actor=make_actor(name), channel=Channel.ADMIN)
 
 
 def _lose_the_row() -> None:

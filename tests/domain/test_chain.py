@@ -43,6 +43,7 @@ GOLDEN: Event = {
     "hash_version": 1,
     "previous_hash": "00ff",
 }
+SALTED: Event = {**GOLDEN, "hash_version": 2, "salt": "0123456789abcdef0123456789abcdef"}
 GOLDEN_TEXT = (
     '{"action":"release","actor":"bea","after":{"kill_switch_engaged":false,"revision":2},'
     '"at":"2026-01-02T03:04:05.000006Z","before":{"kill_switch_engaged":true,"revision":1},"changed":true,'
@@ -51,6 +52,9 @@ GOLDEN_TEXT = (
     '"remote_addr":"2001:db8::1","request_id":"abc","sequence":42,"subject":"go_live_state","user_id":7}'
 )
 GOLDEN_HASH = "f579cd9a307932c4d2cd8540aa6d688723f57a8b210f64be2eb2323cbf0e32f5"
+SALTED_TEXT = GOLDEN_TEXT.replace('"hash_version":1', '"hash_version":2').replace(
+    '"sequence":42', '"salt":"0123456789abcdef0123456789abcdef","sequence":42'
+)
 
 
 # -- a chain to work on ------------------------------------------------------------------------------------------------
@@ -74,6 +78,7 @@ def _event(sequence: int, subject: str, action: str, **values: Any) -> Event:
         "failed_checks": None,
         "request_id": "r",
         "remote_addr": "192.0.2.1",
+        "salt": None,
         "hash_version": 1,
         "previous_hash": None,
         **values,
@@ -90,7 +95,7 @@ def _link(events: Sequence[Event]) -> list[Event]:
 
 
 def _row(subject: str, revision: int) -> dict[str, Any]:
-    return {"revision": revision, "version" if subject == SYSTEM_METADATA else "go_live_enabled": revision % 2 == 0}
+    return {"revision": revision, "updated_at" if subject == SYSTEM_METADATA else "changed_by": f"r{revision}"}
 
 
 def _make_chain(length: int = 8) -> list[Event]:
@@ -138,13 +143,25 @@ def _keys(problems: Sequence[Problem]) -> set[str]:
 
 
 def test_columns__all__are_those_of_the_contract() -> None:
-    assert list(COLUMNS) == CONTRACT_COLUMNS
-    assert HASH_VERSION == 1
+    assert [name for name in COLUMNS if name != "salt"] == CONTRACT_COLUMNS
+    assert "salt" in COLUMNS
+    assert HASH_VERSION == 2
 
 
 def test_hash_event__golden_event__is_the_digest_of_the_text_that_the_contract_describes() -> None:
     assert hashlib.sha256(GOLDEN_TEXT.encode()).hexdigest() == GOLDEN_HASH
     assert hash_event(GOLDEN) == GOLDEN_HASH
+
+
+def test_hash_event__version_2__holds_the_salt_too() -> None:
+    assert hash_event(SALTED) == hashlib.sha256(SALTED_TEXT.encode()).hexdigest()
+    assert hash_event({**SALTED, "salt": "f" * 32}) != hash_event(SALTED)
+
+
+def test_hash_event__version_1_with_a_salt__is_not_the_hash_without() -> None:
+    # A column that an old event does not hash must not be a place to write into unseen.
+    assert hash_event({**GOLDEN, "salt": None}) == GOLDEN_HASH
+    assert hash_event({**GOLDEN, "salt": "f" * 32}) != GOLDEN_HASH
 
 
 def test_hash_event__order_of_keys_and_the_hash_itself__do_not_matter() -> None:
@@ -396,7 +413,7 @@ def _drifted(*later: Event) -> list[Event]:
         [
             *chain,
             _event(0, GO_LIVE_STATE, "drift", before=before, after=drifted),
-            _event(0, GO_LIVE_STATE, "engage", before=drifted, after=after),
+            _event(0, GO_LIVE_STATE, "change", before=drifted, after=after),
             *later,
         ]
     )
@@ -564,6 +581,6 @@ def test_verifier__older_part_on_trust__still_compares_what_follows_with_it() ->
 
 def test_records__of_real_rows__agree_with_themselves() -> None:
     rows = {GO_LIVE_STATE: record_of(make_go_live()), SYSTEM_METADATA: record_of(make_system(backend_complete=True))}
-    chain = _link([_event(0, subject, "seed", after=record) for subject, record in rows.items()])
+    chain = _link([_event(0, subject, "adopt", after=record, changed=False) for subject, record in rows.items()])
 
     assert _verify(chain, records={subject: dict(record) for subject, record in rows.items()}) == []

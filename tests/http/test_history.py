@@ -30,6 +30,7 @@ EVENT_SHAPE = {
     "failed_checks": None,
     "request_id": None,
     "remote_addr": None,
+    "salt": "str",
     "hash_version": "int",
     "previous_hash": "str",
     "hash": "str",

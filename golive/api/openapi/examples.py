@@ -39,7 +39,7 @@ _GRAPH = CheckResult(
 )
 _FOUND = Checklist.of((_BACKEND, _GRAPH, _RELEASE))
 
-SYSTEM_STATUS = representations.system_status(_SYSTEM)
+SYSTEM_STATUS = representations.system_status(_SYSTEM, with_details=True)
 GO_LIVE_STATE_SHOWN = representations.go_live_state(_GO_LIVE, with_details=True)
 STATUS = representations.full_status(_GO_LIVE, _SYSTEM, with_details=True, release="e5c1b2f", environment="production")
 CHECKLIST = representations.checklist(_FOUND)
@@ -68,7 +68,8 @@ EVENT = {
     "failed_checks": None,
     "request_id": EXAMPLE_REQUEST_ID,
     "remote_addr": "192.0.2.7",
-    "hash_version": 1,
+    "salt": "3f1c9a40b7d25e86f0a4c8d91e6b2375",
+    "hash_version": 2,
     "previous_hash": _HASH[::-1],
     "hash": _HASH,
 }
@@ -109,7 +110,7 @@ def answer_of(change: Change) -> dict[str, Any]:
     else:
         completed = change.direction is not Direction.SAFE
         system = replace(_SYSTEM, backend_complete=completed, completed_at=_AT if completed else None)
-        values = {**done, **representations.system_status(system)}
+        values = {**done, **representations.system_status(system, with_details=True)}
     return {**values, "execution": representations.execution(decide(row))}
 
 

@@ -107,6 +107,7 @@ _EVENT: Schema = {
     "failed_checks": nullable(list_of({"type": "object"})),
     "request_id": nullable(TEXT),
     "remote_addr": nullable(TEXT),
+    "salt": described(TEXT, "Random, so that the hash confirms no guess; not in version 1"),
     "hash_version": NUMBER_FROM_1,
     "previous_hash": nullable(HASH),
     "hash": HASH,
@@ -165,7 +166,7 @@ SCHEMAS: dict[str, Schema] = {
             "warnings": {"type": "object", "additionalProperties": _FOUND},
         }
     ),
-    "Event": record(_EVENT),
+    "Event": record(_EVENT, optional=("salt",)),
     "History": record({"events": list_of(reference("Event")), "next": nullable(TEXT)}),
     "Runbook": record(
         {

@@ -11,10 +11,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from golive import installation, tokens
+from golive import installation, token_changes, token_owners, tokens
+from golive.domain.changes import Actor, Channel
 from golive.domain.rows import format_time
 from golive.domain.scopes import SCOPES
 from golive.models import ApiToken
+from golive.text import make_visible
 
 WRONG_USAGE = 2
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
@@ -31,23 +33,28 @@ def add_token(parser: ArgumentParser, add_actor: Callable[[ArgumentParser], None
     listing.add_argument("--json", action="store_true", help="for programs")
     revoke = actions.add_parser("revoke", help="refuse a token from now on, everywhere")
     revoke.add_argument("name")
+    add_actor(revoke)
 
 
-def run_token(command: BaseCommand, options: dict[str, Any], *, actor_name: Callable[[dict[str, Any]], str]) -> None:
-    """Raises InvalidRequestError for what a rule refuses, CommandError for wrong usage, and database errors."""
+def run_token(command: BaseCommand, options: dict[str, Any], *, read_actor: Callable[[dict[str, Any]], Actor]) -> None:
+    """Raises as `golive.token_changes`, CommandError for wrong usage, and database errors."""
     if options["action"] == "create":
-        _create(command, options, actor_name(options))
+        _create(command, options, read_actor(options))
     elif options["action"] == "list":
         _list(command, as_json=options["json"])
     else:
-        token = tokens.revoke_token(options["name"])
+        token = token_changes.revoke_token_named(options["name"], actor=read_actor(options), channel=Channel.CLI)
         command.stderr.write(f"Environment: {installation.describe()}")
         command.stdout.write(f"{token.name}: revoked.")
 
 
-def _create(command: BaseCommand, options: dict[str, Any], created_by: str) -> None:
-    token, text = tokens.make_token(
-        options["name"], scopes=options["scope"], created_by=created_by, expires_in=_read_time(options["expires"])
+def _create(command: BaseCommand, options: dict[str, Any], actor: Actor) -> None:
+    token, text = token_changes.make_token(
+        options["name"],
+        scopes=options["scope"],
+        actor=actor,
+        channel=Channel.CLI,
+        expires_in=_read_time(options["expires"]),
     )
     command.stderr.write(
         f"{token.name}: {', '.join(token.scopes)}; expires {format_time(token.expires_at) or 'never'}. "
@@ -68,20 +75,24 @@ def _read_time(text: str | None) -> timedelta | None:
 
 def _list(command: BaseCommand, *, as_json: bool) -> None:
     now = datetime.now(UTC)
-    rows = [_describe(token, now) for token in tokens.list_tokens()]
+    faults = token_owners.find_owner_faults(now=now)
+    rows = [_describe(token, now, faults.get(token.pk)) for token in tokens.list_tokens()]
     if as_json:
         command.stdout.write(json.dumps(rows, indent=2))
         return
     if not rows:
         command.stdout.write("There are no tokens.")
     for row in rows:
-        command.stdout.write(
-            f"{row['name']:<24} {row['state']:<8} vgl_{row['prefix']}_…  {','.join(row['scopes'])}  "
+        revoked = f"  revoked by {row['revoked_by'] or 'unknown'}" if row["revoked_at"] else ""
+        fault = f"  NOTE: {row['owner_fault']}" if row["owner_fault"] else ""
+        line = (
+            f"{row['name']:<24} {row['state']:<8} vgl_{row['prefix']}_…  {','.join(map(str, row['scopes']))}  "
             f"expires {row['expires_at'] or 'never'}  used {row['last_used_at'] or 'never'}  by {row['created_by']}"
         )
+        command.stdout.write(make_visible(f"{line}{revoked}{fault}"))
 
 
-def _describe(token: ApiToken, now: datetime) -> dict[str, Any]:
+def _describe(token: ApiToken, now: datetime, owner_fault: str | None) -> dict[str, Any]:
     return {
         "name": token.name,
         "state": tokens.describe_state(token, now=now),
@@ -92,4 +103,6 @@ def _describe(token: ApiToken, now: datetime) -> dict[str, Any]:
         "expires_at": format_time(token.expires_at),
         "last_used_at": format_time(token.last_used_at),
         "revoked_at": format_time(token.revoked_at),
+        "revoked_by": token.revoked_by,
+        "owner_fault": owner_fault,
     }

@@ -9,6 +9,7 @@ import socket
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -33,7 +34,9 @@ from golive.domain.errors import ChecklistFailedError, GoLiveError, RefusedError
 from golive.domain.reasons import NAME_LIMIT, clean_text
 from golive.domain.rows import LEASE_MOST_MS
 from golive.management.commands import _consent
+from golive.management.commands._export import export_events, write_events
 from golive.management.commands._token import WRONG_USAGE, add_token, run_token
+from golive.text import make_visible
 
 ALLOWED, NOT_ALLOWED, UNKNOWN = 0, 1, 2
 REFUSED, NOT_APPLIED = 1, 2
@@ -72,6 +75,12 @@ class Command(BaseCommand):
         listing.add_argument(
             "--verify", action="store_true", help="recompute the whole chain instead; exit 1 on a fault"
         )
+        listing.add_argument(
+            "--export",
+            metavar="FILE",
+            help="write every event instead, oldest first, one JSON object a line, over FILE if it exists (- for "
+            "standard output); `python golive/verify_record.py FILE` verifies it anywhere",
+        )
         reconcile = commands.add_parser("reconcile", help="record a row that was changed by SQL")
         reconcile.add_argument("--reason", required=True, help="what happened and why")
         _add_actor(reconcile)
@@ -99,7 +108,7 @@ class Command(BaseCommand):
         except GoLiveError as error:
             raise CommandError(_tell(error, name), returncode=NOT_APPLIED) from error
         except Error as error:
-            raise CommandError(f"STATE_UNKNOWN: {explain_failure(error)}", returncode=UNKNOWN) from error
+            raise CommandError(make_visible(f"STATE_UNKNOWN: {explain_failure(error)}"), returncode=UNKNOWN) from error
         except CommandError:
             raise
         except Exception as error:
@@ -118,7 +127,7 @@ class Command(BaseCommand):
                 unknown = {"system": None, "go_live": None, "execution": representations.execution(decision)}
                 release = getattr(settings, "RELEASE", None)
                 self._print_json({**unknown, "release": release, "environment": installation.environment_name()})
-            raise CommandError(f"{decision.code}: {error.detail}", returncode=UNKNOWN) from error
+            raise CommandError(make_visible(f"{decision.code}: {error.detail}"), returncode=UNKNOWN) from error
         decision = decide(go_live)
         if options["json"]:
             release = getattr(settings, "RELEASE", None)
@@ -133,11 +142,11 @@ class Command(BaseCommand):
             self._print_installation()
             for title, values in (
                 ("go_live_state", representations.go_live_state(go_live, with_details=True)),
-                ("system_metadata", representations.system_status(system)),
+                ("system_metadata", representations.system_status(system, with_details=True)),
             ):
                 self.stdout.write(f"\n{title}")
                 for key, value in values.items():
-                    self.stdout.write(f"  {key:20} {'-' if value is None else value}")
+                    self._say(f"  {key:20} {'-' if value is None else value}")
         if not decision.allowed:
             self._exit(NOT_ALLOWED)
 
@@ -162,7 +171,7 @@ class Command(BaseCommand):
             fields=fields,
         )
         for remark in done.notes_on_request:
-            self.stderr.write(f"Note: {remark}")
+            self.stderr.write(make_visible(f"Note: {remark}"))
         what = "done" if done.changed else "nothing to change; the request is recorded"
         self.stdout.write(f"{change.name}: {what} (event {done.sequence}).")
         if done.go_live is not None:
@@ -178,6 +187,9 @@ class Command(BaseCommand):
         self.stdout.write(f"{decision.code}: {decision.message}")
 
     def _show_history(self, options: dict[str, Any]) -> None:
+        if options["export"] is not None:
+            self._export(options["export"])
+            return
         if options["verify"]:
             self._verify(options)
             return
@@ -189,10 +201,21 @@ class Command(BaseCommand):
             return
         for event in events:
             marks = "".join((" (no change)" if not event["changed"] else "", " OVERRIDE" if event["override"] else ""))
-            self.stdout.write(
+            self._say(
                 f"{event['sequence']:>6}  {event['at']}  {event['actor']} via {event['channel']}  "
                 f"{event['action']} {event['subject']}{marks}  {event['reason'] or '-'}"
             )
+
+    def _export(self, name: str) -> None:
+        if name == "-":
+            write_events(self.stdout.write)
+            return
+        try:
+            count, head = export_events(Path(name))
+        except OSError as error:
+            reason = make_visible(f"{name} cannot be written: {error.strerror or error}")
+            raise CommandError(reason, returncode=NOT_APPLIED) from error
+        self._say(f"{count} events written to {name}. event_head {head or '-'}")
 
     def _verify(self, options: dict[str, Any]) -> None:
         found = history.verify()
@@ -201,7 +224,7 @@ class Command(BaseCommand):
             self._print_json({"sound": found.is_sound, "checked": found.checked, "problems": problems})
         else:
             for problem in found.problems:
-                self.stdout.write(f"{problem.code}:{problem.place}: {problem.detail}")
+                self._say(f"{problem.code}:{problem.place}: {problem.detail}")
             self.stdout.write(f"{found.checked} events checked, {len(found.problems)} problems.")
         if not found.is_sound:
             self._exit(REFUSED)
@@ -209,16 +232,21 @@ class Command(BaseCommand):
     def _reconcile(self, options: dict[str, Any]) -> None:
         found = controls.reconcile(actor=_actor(options), reason=options["reason"], channel=Channel.CLI)
         for detail in found:
-            self.stdout.write(f"Recorded: {detail}")
+            self._say(f"Recorded: {detail}")
         if not found:
             self.stdout.write("Nothing to reconcile: chain, event_head and rows agree.")
         self._print_installation()
 
     def _run_token(self, options: dict[str, Any]) -> None:
-        run_token(self, options, actor_name=lambda given: _actor(given).name)
+        run_token(self, options, read_actor=_actor)
+
+    def _say(self, line: str) -> None:
+        """One line, whatever somebody has written into it."""
+        self.stdout.write(make_visible(line))
 
     def _print_json(self, values: Any) -> None:
-        self.stdout.write(json.dumps(values, ensure_ascii=False, indent=2))
+        # In ASCII: as JSON the same, and nothing in it turns text round on a screen.
+        self.stdout.write(json.dumps(values, indent=2))
 
     def _exit(self, code: int) -> NoReturn:
         self.stdout.flush()
@@ -269,9 +297,9 @@ def _read_line() -> str:
 
 
 def _tell(error: GoLiveError, name: str) -> str:
-    lines = [f"{error.code}: {error.detail}"]
+    lines = [make_visible(f"{error.code}: {error.detail}")]
     if isinstance(error, ChecklistFailedError):
-        lines += [f"  {result.id}: {result.detail}" for result in error.failed]
+        lines += [make_visible(f"  {result.id}: {result.detail}") for result in error.failed]
     if name != "token":
         lines.append(f"Environment: {installation.describe()}")
     return "\n".join(lines)

@@ -21,7 +21,7 @@ from golive.deploys.executor import bound_executor
 from golive.deploys.lock import LockError, MigrationLock
 from golive.domain.errors import GoLiveError
 from golive.migration_graph.model import UnusableInputError
-from golive.migration_graph.reports.words import make_visible
+from golive.text import make_lines_visible, make_visible
 
 LOCK_TIMEOUT_SECONDS = 600.0
 # Below the patience of a read (golive.snapshots): whoever reads the table queues behind a statement that waits to alter
@@ -86,9 +86,11 @@ class Command(django_migrate.Command):
                 under_way = stack.enter_context(bound_executor(lock.check if lock is not None else _no_guard))
                 self._migrate(Attempts(lock, limits, under_way, self._tell), args, options)
         except (LockError, record.DeployError) as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(make_lines_visible(str(error))) from error
         except GoLiveError as error:
-            raise CommandError(f"Migrated, but the deploy is not recorded: {error} Run migrate again.") from error
+            raise CommandError(
+                f"Migrated, but the deploy is not recorded: {make_visible(str(error))} Run migrate again."
+            ) from error
 
     def _audit(self) -> None:
         """Refuse a broken graph before anything is touched, naming the lines. Raises CommandError."""
@@ -96,7 +98,7 @@ class Command(django_migrate.Command):
             errors = project_graph.list_errors(project_graph.audit_project())
         except UnusableInputError as error:
             # Migrations without their source can be run all the same; the checklist blocks.
-            self._warn(f"The migrations could not be audited: {error}.")
+            self._warn(f"The migrations could not be audited: {make_visible(str(error))}.")
             return
         if errors:
             lines = "\n  ".join(make_visible(error) for error in errors)
@@ -150,12 +152,12 @@ class Command(django_migrate.Command):
 
     def _tell(self, text: str) -> None:
         if self.verbosity >= 1:
-            self.stdout.write(text)
+            self.stdout.write(make_lines_visible(text))
             self.stdout.flush()
 
     def _warn(self, text: str) -> None:
         if self.verbosity >= 1:
-            self.stderr.write(self.style.WARNING(text))
+            self.stderr.write(self.style.WARNING(make_lines_visible(text)))
 
 
 def _is_ours(options: dict[str, Any]) -> bool:

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from golive.migration_graph.model import Commit, Edge, Report
+from golive.text import drop_halves as drop_halves  # noqa: PLC0414 - for all reports
+from golive.text import make_visible as make_visible  # noqa: PLC0414
 
-# What a terminal obeys, what turns text round (a name that reads like another one), what breaks a line, and halves of
-# a character, which is how Python shows the bytes of a file name that is not UTF-8.
-_HIDDEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
-    "\U000e0000-\U000e007f]"
-)
-_SURROGATES = re.compile("[\ud800-\udfff]")
 LONGEST_NAME = 120
 NAMES_SHOWN = 8
-
-
-def make_visible(text: str) -> str:
-    """The text with every character that does more than stand there written as an escape, such as `\\x1b`."""
-    return _HIDDEN.sub(_escape, text)
-
-
-def drop_halves(text: str) -> str:
-    """The text with halves of a character written as escapes: it can be encoded then."""
-    return _SURROGATES.sub(_escape, text)
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code <= 0xFF:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def show(text: str, longest: int = LONGEST_NAME) -> str:

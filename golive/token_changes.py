@@ -1,0 +1,107 @@
+"""API tokens made and revoked: each a row and its event in one transaction, by the writer of all other changes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS
+
+from golive import controls
+from golive.controls import Origin
+from golive.domain.changes import Actor, Channel
+from golive.domain.errors import FieldError, InvalidRequestError
+from golive.domain.scopes import SCOPES
+from golive.domain.tokens import is_name, make_token_text
+from golive.history import token_values
+from golive.models import ApiToken
+
+MAX_EXPIRY = timedelta(days=3660)
+
+_NOWHERE = Origin()
+
+_Values = dict[str, Any]
+
+
+def make_token(
+    name: str,
+    *,
+    scopes: Iterable[str],
+    actor: Actor,
+    channel: Channel,
+    expires_in: timedelta | None = None,
+    origin: Origin = _NOWHERE,
+    using: str = DEFAULT_DB_ALIAS,
+) -> tuple[ApiToken, str]:
+    """Make a token; its row and its text, which nobody can find out again.
+
+    Raises InvalidRequestError, and as `controls.apply_change`: without a readable state nothing can be recorded.
+    """
+    wanted = frozenset(scopes)
+    _check_new(name, wanted, expires_in)
+    text = make_token_text(secrets.choice)
+
+    def write() -> tuple[ApiToken, None, _Values]:
+        # Makers take turns, so the name is not taken between this and the insertion.
+        if ApiToken.objects.using(using).filter(name=name, revoked_at=None).exists():
+            raise InvalidRequestError([FieldError("name", "is in use; choose another, or revoke that token first")])
+        now = datetime.now(UTC)
+        token = ApiToken(
+            name=name,
+            prefix=text.prefix,
+            secret_hash=text.secret_hash,
+            scopes=[scope for scope in SCOPES if scope in wanted],
+            created_by=actor.name,
+            created_at=now,
+            expires_at=None if expires_in is None else now + expires_in,
+        )
+        token.save(using=using, force_insert=True)
+        return token, None, token_values(token)
+
+    token = controls.record_token("create", write, actor=actor, channel=channel, origin=origin, using=using)
+    return token, text.text
+
+
+def revoke_token(
+    token_id: int, *, actor: Actor, channel: Channel, origin: Origin = _NOWHERE, using: str = DEFAULT_DB_ALIAS
+) -> ApiToken:
+    """Revoke one token, for good; harmless when repeated. Raises InvalidRequestError if there is none, and as above."""
+
+    def write() -> tuple[ApiToken, _Values | None, None]:
+        token = ApiToken.objects.using(using).filter(pk=token_id).first()
+        if token is None:
+            raise InvalidRequestError([FieldError("name", "is not the name of a token; `token list` shows them")])
+        if token.revoked_at is not None:
+            return token, None, None
+        token.revoked_at, token.revoked_by = datetime.now(UTC), actor.name
+        token.save(using=using, update_fields=["revoked_at", "revoked_by"])
+        return token, token_values(token), None
+
+    return controls.record_token("revoke", write, actor=actor, channel=channel, origin=origin, using=using)
+
+
+def revoke_token_named(name: str, *, actor: Actor, channel: Channel, using: str = DEFAULT_DB_ALIAS) -> ApiToken:
+    """As `revoke_token`, the token that has this name now, or had it last."""
+    tokens = ApiToken.objects.using(using).filter(name=name)
+    token = tokens.filter(revoked_at=None).first() or tokens.order_by("-created_at").first()
+    if token is None:
+        raise InvalidRequestError([FieldError("name", "is not the name of a token; `token list` shows them")])
+    return revoke_token(token.pk, actor=actor, channel=channel, using=using)
+
+
+def _check_new(name: str, scopes: Collection[str], expires_in: timedelta | None) -> None:
+    errors = []
+    if not is_name(name):
+        errors.append(
+            FieldError(
+                "name", "must have 1 to 64 letters, digits, dots, hyphens or underscores, a letter or digit first"
+            )
+        )
+    if not scopes or set(scopes) - set(SCOPES):
+        errors.append(FieldError("scopes", f"must be one or more of {', '.join(SCOPES)}"))
+    if expires_in is not None and not timedelta(0) < expires_in <= MAX_EXPIRY:
+        errors.append(FieldError("expires", f"must lie between now and {MAX_EXPIRY.days} days from now"))
+    if errors:
+        raise InvalidRequestError(errors)
