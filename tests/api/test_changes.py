@@ -124,9 +124,10 @@ def test_bearer_and_session__together__the_token_alone_counts(client: Client) ->
 
 @pytest.mark.parametrize("name", ["release", "enable"])
 def test_guarded__checklist_fails__is_412_with_the_items(client: Client, name: str) -> None:
+    token = make_token(name)
     count = Event.objects.count()
 
-    response = call(client, name, {"reason": "Now"}, token=make_token(name))
+    response = call(client, name, {"reason": "Now"}, token=token)
 
     assert response.status_code == 412
     assert [item["id"] for item in response.json()["failed"]] == ["backend_complete"]
