@@ -1,4 +1,4 @@
-"""How a path becomes a route: answered with and without a trailing slash, without a redirect."""
+"""How a path becomes a route, answered with and without a trailing slash; and what lies below a prefix."""
 
 from __future__ import annotations
 
@@ -7,6 +7,20 @@ from collections.abc import Callable
 from django.http import HttpResponse
 from django.urls import URLPattern, re_path
 
+# What somebody else may read as another path: a folder up, one slash too many, or what is still to be decoded.
+_AMBIGUOUS = ("//", "/.", "\\", "%")
+
 
 def route(path: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
     return re_path(rf"^{path}/?$", view, name=name)
+
+
+def is_below(path: str, prefix: str) -> bool:
+    """`/open` and `/open/` hold `/open` and `/open/x`, not `/opened`."""
+    stem = prefix.rstrip("/")
+    return prefix.startswith("/") and (path == stem or path.startswith(f"{stem}/"))
+
+
+def is_ambiguous(path: str) -> bool:
+    """Whether a view or a proxy may take this decoded path for another one: `/open/../pay` is not below `/open`."""
+    return any(part in path for part in _AMBIGUOUS)
