@@ -305,6 +305,21 @@ def test_connection__after_anything_but_a_clear_answer__is_not_used_again(gate: 
     assert gate.connections == 2
 
 
+def test_connection__with_the_body_of_the_last_answer_before_the_next__is_no_answer(gate: FakeGate) -> None:
+    """It came too late to be seen before the next question was sent."""
+    asked: set[socket.socket] = set()
+
+    def follow(connection: socket.socket) -> None:
+        connection.sendall(b"a late body" + answer(lease_ms=5000) if connection in asked else DENIED)
+        asked.add(connection)
+
+    gate.behaviour = follow
+    client = make_client(gate)
+
+    assert [client.check() for _ in range(3)] == ["KILL_SWITCH_ENGAGED", STATE_UNKNOWN, "KILL_SWITCH_ENGAGED"]
+    assert gate.connections == 2
+
+
 def test_connection__with_a_descriptor_above_1024__is_used_again(gate: FakeGate) -> None:
     """`select()` ends there; a server with a thousand WebSockets does not."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
