@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
+from django.contrib.admin.sites import all_sites
+from django.contrib.staticfiles import views as staticfiles
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.utils.decorators import method_decorator
+from django.urls import URLResolver, get_resolver
+from django.views import static
 
 from golive import error_pages
 from golive.domain.decision import Decision, decide
 from golive.domain.errors import ExecutionDenied
+from golive.routes import is_ambiguous, is_below
 from golive.snapshots import read_snapshot
 
 logger = logging.getLogger(__name__)
@@ -26,17 +30,18 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 _MARK = "golive_exempt"
 _ADMIN_APP = "admin"
-# This app, and what serves files.
-_EXEMPT_MODULES = ("golive", "django.contrib.staticfiles", "django.views.static")
+_SERVES_FILES = (staticfiles.serve, static.serve)
 
 
 def golive_exempt(view: View) -> View:
     """Mark a view, a function or a class, that may run whatever the state: it executes nothing for real.
 
-    The mark is on what is returned, so that the same view under another path can stay guarded.
+    The mark is on what is returned and on nothing else: the same view under another path can stay guarded, and a
+    subclass or a decorator around it does something of its own, so it is guarded unless marked itself.
+    Raises TypeError for a class that is no view.
     """
     if isinstance(view, type):
-        return cast(View, method_decorator(golive_exempt, name="dispatch")(view))
+        return cast(View, _exempt_class(view))
     if iscoroutinefunction(view):
 
         @functools.wraps(view)
@@ -51,8 +56,26 @@ def golive_exempt(view: View) -> View:
             return view(*args, **kwargs)
 
         exempt = call
-    setattr(exempt, _MARK, True)
+    mark_exempt(exempt)
     return cast(View, exempt)
+
+
+def _exempt_class(marked: type) -> type:
+    made = getattr(getattr(marked, "as_view", None), "__func__", None)
+    if made is None:
+        raise TypeError(f"{marked.__qualname__} is no view: it has no class method as_view")
+
+    def as_view(cls: type, **initkwargs: Any) -> Any:
+        view = made(cls, **initkwargs)
+        return golive_exempt(view) if cls is marked else view
+
+    setattr(marked, "as_view", classmethod(as_view))  # noqa: B010 - not known to the type checker
+    return marked
+
+
+def mark_exempt(view: Callable[..., Any]) -> None:
+    """Mark this very object. The mark is the object itself, so that a copy of its attributes marks nothing."""
+    setattr(view, _MARK, view)
 
 
 class GoLiveEnforcementMiddleware:
@@ -100,15 +123,18 @@ def is_enforced() -> bool:
 
 
 def is_exempt(request: HttpRequest, view: Callable[..., Any]) -> bool:
-    """Whether this view may run whatever the state. By the view that was found, not by what its path looks like."""
-    if getattr(view, _MARK, False) is True:
+    """Whether this view may run whatever the state: by the view that was found, or by the prefixes of the settings."""
+    if getattr(view, _MARK, None) is view or view in _SERVES_FILES:
         return True
-    module = str(getattr(view, "__module__", ""))
-    if any(module == name or module.startswith(f"{name}.") for name in _EXEMPT_MODULES):
-        return True
-    if request.resolver_match is not None and _ADMIN_APP in request.resolver_match.app_names:
-        return True
-    return any(is_below(request.path_info, prefix) for prefix in exempt_prefixes())
+    match = request.resolver_match
+    if match is not None and _ADMIN_APP in match.app_names:
+        made, _ = find_admin_views(get_resolver(getattr(request, "urlconf", None)))
+        if id(view) in made:
+            return True
+    path = request.path_info
+    # Below / alone is everything: whoever means that sets GO_LIVE_ENFORCE.
+    prefixes = [prefix for prefix in exempt_prefixes() if prefix.strip("/")]
+    return not is_ambiguous(path) and any(is_below(path, prefix) for prefix in prefixes)
 
 
 def exempt_prefixes() -> Sequence[str]:
@@ -117,10 +143,50 @@ def exempt_prefixes() -> Sequence[str]:
     return (prefixes,) if isinstance(prefixes, str) else prefixes
 
 
-def is_below(path: str, prefix: str) -> bool:
-    """`/open` and `/open/` hold `/open` and `/open/x`, not `/opened`."""
-    stem = prefix.rstrip("/")
-    return prefix.startswith("/") and (path == stem or path.startswith(f"{stem}/"))
+@functools.cache
+def find_admin_views(resolver: URLResolver) -> tuple[frozenset[int], tuple[str, ...]]:
+    """The views (by `id`) below namespaces of the app `admin` that an AdminSite made; the routes of all others there.
+
+    The namespace proves nothing, since any project may use it. A view is the admin's if a site of this process makes
+    one of the same code for the same route. The resolver, like this cache, lives as long as the process.
+    """
+    # First, for it imports the URLconf, where a site may be made.
+    includes = list(_find_admin_includes(resolver, ""))
+    own = {(route, _code_of(view)) for site in all_sites for route, view in _walk(site.get_urls())}
+    made: set[int] = set()
+    others: list[str] = []
+    for prefix, patterns in includes:
+        for route, view in _walk(patterns):
+            if (route, _code_of(view)) in own:
+                made.add(id(view))
+            elif getattr(view, _MARK, None) is not view:
+                others.append(f"{prefix}{route}")
+    return frozenset(made), tuple(others)
+
+
+def _find_admin_includes(resolver: URLResolver, prefix: str) -> Iterator[tuple[str, Sequence[Any]]]:
+    for pattern in resolver.url_patterns:
+        if isinstance(pattern, URLResolver):
+            below = f"{prefix}{pattern.pattern}"
+            if pattern.app_name == _ADMIN_APP:
+                yield below, pattern.url_patterns
+            else:
+                yield from _find_admin_includes(pattern, below)
+
+
+def _walk(patterns: Sequence[Any], prefix: str = "") -> Iterator[tuple[str, Callable[..., Any]]]:
+    """All routes and their views."""
+    for pattern in patterns:
+        route = f"{prefix}{pattern.pattern}"
+        if isinstance(pattern, URLResolver):
+            yield from _walk(pattern.url_patterns, route)
+        else:
+            yield route, pattern.callback
+
+
+def _code_of(view: Callable[..., Any]) -> object:
+    """What two views have in common that were made alike; a decorator has code of its own, whatever it copies."""
+    return getattr(view, "__code__", type(view))
 
 
 def _find_decision() -> Decision:

@@ -22,10 +22,14 @@ from golive.denials import describe_denial
 from golive.domain.decision import Decision
 from golive.domain.errors import GoLiveError, StateUnknownError
 from golive.request_id import choose_request_id, get_request_id
+from golive.routes import is_below
 
 logger = logging.getLogger(__name__)
 
-_PROGRAM_PATHS = ("/api", "/gate", "/ofrep", "/readyz", "/metrics", "/health", "/livez")
+_PROGRAM_PATHS = (
+    *("/api", "/gate", "/gate-503", "/ofrep", "/readyz", "/metrics"),
+    *("/health", "/healthz", "/livez"),
+)
 DATABASE_AWAY = "The database does not answer. Execution is not allowed while the state cannot be known."
 
 
@@ -64,7 +68,8 @@ def deny(request: HttpRequest, decision: Decision) -> HttpResponse:
 
 
 def _wants_page(request: HttpRequest) -> bool:
-    return not request.path.startswith(_PROGRAM_PATHS) and "text/html" in request.headers.get("Accept", "")
+    is_for_programs = any(is_below(request.path, prefix) for prefix in _PROGRAM_PATHS)
+    return not is_for_programs and "text/html" in request.headers.get("Accept", "")
 
 
 def handle_bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -1,6 +1,7 @@
 """A guard for programs that are not Django: asks the gate before each request, and denies unless it said yes.
 
-This one file, with the standard library, is all of it: import it, or copy it into the program to be guarded.
+This one file, with the standard library of Python 3.9 or newer, is all of it: import it, or copy it into the program
+to be guarded.
 
     app.add_middleware(GateGuard, url="http://valhalla:8000/gate/", exempt=["/health"])    # FastAPI, Starlette
     app.wsgi_app = WsgiGateGuard(app.wsgi_app, url="http://valhalla:8000/gate/")           # Flask
@@ -18,7 +19,7 @@ import logging
 import os
 import re
 import secrets
-import select
+import selectors
 import socket
 import ssl
 import threading
@@ -29,9 +30,11 @@ from concurrent.futures import Future
 from functools import partial
 from http import HTTPStatus
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +46,8 @@ MESSAGES = {
 }
 TIMEOUT_SECONDS = 2.0
 # What a gate may say at most; a longer lease is not one of ours.
-LEASE_MOST_MS = 5_000
-HEAD_MOST_BYTES = 16_384
+LEASE_MAX_MS = 5_000
+HEAD_MAX_BYTES = 16_384
 TRY_AGAIN_LATER = 1013  # of WebSocket (its registry at IANA)
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -101,7 +104,7 @@ class GateClient:
 
     def _find_kept(self) -> str | None:
         code, expires_at = self._kept
-        return code if time.clock_gettime(_CLOCK) < expires_at else None
+        return code if _now() < expires_at else None
 
     def _ask(self) -> Future[str]:
         answer: Future[str] = Future()
@@ -123,13 +126,18 @@ class GateClient:
             code = self._find_kept()
             if code is None:
                 # Before it is sent: a stop that it does not see may be acknowledged one lease from now.
-                sent_at = time.clock_gettime(_CLOCK)
+                sent_at = _now()
                 code, lease_seconds = line.ask()
                 self._kept = (code, sent_at + lease_seconds)
             for answer in answers:
                 # Who has given up meanwhile is told nothing.
                 if answer.set_running_or_notify_cancel():
                     answer.set_result(code)
+
+
+def _now() -> float:
+    """Seconds on the clock of the leases, which goes on while the machine sleeps."""
+    return time.clock_gettime(_CLOCK)
 
 
 _clients: weakref.WeakSet[GateClient] = weakref.WeakSet()
@@ -157,6 +165,7 @@ class _Line:
         self._question = f"HEAD {parts.path or '/gate/'} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
         self._timeout_seconds = timeout_seconds
         self._socket: socket.socket | None = None
+        self._last: Any = None
 
     def ask(self) -> tuple[str, float]:
         """The code, and the seconds for which it holds. Whatever is not a clear answer is STATE_UNKNOWN, for none."""
@@ -177,31 +186,59 @@ class _Line:
             return STATE_UNKNOWN, 0.0
 
     def _exchange(self, ends_at: float) -> tuple[str, float]:
-        if self._socket is not None and select.select([self._socket], [], [], 0)[0]:
+        if self._socket is not None and _has_something_to_say(self._socket):
             # Before anything was asked: it is closed, or what comes would be taken for the next answer.
             self._close()
         if self._socket is None:
-            self._socket = socket.create_connection(self._address, _left(ends_at))
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._context is not None:
-                self._socket = self._context.wrap_socket(self._socket, server_hostname=self._address[0])
+            self._socket = self._connect(ends_at)
         self._socket.settimeout(_left(ends_at))
         self._socket.sendall(self._question)
         received = b""
         while b"\r\n\r\n" not in received:
             # Anew each time: the limit is for all of the answer, however slowly it drips.
             self._socket.settimeout(_left(ends_at))
-            data = self._socket.recv(HEAD_MOST_BYTES)
+            data = self._socket.recv(HEAD_MAX_BYTES)
             if not data:
                 raise ConnectionResetError("it closed the connection")
             received += data
-            if len(received) > HEAD_MOST_BYTES:
+            if len(received) > HEAD_MAX_BYTES:
                 raise ValueError("its answer has no end")
         head, _, rest = received.partition(b"\r\n\r\n")
         code, seconds, is_reusable = _read_answer(head)
         if rest or not is_reusable:
             self._close()
         return code, seconds
+
+    def _connect(self, ends_at: float) -> socket.socket:
+        """To any address of the name. Each has its share of the time, lest one that swallows packets take all of it."""
+        found = socket.getaddrinfo(*self._address, type=socket.SOCK_STREAM)
+        # What was reached last comes first.
+        found.sort(key=lambda each: each[4] != self._last)
+        for place, (family, kind, protocol, _, address) in enumerate(found):
+            share = _left(ends_at) / (len(found) - place)
+            try:
+                connection = self._reach(socket.socket(family, kind, protocol), address, share)
+            except OSError:
+                if place + 1 == len(found):
+                    raise
+            else:
+                self._last = address
+                return connection
+        raise OSError("the name of the gate has no address")
+
+    def _reach(self, connection: socket.socket, address: Any, seconds: float) -> socket.socket:
+        try:
+            ends_at = time.monotonic() + seconds
+            connection.settimeout(seconds)
+            connection.connect(address)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._context is not None:
+                connection.settimeout(_left(ends_at))
+                connection = self._context.wrap_socket(connection, server_hostname=self._address[0])
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _close(self) -> None:
         if self._socket is not None:
@@ -217,20 +254,34 @@ def _left(ends_at: float) -> float:
     return left
 
 
+def _has_something_to_say(connection: socket.socket) -> bool:
+    """Whether it is closed, or more has come than was asked for. `select.select` knows no descriptor above 1,023."""
+    if isinstance(connection, ssl.SSLSocket) and connection.pending():
+        return True
+    with getattr(selectors, "PollSelector", selectors.SelectSelector)() as selector:
+        selector.register(connection, selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
 def _read_answer(head: bytes) -> tuple[str, float, bool]:
-    """The code, the seconds for which it holds, and whether the connection may be used again."""
+    """The code, the seconds for which it holds, and whether the connection may be used again.
+
+    It may after a clear answer only. An interim one (100, 102, 103) is none, and the final one that follows would be
+    taken for the answer to the next question.
+    """
     first, _, fields = head.partition(b"\r\n")
     version, status, *_ = first.decode("latin-1").split(" ")
     headers = http.client.parse_headers(io.BytesIO(fields + b"\r\n\r\n"))
     codes = headers.get_all("X-GoLive-Code", [])
-    is_reusable = version == "HTTP/1.1" and headers.get("Connection", "").lower() != "close"
-    code = codes[0] if len(codes) == 1 else STATE_UNKNOWN
+    code = codes[0] if len(codes) == 1 else ""
     # Only 200 with ALLOWED is a yes, and only a gate of ours says so; a denial needs no more than to be one of ours.
-    if not version.startswith("HTTP/1.") or (status, code) != ("200", ALLOWED):
-        code = code if code in MESSAGES and status in ("403", "503") else STATE_UNKNOWN
+    is_clear = code == ALLOWED if status == "200" else code in MESSAGES and status in ("403", "503")
+    if not is_clear or not version.startswith("HTTP/1."):
+        return STATE_UNKNOWN, 0.0, False
     lease = headers.get("X-GoLive-Lease-Ms", "")
-    lease_ms = min(int(lease), LEASE_MOST_MS) if _WHOLE_NUMBER.fullmatch(lease) else 0
-    return code, lease_ms / 1000, is_reusable
+    lease_ms = min(int(lease), LEASE_MAX_MS) if _WHOLE_NUMBER.fullmatch(lease) else 0
+    closes = "close" in ",".join(headers.get_all("Connection", [])).lower()
+    return code, lease_ms / 1000, version == "HTTP/1.1" and not closes
 
 
 class GateGuard:
@@ -314,6 +365,12 @@ def _describe(code: str, path: str, offered_id: str) -> tuple[bytes, list[tuple[
 def _check_paths(paths: Sequence[str]) -> tuple[str, ...]:
     if isinstance(paths, str) or not all(path.startswith("/") for path in paths):
         raise ValueError("exempt is a list of paths, each beginning with /")
+    bad = [path for path in paths if not path.strip("/") or _is_ambiguous(path)]
+    if bad:
+        raise ValueError(
+            f"exempt holds {', '.join(map(repr, bad))}: / alone would exempt every path, and a path that holds "
+            r"//, /., \ or % may be read as another one, so it is never exempt; name plain paths below /"
+        )
     return tuple(paths)
 
 
@@ -325,6 +382,11 @@ def _path_of(scope: Scope) -> str:
 
 def _is_exempt(path: str, exempt: tuple[str, ...]) -> bool:
     """`/health` is that path, `/static/` all below it. A path that another reader may shorten is not exempt."""
-    if "//" in path or "/." in path:
-        return False
-    return any(path.startswith(entry) if entry.endswith("/") else path == entry for entry in exempt)
+    return not _is_ambiguous(path) and any(
+        path.startswith(entry) if entry.endswith("/") else path == entry for entry in exempt
+    )
+
+
+def _is_ambiguous(path: str) -> bool:
+    """Whether somebody else may take this decoded path for another one."""
+    return any(part in path for part in ("//", "/.", "\\", "%"))

@@ -6,10 +6,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
 from golive import enforcement
 from golive.middleware import AtomicRequestMiddleware, GoLiveEnforcementMiddleware
+from golive.routes import is_ambiguous
 
 _NAME = "golive.middleware.GoLiveEnforcementMiddleware"
 _CORS = "corsheaders.middleware.CorsMiddleware"
@@ -54,16 +56,36 @@ def _check_presence(is_present: bool) -> list[CheckMessage]:
 
 
 def _check_prefixes() -> list[CheckMessage]:
-    prefixes = enforcement.exempt_prefixes()
-    bad = [prefix for prefix in prefixes if not str(prefix).startswith("/")]
+    prefixes = [str(prefix) for prefix in enforcement.exempt_prefixes()]
+    all_views = [prefix for prefix in prefixes if prefix.startswith("/") and not prefix.strip("/")]
+    bad = [prefix for prefix in prefixes if prefix not in all_views]
+    bad = [prefix for prefix in bad if not prefix.startswith("/") or is_ambiguous(prefix)]
     found: list[CheckMessage] = []
     if bad:
-        message = f"GOLIVE_EXEMPT_PREFIXES holds what is no path: {', '.join(map(repr, bad))}."
-        found.append(Error(message, hint="Begin each prefix with /.", id="golive.E003"))
-    if "/" in prefixes:
-        message = "GOLIVE_EXEMPT_PREFIXES holds /, which exempts every view."
-        found.append(Warning(message, hint="Name the paths, or set GO_LIVE_ENFORCE = False.", id="golive.W003"))
+        message = f"GOLIVE_EXEMPT_PREFIXES holds what is no plain path: {', '.join(map(repr, bad))}."
+        hint = r"Begin each prefix with /, without //, /., \\ and %."
+        found.append(Error(message, hint=hint, id="golive.E003"))
+    if all_views:
+        message = "GOLIVE_EXEMPT_PREFIXES holds /, which would exempt every view. It exempts none."
+        found.append(Error(message, hint="Name the paths, or set GO_LIVE_ENFORCE = False.", id="golive.E004"))
     return found
+
+
+@register()
+def check_admin_namespace(**kwargs: Any) -> list[CheckMessage]:
+    """That nobody takes their own views for exempt because their namespace is called as the admin's is."""
+    if not enforcement.is_enforced() or not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    _, others = enforcement.find_admin_views(get_resolver())
+    if not others:
+        return []
+    return [
+        Warning(
+            f"No AdminSite made these views in the namespace of the admin, so they are guarded: {', '.join(others)}.",
+            hint='Give the namespace another name than "admin"; mark what may run while stopped @golive_exempt.',
+            id="golive.W004",
+        )
+    ]
 
 
 def _load(name: str) -> Any:

@@ -42,6 +42,17 @@ def without_lease(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(leases, "wait_out", lambda lease_ms: None)
 
 
+@pytest.fixture(autouse=True)
+def patient_checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process a check has 20 s, on a machine that may be busy; `check_limits` are about the 1 s of the service."""
+    from golive import readiness
+
+    if request.node.get_closest_marker("check_limits") is None:
+        limits = readiness.run_checks.__kwdefaults__
+        for name, seconds in limits.items():
+            monkeypatch.setitem(limits, name, 20 * seconds)
+
+
 @pytest.fixture
 def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """A migrated database as after the first deploy: both rows with their safe defaults, two events, two groups."""

@@ -333,6 +333,7 @@ BAD_VALUES = [
     ("GOLIVE_PUBLIC_DETAILS", "some"),
     ("GOLIVE_EXEMPT_PREFIXES", "static/"),
     ("GOLIVE_EXEMPT_PREFIXES", "/good/,bad/"),
+    ("GOLIVE_EXEMPT_PREFIXES", "/good/,/"),
     ("GOLIVE_TRUSTED_PROXIES", "-1"),
     ("GOLIVE_TRUSTED_PROXIES", "11"),
     ("GOLIVE_TRUSTED_PROXIES", "one"),

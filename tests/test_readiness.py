@@ -20,6 +20,7 @@ from tests.patience import ends_within
 
 # Guarantee 2: what is unknown is answered within 3 seconds.
 LIMIT_SECONDS = 3.0
+pytestmark = pytest.mark.check_limits
 
 
 def make_check(run: Callable[[], Any], id: str = "made", **options: Any) -> Check:

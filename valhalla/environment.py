@@ -208,6 +208,8 @@ def _read_prefixes(name: str) -> tuple[str, ...]:
     for prefix in _read_items(name):
         if not prefix.startswith("/"):
             raise _wrong(name, "must hold paths that begin with /, separated by commas")
+        if not prefix.strip("/"):
+            raise _wrong(name, "must not hold /, which would exempt every view; name the paths")
     return _read_items(name)
 
 

@@ -1,4 +1,5 @@
 import functools
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.staticfiles.views import serve as serve_static
@@ -6,7 +7,18 @@ from django.urls import URLPattern, URLResolver, include, path
 from django.views.static import serve
 
 from golive.enforcement import golive_exempt
+from golive.pages import show_status
 from tests.enforced import views
+
+
+class Site(admin.AdminSite):
+    """Adds a page of its own, as Django's documentation shows it."""
+
+    def get_urls(self) -> list[Any]:
+        return [path("report/", self.admin_view(views.pay)), *super().get_urls()]
+
+
+second_site = Site(name="second")
 
 # What executes, under paths that look like something exempt.
 GUARDED: list[URLPattern] = [
@@ -26,13 +38,24 @@ GUARDED: list[URLPattern] = [
     path("gatekeeper", views.pay),
     path("static-pay", views.pay),
     path("opened", views.pay),
+    path("look/inside", views.pay_marked_inside),
+    path("look/subclass", views.PayAfterLook.as_view()),
+    path("look/dispatched", views.PayDispatched.as_view()),
+    path("look/wrapped", views.paying(views.look)),
+    path("look/wrapped-class", views.paying(views.Look.as_view())),
+    path("health/wrapped", views.paying(show_status)),
+    path("files-wrapped/<path:path>", views.paying(serve), {"document_root": "tests/enforced"}),
+]
+# Nothing in a namespace that is called as the admin's is proves that an AdminSite made it.
+BACKOFFICE = [
+    path("pay/", views.pay),
+    path("login/", views.paying(admin.site.login)),
+    path("jsi18n/", views.pay, name="jsi18n"),
 ]
 EXEMPT: list[URLPattern] = [
     path("look", views.look),
-    path("look/inside", views.look_marked_inside),
     path("look/async", views.look_async),
     path("look/class", views.Look.as_view()),
-    path("look/dispatched", views.LookDispatched.as_view()),
     path("look/async-class", views.LookAsync.as_view()),
     path("look/as-view", golive_exempt(views.Pay.as_view())),
     path("look/pay", golive_exempt(views.pay)),
@@ -42,11 +65,14 @@ EXEMPT: list[URLPattern] = [
 urlpatterns: list[URLPattern | URLResolver] = [
     *GUARDED,
     path("shop/", include(([path("pay", views.pay)], "golive-shop"), namespace="golive-shop")),
+    path("backoffice/", include((BACKOFFICE, "admin"), namespace="backoffice")),
+    path("extended/", include(([*BACKOFFICE[:1], *admin.site.get_urls()], "admin"), namespace="extended")),
     *EXEMPT,
     path("permitted/pay", views.pay_if_permitted),
     path("alive", views.alive),
     # Under paths of this project's choice: what is exempt is the view.
     path("room/", admin.site.urls),
+    path("second/", second_site.urls),
     path("control/", include("golive.urls")),
     path("static/<path:path>", serve_static, {"insecure": True}),
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,25 @@ def look(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @golive_exempt
-def look_marked_inside(request: HttpRequest) -> HttpResponse:
-    return execute("look_marked_inside")
+def pay_marked_inside(request: HttpRequest) -> HttpResponse:
+    """The mark is on what the decorator holds, not on what it makes."""
+    return execute("pay_marked_inside")
+
+
+def paying(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """A decorator that executes; it copies all that a view says of itself, its module too."""
+
+    @functools.wraps(view)
+    def pay_instead(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return execute("paying")
+
+    return pay_instead
+
+
+@transaction.non_atomic_requests
+def resolve_and_pay(request: HttpRequest, rest: str) -> HttpResponse:
+    """Resolves dots by itself, as a view that serves a tree does."""
+    return execute("resolve_and_pay")
 
 
 @golive_exempt
@@ -102,13 +120,23 @@ class Look(View):
         return execute("Look")
 
 
-@method_decorator(golive_exempt, name="dispatch")
-class LookDispatched(View):
+class PayAfterLook(Look):
+    """Of a class that is exempt, and does something of its own."""
+
     def get(self, request: HttpRequest) -> HttpResponse:
-        return execute("LookDispatched")
+        return execute("PayAfterLook")
 
 
-@method_decorator([golive_exempt, transaction.non_atomic_requests], name="dispatch")
+@method_decorator(golive_exempt, name="dispatch")
+class PayDispatched(View):
+    """The mark is on the method, which a subclass would inherit."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return execute("PayDispatched")
+
+
+@golive_exempt
+@method_decorator(transaction.non_atomic_requests, name="dispatch")
 class LookAsync(View):
     async def get(self, request: HttpRequest) -> HttpResponse:
         return execute("LookAsync")

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.api.service import Service, running_service
-from tests.enforced.urls import EXEMPT, GUARDED
+from tests.enforced.urls import BACKOFFICE, EXEMPT, GUARDED
 from tests.enforced.views import CHUNKS
 from tests.enforcement.conftest import Shop, running_shop
 from tests.faults import Proxy, wait_until
@@ -25,6 +25,8 @@ pytestmark = pytest.mark.postgresql
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 PATHS = [f"/{pattern.pattern}" for pattern in GUARDED] + ["/shop/pay"]
+PATHS = [path.replace("<path:path>", "views.py") for path in PATHS]
+PATHS += [*(f"/backoffice/{path.pattern}" for path in BACKOFFICE), "/extended/pay/"]
 FAST_PATHS = [path for path in PATHS if path not in ("/pay/fail", "/pay/streaming")]
 EXEMPT_PATHS = [f"/{pattern.pattern}" for pattern in EXEMPT[:-1]]
 
@@ -137,6 +139,10 @@ def test_view__exempt_and_stopped__runs(shop: Shop, path: str) -> None:
         ("/room/jsi18n/", 302),
         ("/room/golive/golivestate/", 302),
         ("/room/no/such/page", 302),
+        ("/room/logout/", 302),
+        ("/second/login/", 200),
+        ("/second/report/", 302),
+        ("/extended/login/", 200),
         ("/static/golive/status.css", 200),
         ("/files/views.py", 200),
         ("/nothing", 404),

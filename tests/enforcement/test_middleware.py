@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.test import AsyncRequestFactory, RequestFactory
 from django.test.utils import override_settings
-from django.urls import path
+from django.urls import path, re_path
 
 from golive import enforcement
 from golive.enforcement import golive_exempt, is_below
@@ -36,7 +36,18 @@ async def pay_async(request: HttpRequest) -> HttpResponse:
     return HttpResponse("paid")
 
 
-urlpatterns = [path("pay", pay), path("pay/async", pay_async), path("look", golive_exempt(pay))]
+@transaction.non_atomic_requests
+def pay_anywhere(request: HttpRequest, rest: str) -> HttpResponse:
+    """A view for all paths, which may resolve dots by itself."""
+    return pay(request)
+
+
+urlpatterns = [
+    path("pay", pay),
+    path("pay/async", pay_async),
+    path("look", golive_exempt(pay)),
+    re_path("^(?P<rest>.*)$", pay_anywhere),
+]
 
 SETTINGS = {
     "ROOT_URLCONF": __name__,
@@ -113,9 +124,11 @@ def test_preflight__that_no_other_middleware_has_answered__runs_nothing(reads: l
     assert runs == []
 
 
-@pytest.mark.parametrize("module", ["golivery.views", "golive_shop", "xgolive", "golive ", "django.views.static_shop"])
+@pytest.mark.parametrize(
+    "module", ["golive.api.reads", "golive", "golive_shop", "django.views.static", "django.contrib.admin"]
+)
 @pytest.mark.usefixtures("reads")
-def test_view__of_a_module_with_a_similar_name__is_guarded(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+def test_view__that_says_it_is_of_an_exempt_module__is_guarded(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     monkeypatch.setattr(pay, "__module__", module)
 
     assert answer("/pay").status_code == 503
@@ -126,6 +139,37 @@ def test_prefixes__as_one_text__are_one_prefix() -> None:
     """Letter by letter, its / would exempt everything."""
     assert answer("/pay", GOLIVE_EXEMPT_PREFIXES="/open/").status_code == 503
     assert answer("/pay", GOLIVE_EXEMPT_PREFIXES="/pay").status_code == 200
+
+
+@pytest.mark.parametrize("prefix", ["/", "//", ""])
+@pytest.mark.usefixtures("reads")
+def test_prefixes__that_hold_everything__exempt_nothing(prefix: str) -> None:
+    assert answer("/pay", GOLIVE_EXEMPT_PREFIXES=[prefix]).status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("/open/pay/1", 200),
+        ("/open/../pay/1", 503),
+        ("/open/%2e%2e/pay/1", 503),
+        ("/open%2f..%2fpay/1", 503),
+        ("/open/%252e%252e/pay/1", 503),
+        ("/open%252f..%252fpay/1", 503),
+        ("/open//pay/1", 503),
+        ("//open/pay/1", 503),
+        ("/open/./pay/1", 503),
+        ("/open/.hidden", 503),
+        ("/open/..%5cpay/1", 503),
+        ("/open%5c..%5cpay/1", 503),
+        ("/open/\\pay", 503),
+        ("/open/..", 503),
+    ],
+)
+@pytest.mark.usefixtures("reads")
+def test_prefixes__and_a_path_that_another_reader_may_shorten__exempt_nothing(target: str, status: int) -> None:
+    assert answer(target, GOLIVE_EXEMPT_PREFIXES=["/open/"]).status_code == status
+    assert len(runs) == (status == 200)
 
 
 def test_state__that_is_unknown__denies(reads: list[str]) -> None:
@@ -161,6 +205,30 @@ def test_page__that_cannot_be_made__is_told_as_json(reads: list[str]) -> None:
     assert (response.status_code, response["Content-Type"]) == (503, "application/problem+json")
 
 
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [
+        ("/apiary", "text/html"),
+        ("/api-keys", "text/html"),
+        ("/gatekeeper", "text/html"),
+        ("/healthcare", "text/html"),
+        ("/metricsboard", "text/html"),
+        ("/api", "application/problem+json"),
+        ("/api/pay", "application/problem+json"),
+        ("/gate-503/pay", "application/problem+json"),
+        ("/healthz", "application/problem+json"),
+    ],
+)
+@pytest.mark.usefixtures("reads")
+def test_denial__for_a_browser__is_json_below_the_paths_of_programs_only(target: str, kind: str) -> None:
+    with override_settings(**SETTINGS):
+        handler = BaseHandler()
+        handler.load_middleware()
+        response = handler.get_response(RequestFactory().get(target, headers={"Accept": "text/html"}))
+
+    assert (response.status_code, response["Content-Type"].partition(";")[0]) == (503, kind)
+
+
 @pytest.mark.parametrize("target", ["/pay", "/pay/async"])
 def test_asgi__stopped__denies_and_reads_off_the_event_loop(reads: list[str], target: str) -> None:
     response = async_to_sync(answer_async)(target)
@@ -185,3 +253,8 @@ def test_decorator__leaves_the_view_as_it_was() -> None:
     assert exempt is not pay
     assert exempt.__name__ == "pay"
     assert not hasattr(pay, "golive_exempt")
+
+
+def test_decorator__of_a_class_that_is_no_view__is_refused() -> None:
+    with pytest.raises(TypeError, match="as_view"):
+        golive_exempt(dict)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from golive.system_checks import check_enforcement
+from golive.system_checks import check_admin_namespace, check_enforcement
 
 CORS = "corsheaders.middleware.CorsMiddleware"
 OURS = "golive.middleware.GoLiveEnforcementMiddleware"
@@ -64,7 +64,14 @@ def test_middleware__that_is_not_there__matters_where_it_should_enforce(
 
 @pytest.mark.parametrize(
     ("prefixes", "ids"),
-    [((), []), (["/open/", "/look"], []), ("/open/", []), (["open/"], ["golive.E003"]), (["/"], ["golive.W003"])],
+    [
+        ((), []),
+        (["/open/", "/look"], []),
+        ("/open/", []),
+        (["open/"], ["golive.E003"]),
+        (["/"], ["golive.E004"]),
+        (["/open/../"], ["golive.E003"]),
+    ],
 )
 def test_prefixes__that_exempt_nothing_or_all__are_told(settings: Any, prefixes: Any, ids: list[str]) -> None:
     settings.GOLIVE_EXEMPT_PREFIXES = prefixes
@@ -72,5 +79,22 @@ def test_prefixes__that_exempt_nothing_or_all__are_told(settings: Any, prefixes:
     assert [message.id for message in check_enforcement()] == ids
 
 
-def test_settings__of_valhalla__pass() -> None:
+def test_namespace__called_as_the_admins__is_told_with_its_routes(settings: Any) -> None:
+    settings.GO_LIVE_ENFORCE = True
+    settings.ROOT_URLCONF = "tests.enforced.urls"
+
+    (found,) = check_admin_namespace()
+
+    assert found.id == "golive.W004"
+    for route in ("backoffice/pay/", "backoffice/login/", "backoffice/jsi18n/", "extended/pay/"):
+        assert route in found.msg
+    for route in ("extended/login/", "room/", "second/"):
+        assert route not in found.msg
+
+
+@pytest.mark.parametrize("enforce", [True, False])
+def test_settings__of_valhalla__pass(settings: Any, enforce: bool) -> None:
+    settings.GO_LIVE_ENFORCE = enforce
+
     assert check_enforcement() == []
+    assert check_admin_namespace() == []

@@ -45,7 +45,7 @@ def running_application(gate_url: str) -> Iterator[int]:
     environment = clean_environment({"GATE_URL": gate_url, "WEB_CONCURRENCY": "1"})
     process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
     try:
-        ends_at = time.monotonic() + 30
+        ends_at = time.monotonic() + 120
         while True:
             assert process.poll() is None, "uvicorn ended"
             assert time.monotonic() < ends_at, "uvicorn does not answer"
@@ -57,7 +57,7 @@ def running_application(gate_url: str) -> Iterator[int]:
     finally:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.fixture(scope="package")

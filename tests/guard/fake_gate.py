@@ -113,9 +113,22 @@ def pour(connection: socket.socket) -> None:
         connection.sendall(b"X-More: " + b"x" * 1000 + b"\r\n")
 
 
-def slow(seconds: float, said: bytes) -> Behaviour:
-    def behave(connection: socket.socket) -> None:
-        time.sleep(seconds)
-        connection.sendall(said)
+class Held:
+    """A behaviour that answers when the test lets it: of a question that is under way."""
 
-    return behave
+    def __init__(self, said: bytes) -> None:
+        self._said = said
+        self._is_asked = threading.Event()
+        self._may_go = threading.Event()
+
+    def __call__(self, connection: socket.socket) -> None:
+        self._is_asked.set()
+        if not self._may_go.wait(30):
+            close(connection)
+        connection.sendall(self._said)
+
+    def await_question(self) -> None:
+        assert self._is_asked.wait(60), "nobody asks"
+
+    def let_go(self) -> None:
+        self._may_go.set()

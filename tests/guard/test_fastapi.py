@@ -9,7 +9,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from tests.faults import wait_until
 from tests.guard.conftest import Guarded
+from tests.patience import SLACK
 from tests.server import Response
 
 pytestmark = pytest.mark.slow
@@ -89,15 +91,13 @@ def test_gate__that_hangs__is_a_denial_in_time_for_all_and_nothing_else_waits(gu
             asked = [pool.submit(guarded.ask, "POST", "/pay") for _ in range(64)]
             time.sleep(0.3)
             # The event loop is free.
-            assert guarded.ask("GET", "/health").seconds < 1
+            assert guarded.ask("GET", "/health").seconds < SLACK * 1
             for future in asked:
                 assert_denied(future.result(), "STATE_UNKNOWN")
-                assert future.result().seconds < LIMIT_SECONDS
+                assert future.result().seconds < SLACK * LIMIT_SECONDS
     finally:
         guarded.line.thaw()
-    ends_at = time.monotonic() + LIMIT_SECONDS
-    while guarded.ask("POST", "/pay").status != 200:
-        assert time.monotonic() < ends_at, "it does not recover"
+    wait_until(lambda: guarded.ask("POST", "/pay").status == 200, seconds=LIMIT_SECONDS)
 
 
 def test_gate__that_is_gone__is_a_denial_until_it_is_back(guarded: Guarded) -> None:
@@ -105,7 +105,7 @@ def test_gate__that_is_gone__is_a_denial_until_it_is_back(guarded: Guarded) -> N
     try:
         answer = guarded.ask("POST", "/pay")
         assert_denied(answer, "STATE_UNKNOWN")
-        assert answer.seconds < LIMIT_SECONDS
+        assert answer.seconds < SLACK * LIMIT_SECONDS
     finally:
         guarded.plane.server.start()
 

@@ -76,6 +76,8 @@ PATHS = [
     ("/static/../pay", False),
     ("/static//pay", False),
     ("/static/.hidden", False),
+    ("/static/..\\pay", False),
+    ("/static/%2e%2e/pay", False),
     ("//health", False),
     ("/", False),
     ("", False),
@@ -88,6 +90,20 @@ def test_path__exempt_or_not__reaches_the_application(gate: FakeGate, path: str,
     assert call_asgi(gate.url, {"type": "http", "path": path})[0] is expected
     assert (call_wsgi(gate.url, PATH_INFO=path)[0] == "200 OK") is expected
     assert len(gate.asked_at) == (0 if expected else 2)
+
+
+@pytest.mark.parametrize(
+    "exempt", [["/"], ["/health", "/"], ["//"], [""], ["/a/../"], ["/a%2f"], ["health"], "/health"]
+)
+@pytest.mark.parametrize("kind", [GateGuard, WsgiGateGuard])
+def test_exempt__that_is_everything_or_no_plain_path__is_refused(kind: Any, exempt: Any) -> None:
+    with pytest.raises(ValueError, match="exempt"):
+        kind(lambda: None, "http://valhalla/gate/", exempt=exempt)
+
+
+def test_exempt__everything__is_refused_with_the_reason() -> None:
+    with pytest.raises(ValueError, match="would exempt every path"):
+        WsgiGateGuard(lambda environ, start: [], "http://valhalla/gate/", exempt=["/"])
 
 
 def test_path__of_a_mounted_application__is_looked_at_without_the_mount(gate: FakeGate) -> None:

@@ -171,6 +171,7 @@ def test_check_that_cannot_run__and_only_warns__does_not_block(client: Client) -
     assert found["ok_to_enable_go_live"] is True
 
 
+@pytest.mark.check_limits
 def test_check_that_hangs__is_a_blocker_in_time(client: Client) -> None:
     import threading
 
