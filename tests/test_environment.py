@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import runpy
 import secrets
 import subprocess
@@ -622,6 +623,40 @@ def test_manage__audit_of_another_project__needs_no_variable_of_this_one(
 
 def test_manage__audit_of_this_project__needs_no_variable_either() -> None:
     assert run_manage("audit_migrations", APP_ENV="staging").returncode == 0
+
+
+def serve(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "valhalla", *arguments],
+        cwd=ROOT,
+        env=clean_environment(values),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("value", ["two", "2.5", "0"])
+def test_serve__web_concurrency_that_is_no_number__says_so_in_one_line(value: str) -> None:
+    done = serve("--check-config", WEB_CONCURRENCY=value)
+
+    assert done.returncode == 1
+    assert done.stderr == "valhalla: WEB_CONCURRENCY must be a whole number from 1 to 64.\n"
+
+
+def test_serve__web_concurrency_that_is_empty__takes_the_default() -> None:
+    done = serve("--print-config", WEB_CONCURRENCY="")
+
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^workers += 2$", done.stdout, re.MULTILINE)
+
+
+def test_sqlite__file_that_is_made__is_for_its_owner_only(tmp_path: Path) -> None:
+    done = run_manage("migrate", "-v0", DATABASE_URL=f"sqlite:///{tmp_path}/db.sqlite3")
+
+    assert done.returncode == 0, done.stderr
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {"db.sqlite3": 0o600}
 
 
 def test_gunicorn__bad_value__does_not_start_and_says_so_in_one_line() -> None:
