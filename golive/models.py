@@ -7,11 +7,18 @@ Defaults stand in the database and on the model: raw SQL gets the safe values, a
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.db import models
 from django.db.models import Q
 
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
-from golive.fields import UtcDateTimeField
+
+if TYPE_CHECKING:
+    # What it is to those who read and write it; the type checker knows Django's own.
+    from django.db.models import DateTimeField as UtcDateTimeField
+else:
+    from golive.fields import UtcDateTimeField
 
 SINGLETON_ID = 1
 

@@ -21,6 +21,7 @@ from psycopg.conninfo import make_conninfo
 
 from tests.server import ROOT, VARIABLES, GunicornServer, Response, ServerError, clean_environment, request
 from valhalla import environment
+from valhalla.database_url import POSTGRESQL, SQLITE
 from valhalla.environment import Environment, load
 
 KEY = "k" * 32
@@ -66,7 +67,7 @@ def test_load__development_and_nothing_else__has_the_defaults_of_development(fol
     assert loaded == Environment(
         app_env="development",
         secret_key=KEY,
-        database={"ENGINE": environment.SQLITE, "NAME": str(folder / "db.sqlite3")},
+        database={"ENGINE": SQLITE, "NAME": str(folder / "db.sqlite3")},
         database_direct=None,
         allowed_hosts=(),
         render_external_hostname=None,
@@ -89,7 +90,7 @@ def test_load__production_and_what_it_needs__has_the_defaults_of_production(load
     expected = {"public_details": False, "enforce": True, "trusted_proxies": 1, "read_token_required": False}
     assert {name: getattr(loaded, name) for name in expected} == expected
     assert loaded.is_production
-    assert loaded.database["ENGINE"] == environment.POSTGRESQL
+    assert loaded.database["ENGINE"] == POSTGRESQL
     assert loaded.database_direct is None
 
 
@@ -177,7 +178,7 @@ def test_load__database_url__is_read_in_full(load_production: Load, scheme: str)
     database = load_production(DATABASE_URL=url).database
 
     assert database == {
-        "ENGINE": environment.POSTGRESQL,
+        "ENGINE": POSTGRESQL,
         "NAME": "go",
         "USER": "us@er",
         "PASSWORD": "p/w#d",
@@ -251,7 +252,7 @@ def test_load__direct_url__is_read_beside_the_pooled_one(load_production: Load) 
 def test_load__sqlite_url_in_development__names_that_file(load_development: Load, tmp_path: Path) -> None:
     database = load_development(DATABASE_URL=f"sqlite:///{tmp_path}/file.sqlite3").database
 
-    assert (database["ENGINE"], database["NAME"]) == (environment.SQLITE, f"{tmp_path}/file.sqlite3")
+    assert (database["ENGINE"], database["NAME"]) == (SQLITE, f"{tmp_path}/file.sqlite3")
 
 
 def test_load__sqlite_url_in_a_folder_that_is_not_there__is_refused(load_development: Load, tmp_path: Path) -> None:

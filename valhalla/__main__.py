@@ -1,7 +1,7 @@
 """`python -m valhalla [options of gunicorn]`: serve, once the environment is known to be right.
 
-gunicorn reads WEB_CONCURRENCY while it is imported, before any file of a project. Of a value that is no number, an empty
-one too, it says neither the name nor what to do.
+gunicorn reads WEB_CONCURRENCY while it is imported, before any file of a project. Of one that is no number, or is
+empty, it says neither the name nor what to do.
 """
 
 from __future__ import annotations
