@@ -65,7 +65,7 @@ run: setup ## Migrate, make an operator account, and serve on PORT (8000)
 		"\nOpen  http://localhost:{0}/        the public status\n" \
 		"      http://localhost:{0}/admin/  to stop and start execution\n" \
 		"Ctrl-C ends it.\n".format(load().port))'
-	@exec $(PYTHON) -m gunicorn valhalla.wsgi:application
+	@exec $(PYTHON) -m valhalla
 
 test: setup ## Run all tests on SQLite, then on PostgreSQL (ARGS="-k name" goes to pytest)
 	@$(PYTHON) -m tests.run $(ARGS)

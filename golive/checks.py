@@ -131,9 +131,10 @@ def check_clocks_agree() -> Finding:
     if connection.vendor != "postgresql":
         return Finding(True, "The database has no clock of its own.")
     with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
+        # In UTC by itself, since a project without USE_TZ gets times without a zone.
+        cursor.execute("SELECT clock_timestamp() AT TIME ZONE 'UTC'")
         (theirs,) = cursor.fetchone()
-    if abs((theirs - datetime.now(UTC)).total_seconds()) <= CLOCK_TOLERANCE_SECONDS:
+    if abs((theirs.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()) <= CLOCK_TOLERANCE_SECONDS:
         return Finding(True, f"They differ by less than {CLOCK_TOLERANCE_SECONDS:g} s.")
     return Finding(False, f"They differ by more than {CLOCK_TOLERANCE_SECONDS:g} s; times in the record mislead.")
 

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.contrib.sessions import middleware as sessions
 from django.core.exceptions import DisallowedHost
 from django.db import connections, transaction
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect, JsonResponse
 from django.http.response import HttpResponseBase
 from django.middleware import common
 from django.urls import Resolver404, resolve
@@ -121,7 +121,7 @@ class PlainHttpMiddleware:
 class CommonMiddleware(common.CommonMiddleware):
     """Django's, but what must be reached directly (`is_direct` of an endpoint) is so by any host name."""
 
-    def process_request(self, request: HttpRequest) -> HttpResponseBase | None:
+    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
         try:
             return super().process_request(request)
         except DisallowedHost:

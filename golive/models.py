@@ -7,10 +7,18 @@ Defaults stand in the database and on the model: raw SQL gets the safe values, a
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.db import models
 from django.db.models import Q
 
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
+
+if TYPE_CHECKING:
+    # What it is to those who read and write it; the type checker knows Django's own.
+    from django.db.models import DateTimeField as UtcDateTimeField
+else:
+    from golive.fields import UtcDateTimeField
 
 SINGLETON_ID = 1
 
@@ -22,8 +30,8 @@ class SystemMetadata(models.Model):
     version = models.TextField(default="1.0.0", db_default="1.0.0")
     backend_complete = models.BooleanField(default=False, db_default=False)
     notes = models.TextField(null=True, blank=True)  # noqa: DJ001 - the contract's column is NULL when there are none
-    updated_at = models.DateTimeField(null=True, editable=False)
-    completed_at = models.DateTimeField(null=True, editable=False)
+    updated_at = UtcDateTimeField(null=True, editable=False)
+    completed_at = UtcDateTimeField(null=True, editable=False)
     revision = models.BigIntegerField(default=1, db_default=1, editable=False)
 
     class Meta:
@@ -46,7 +54,7 @@ class GoLiveState(models.Model):
     kill_switch_engaged = models.BooleanField(default=True, db_default=True)
     changed_by = models.TextField(null=True, editable=False)  # noqa: DJ001 - NULL: nobody has changed it yet
     reason = models.TextField(null=True, editable=False)  # noqa: DJ001 - NULL: none was given
-    updated_at = models.DateTimeField(null=True, editable=False)
+    updated_at = UtcDateTimeField(null=True, editable=False)
     revision = models.BigIntegerField(default=1, db_default=1, editable=False)
     lease_ms = models.IntegerField(default=250, db_default=250, editable=False)
     event_head = models.TextField(null=True, editable=False)  # noqa: DJ001 - NULL: no event yet
@@ -82,7 +90,7 @@ class Event(models.Model):
     """
 
     sequence = models.BigIntegerField(primary_key=True)
-    at = models.DateTimeField()
+    at = UtcDateTimeField()
     actor = models.TextField()
     user_id = models.BigIntegerField(null=True)
     on_behalf_of = models.TextField(null=True)  # noqa: DJ001 - NULL: acted in their own name
@@ -131,10 +139,10 @@ class ApiToken(models.Model):
     secret_hash = models.TextField(editable=False)
     scopes = models.JSONField()
     created_by = models.TextField(editable=False)
-    created_at = models.DateTimeField(editable=False)
-    expires_at = models.DateTimeField(null=True)
-    last_used_at = models.DateTimeField(null=True, editable=False)
-    revoked_at = models.DateTimeField(null=True, editable=False)
+    created_at = UtcDateTimeField(editable=False)
+    expires_at = UtcDateTimeField(null=True)
+    last_used_at = UtcDateTimeField(null=True, editable=False)
+    revoked_at = UtcDateTimeField(null=True, editable=False)
     revoked_by = models.TextField(null=True, editable=False)  # noqa: DJ001 - NULL: not revoked
 
     class Meta:

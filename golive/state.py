@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -192,7 +193,9 @@ def _list(name: str, columns: Sequence[str], using: str) -> str:
     # SQLite stores any value in any column, and its driver would turn a boolean other than 1 into False, which for the
     # kill switch means "not engaged". The sign keeps each value as it is stored, to be judged below.
     sign = "+" if connections[using].vendor == "sqlite" else ""
-    return ", ".join(f"{sign}{name}.{column}" for column in columns)
+    # Without USE_TZ a time comes without its zone, in the project's: asked for in UTC, as by `golive.fields`.
+    utc = " AT TIME ZONE 'UTC'" if connections[using].vendor == "postgresql" and not settings.USE_TZ else ""
+    return ", ".join(f"{sign}{name}.{column}{utc if column.endswith('_at') else ''}" for column in columns)
 
 
 def _select(parts: tuple[_Part, ...], using: str) -> list[list[Any] | None]:

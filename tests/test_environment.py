@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import runpy
 import secrets
 import subprocess
@@ -20,6 +21,7 @@ from psycopg.conninfo import make_conninfo
 
 from tests.server import ROOT, VARIABLES, GunicornServer, Response, ServerError, clean_environment, request
 from valhalla import environment
+from valhalla.database_url import POSTGRESQL, SQLITE
 from valhalla.environment import Environment, load
 
 KEY = "k" * 32
@@ -66,7 +68,7 @@ def test_load__development_and_nothing_else__has_the_defaults_of_development(fol
         app_env="development",
         environment_name="development",
         secret_key=KEY,
-        database={"ENGINE": environment.SQLITE, "NAME": str(folder / "db.sqlite3")},
+        database={"ENGINE": SQLITE, "NAME": str(folder / "db.sqlite3")},
         database_direct=None,
         allowed_hosts=(),
         render_external_hostname=None,
@@ -89,7 +91,7 @@ def test_load__production_and_what_it_needs__has_the_defaults_of_production(load
     expected = {"public_details": False, "enforce": True, "trusted_proxies": 1, "read_token_required": False}
     assert {name: getattr(loaded, name) for name in expected} == expected
     assert loaded.is_production
-    assert loaded.database["ENGINE"] == environment.POSTGRESQL
+    assert loaded.database["ENGINE"] == POSTGRESQL
     assert loaded.database_direct is None
 
 
@@ -198,7 +200,7 @@ def test_load__database_url__is_read_in_full(load_production: Load, scheme: str)
     database = load_production(DATABASE_URL=url).database
 
     assert database == {
-        "ENGINE": environment.POSTGRESQL,
+        "ENGINE": POSTGRESQL,
         "NAME": "go",
         "USER": "us@er",
         "PASSWORD": "p/w#d",
@@ -272,7 +274,7 @@ def test_load__direct_url__is_read_beside_the_pooled_one(load_production: Load) 
 def test_load__sqlite_url_in_development__names_that_file(load_development: Load, tmp_path: Path) -> None:
     database = load_development(DATABASE_URL=f"sqlite:///{tmp_path}/file.sqlite3").database
 
-    assert (database["ENGINE"], database["NAME"]) == (environment.SQLITE, f"{tmp_path}/file.sqlite3")
+    assert (database["ENGINE"], database["NAME"]) == (SQLITE, f"{tmp_path}/file.sqlite3")
 
 
 def test_load__sqlite_url_in_a_folder_that_is_not_there__is_refused(load_development: Load, tmp_path: Path) -> None:
@@ -645,6 +647,40 @@ def test_manage__audit_of_another_project__needs_no_variable_of_this_one(
 
 def test_manage__audit_of_this_project__needs_no_variable_either() -> None:
     assert run_manage("audit_migrations", APP_ENV="staging").returncode == 0
+
+
+def serve(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "valhalla", *arguments],
+        cwd=ROOT,
+        env=clean_environment(values),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("value", ["two", "2.5", "0"])
+def test_serve__web_concurrency_that_is_no_number__says_so_in_one_line(value: str) -> None:
+    done = serve("--check-config", WEB_CONCURRENCY=value)
+
+    assert done.returncode == 1
+    assert done.stderr == "valhalla: WEB_CONCURRENCY must be a whole number from 1 to 64.\n"
+
+
+def test_serve__web_concurrency_that_is_empty__takes_the_default() -> None:
+    done = serve("--print-config", WEB_CONCURRENCY="")
+
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^workers += 2$", done.stdout, re.MULTILINE)
+
+
+def test_sqlite__file_that_is_made__is_for_its_owner_only(tmp_path: Path) -> None:
+    done = run_manage("migrate", "-v0", DATABASE_URL=f"sqlite:///{tmp_path}/db.sqlite3")
+
+    assert done.returncode == 0, done.stderr
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {"db.sqlite3": 0o600}
 
 
 def test_gunicorn__bad_value__does_not_start_and_says_so_in_one_line() -> None:

@@ -107,6 +107,7 @@ def _database() -> dict[str, Any]:
             **options,
         }
     else:
+        config["ENGINE"] = "valhalla.sqlite"
         # IMMEDIATE: a transaction that reads and then writes would otherwise fail at once with "database is locked".
         # WAL: readers are not blocked by a writer. The timeout is in seconds and below the limit for a change.
         options = {

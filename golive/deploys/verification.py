@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from django.db import DEFAULT_DB_ALIAS, Error
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 LATENCY_LIMIT_MS = 3_000.0
 GOOD_AFTER_BAD = 8
 
+_JSON = {"Content-Type": "application/json"}
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -71,7 +72,7 @@ class Verifier:
         yield _guard("rows", self._check_rows)
         yield _guard("engage-no-op", self._check_engage)
 
-    def _send(self, path: str, *, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
+    def _send(self, path: str, headers: Mapping[str, str], *, method: str = "GET", body: bytes | None = None) -> Answer:
         authorization = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         return send(
             self._url + path,
@@ -82,7 +83,7 @@ class Verifier:
         )
 
     def _get(self, path: str, **headers: str) -> Answer:
-        return self._send(path, **headers)
+        return self._send(path, headers)
 
     def _check_address(self) -> Result:
         """That something answers there by itself; without the token, which is not for anybody else."""
@@ -104,14 +105,10 @@ class Verifier:
         )
 
     def _check_endpoint(self, endpoint: Endpoint) -> Result:
-        is_post = endpoint.method == "POST"
-        answer = self._send(
-            endpoint.path,
-            method=endpoint.method,
-            body=b'{"context": {}}' if is_post else None,
-            Accept=endpoint.accept,
-            **({"Content-Type": "application/json"} if is_post else {}),
-        )
+        headers, body = {"Accept": endpoint.accept}, None
+        if endpoint.method == "POST":
+            headers, body = {**headers, **_JSON}, b'{"context": {}}'
+        answer = self._send(endpoint.path, headers, method=endpoint.method, body=body)
         name = f"{endpoint.method} {endpoint.path}" + (" (page)" if endpoint.accept == "text/html" else "")
         return Result(name, *self._judge(endpoint, answer), latency_ms=answer.latency_ms)
 
@@ -145,7 +142,7 @@ class Verifier:
         wrong = []
         for endpoint in ENDPOINTS:
             if endpoint.method == "GET":
-                answer = self._send(endpoint.path, method="HEAD", Accept=endpoint.accept)
+                answer = self._send(endpoint.path, {"Accept": endpoint.accept}, method="HEAD")
                 if answer.status not in endpoint.statuses or answer.body:
                     wrong.append(f"{endpoint.path}: {answer.status} and {len(answer.body)} bytes")
         return Result("heads", not wrong, "; ".join(wrong) or "as GET, without a body")
@@ -201,7 +198,7 @@ class Verifier:
         if served.get("kill_switch_engaged") is not True:
             return Result(name, None, "the kill switch is released, and engaging it would stop execution")
         body = json.dumps({"reason": "verify_deployment: engage, already engaged"}).encode()
-        answer = self._send(ENGAGE.path, method="POST", body=body, **{"Content-Type": "application/json"})
+        answer = self._send(ENGAGE.path, _JSON, method="POST", body=body)
         told = answer.json() or {}
         newest = history.newest_event(subject=GO_LIVE_STATE)
         is_recorded = (

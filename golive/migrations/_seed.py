@@ -7,6 +7,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from django.conf import settings
+
 ACTOR = "migrate"
 _GO_LIVE = ("go_live_enabled", "kill_switch_engaged", "changed_by", "reason", "updated_at", "revision", "lease_ms")
 _SYSTEM = ("version", "backend_complete", "notes", "updated_at", "completed_at", "revision")
@@ -26,7 +28,10 @@ def seed(apps: Any, schema_editor: Any) -> None:
         sequence += 1
         event = _make_event(sequence, head, table, "seed" if created else "adopt", _record(row, columns))
         head = event["hash"]
-        event_model.objects.using(alias).create(**{**event, "at": datetime.fromisoformat(event["at"])})
+        at = datetime.fromisoformat(event["at"])
+        if not settings.USE_TZ and schema_editor.connection.vendor == "sqlite":
+            at = at.replace(tzinfo=None)  # in UTC, as it is stored in any project
+        event_model.objects.using(alias).create(**{**event, "at": at})
     apps.get_model("golive", "GoLiveState").objects.using(alias).filter(id=1).update(event_head=head)
 
 

@@ -6,7 +6,8 @@ import environ
 
 SECRET_KEY = os.environ["SECRET_KEY"]
 ALLOWED_HOSTS = ["*"]
-USE_TZ = True
+USE_TZ = os.environ.get("ENFORCED_USE_TZ") != "false"
+TIME_ZONE = os.environ.get("ENFORCED_TIME_ZONE", "UTC")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
