@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -eu -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test soak check bench bench-propagation bench-audit screenshots format clean
+.PHONY: help setup run test soak check bench bench-load bench-propagation bench-audit screenshots format clean
 # Targets that are not told to wait for each other would otherwise mix their output under `make -j`.
 .NOTPARALLEL:
 
@@ -95,6 +95,9 @@ bench: setup ## Throughput and latency beside the peers, about 7 minutes (ARGS=-
 
 bench-propagation: setup ## How long after an acknowledged stop somebody is still let through, about 4 minutes
 	@$(PYTHON) -m tests.bench propagation $(ARGS)
+
+bench-load: setup ## The gate and a stop under load on all that is open, with a record of 1.2 million events
+	@$(PYTHON) -m tests.bench.pressure $(ARGS)
 
 bench-audit: setup ## Time the migration audit against `alembic heads`, with the goals (ARGS="--rounds 9")
 	@$(PYTHON) -m tests.bench_audit $(ARGS)

@@ -73,7 +73,7 @@ class SharedRun:
 
     def read(self, *, may_wait: bool = True) -> Checklist:
         kept, now = self._kept, leases.boottime()
-        if kept is not None and now < kept.expires_at and kept.rows == _known_rows():
+        if kept is not None and now < kept.expires_at and _is_still_good(kept, is_strict=may_wait):
             if now >= kept.renew_at and self._begun == self._ended:
                 with self._condition:
                     self._demand()
@@ -116,10 +116,11 @@ class SharedRun:
                     return
                 self._is_wanted = False
                 self._begun += 1
+            began_at = leases.boottime()
             rows = _known_rows()
             outcome = self._run()
             with self._condition:
-                self._keep(outcome, rows)
+                self._keep(outcome, rows, began_at)
                 self._ended, self._outcome = self._begun, outcome
                 self._condition.notify_all()
 
@@ -130,11 +131,19 @@ class SharedRun:
             logger.exception("the checks could not be run")
             return readiness.fail_all(FAILED)
 
-    def _keep(self, outcome: Checklist, rows: Any) -> None:
+    def _keep(self, outcome: Checklist, rows: Any, began_at: float) -> None:
         has_run = all(result.could_run for result in outcome.results)
         now, seconds = leases.boottime(), leases.lease_seconds(LEASE_MS if has_run else FAILURE_LEASE_MS)
+        # Half of the lease before its end, or as long as two runs, for the next may take longer than this one.
+        ahead = min(seconds, max(seconds / 2, 2 * (now - began_at)))
         # Rows that are not known may be known in a moment, and somebody waits for that.
-        self._kept = None if rows is None else _Kept(outcome, rows, now + seconds / 2, now + seconds)
+        self._kept = None if rows is None else _Kept(outcome, rows, now + seconds - ahead, now + seconds)
+
+
+def _is_still_good(kept: _Kept, *, is_strict: bool) -> bool:
+    """Whether the rows are as they were; for who may not wait it is enough that they are known."""
+    rows = _known_rows()
+    return rows == kept.rows if is_strict else rows is not None
 
 
 def _known_rows() -> Any:

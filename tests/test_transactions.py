@@ -32,6 +32,7 @@ ABORTED = "current transaction is aborted"
 # Each reads without a transaction, or changes something in one of its own, which it must see committed before it
 # answers. Everything else is atomic; a new view takes its stand here.
 NON_ATOMIC = {
+    "admin/login/",
     "golive:status-page",
     "golive:readiness",
     "golive:status",
