@@ -1,7 +1,7 @@
 """What `make test` runs: pytest on SQLite, then on PostgreSQL, and one summary of both.
 
 `python -m tests.run [--strict] [arguments for pytest]`. What the machine lacks (Chromium, PostgreSQL, pgbouncer, nginx,
-Caddy, wrk) is left out and said so. With `--strict`, or CI=true in the environment, that is a failure, and so is every
+Caddy, HAProxy, Node.js, wrk) is left out and said so. With `--strict`, or CI=true in the environment, that is a failure, and so is every
 skipped test.
 """
 
@@ -33,7 +33,9 @@ WITHOUT_DATABASE = (
     "tests/guard/",
     "tests/proxies/",
     "tests/migration_graph/",
+    "tests/api/test_openfeature_node.py",
     "tests/browser/test_audit_report.py",
+    "tests/browser/test_openfeature_pages.py",
     "tests/test_architecture.py",
     "tests/test_audit_command.py",
     "tests/test_away.py",
@@ -42,10 +44,12 @@ WITHOUT_DATABASE = (
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Debian puts servers where only root's PATH leads.
 SERVER_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
-PROXIES = ("nginx", "caddy")
+PROXIES = ("nginx", "caddy", "haproxy")
 NO_POOLER = "no pgbouncer on the PATH. On Debian: apt-get install pgbouncer"
 NO_GRAPHVIZ = "no dot on the PATH. On Debian: apt-get install graphviz"
 NO_PROXY = f"no {' or no '.join(PROXIES)} on the PATH. On Debian: apt-get install {' '.join(PROXIES)}"
+NODE = ("node", "npm")
+NO_NODE = f"no {' or no '.join(NODE)} on the PATH. On Debian: apt-get install nodejs npm"
 NO_BROWSER = f"no Chromium on the PATH ({', '.join(BROWSERS)}). On Debian: apt-get install chromium"
 NO_WRK = "no wrk on the PATH. On Debian: apt-get install wrk"
 INTERRUPT_SECONDS = 60
@@ -150,6 +154,9 @@ def main(arguments: Sequence[str]) -> int:
         if not all(find_server_program(name) for name in PROXIES):
             left_out.append(f"all tests of proxies: {NO_PROXY}")
             runs = [replace(run, markers=f"{run.markers} and not proxy") for run in runs]
+        if not all(shutil.which(name) for name in NODE):
+            left_out.append(f"all tests of OpenFeature in JavaScript: {NO_NODE}")
+            runs = [replace(run, markers=f"{run.markers} and not node") for run in runs]
         if find_wrk() is None:
             left_out.append(f"the test of the benchmark: {NO_WRK}")
             runs = [replace(run, markers=f"{run.markers} and not wrk") for run in runs]
