@@ -1,8 +1,8 @@
 """What `make test` runs: pytest on SQLite, then on PostgreSQL, and one summary of both.
 
 `python -m tests.run [--strict] [arguments for pytest]`. What the machine lacks (Chromium, PostgreSQL, pgbouncer, nginx,
-Caddy, HAProxy, Node.js, wrk) is left out and said so. With `--strict`, or CI=true in the environment, that is a failure, and so is every
-skipped test.
+Caddy, HAProxy, Node.js, wrk) is left out and said so. With `--strict`, or CI=true in the environment, that is a
+failure, and so is every skipped test.
 """
 
 from __future__ import annotations
