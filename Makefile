@@ -110,5 +110,5 @@ format: setup ## Format the code and repair what ruff can
 	$(PYTHON) -m ruff check --fix .
 
 clean: ## Remove what can be made again (not .env, not the database)
-	rm -rf $(VENV) .bench staticfiles screenshots .artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) tests/openfeature_js/node_modules .bench staticfiles screenshots .artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,8 +1,8 @@
 """What `make test` runs: pytest on SQLite, then on PostgreSQL, and one summary of both.
 
 `python -m tests.run [--strict] [arguments for pytest]`. What the machine lacks (Chromium, PostgreSQL, pgbouncer, nginx,
-Caddy, Alertmanager, wrk) is left out and said so. With `--strict`, or CI=true in the environment, that is a failure,
-and so is every skipped test.
+Caddy, HAProxy, Node.js, Alertmanager, wrk) is left out and said so. With `--strict`, or CI=true in the environment,
+that is a failure, and so is every skipped test.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ WITHOUT_DATABASE = (
     "tests/guard/",
     "tests/proxies/",
     "tests/migration_graph/",
+    "tests/api/test_openfeature_node.py",
     "tests/browser/test_audit_report.py",
+    "tests/browser/test_openfeature_pages.py",
     "tests/test_architecture.py",
     "tests/test_audit_command.py",
     "tests/test_away.py",
@@ -42,10 +44,12 @@ WITHOUT_DATABASE = (
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Debian puts servers where only root's PATH leads.
 SERVER_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
-PROXIES = ("nginx", "caddy")
+PROXIES = ("nginx", "caddy", "haproxy")
 NO_POOLER = "no pgbouncer on the PATH. On Debian: apt-get install pgbouncer"
 NO_GRAPHVIZ = "no dot on the PATH. On Debian: apt-get install graphviz"
 NO_PROXY = f"no {' or no '.join(PROXIES)} on the PATH. On Debian: apt-get install {' '.join(PROXIES)}"
+NODE = ("node", "npm")
+NO_NODE = f"no {' or no '.join(NODE)} on the PATH. On Debian: apt-get install nodejs npm"
 NO_BROWSER = f"no Chromium on the PATH ({', '.join(BROWSERS)}). On Debian: apt-get install chromium"
 NO_ALERTMANAGER = (
     "no prometheus-alertmanager on the PATH. On Debian: apt-get install --no-install-recommends prometheus-alertmanager"
@@ -156,6 +160,9 @@ def main(arguments: Sequence[str]) -> int:
         if find_server_program("prometheus-alertmanager") is None:
             left_out.append(f"the test of the Alertmanager: {NO_ALERTMANAGER}")
             runs = [replace(run, markers=f"{run.markers} and not alertmanager") for run in runs]
+        if not all(shutil.which(name) for name in NODE):
+            left_out.append(f"all tests of OpenFeature in JavaScript: {NO_NODE}")
+            runs = [replace(run, markers=f"{run.markers} and not node") for run in runs]
         if find_wrk() is None:
             left_out.append(f"the test of the benchmark: {NO_WRK}")
             runs = [replace(run, markers=f"{run.markers} and not wrk") for run in runs]

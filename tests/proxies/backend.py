@@ -44,6 +44,52 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+class _Application(_Handler):
+    reached: list[str]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("do_"):  # whatever the method
+            return self._answer
+        raise AttributeError(name)
+
+    def _answer(self) -> None:
+        self.reached.append(f"{self.command} {self.path}")
+        if protocol := self.headers.get("Upgrade", ""):
+            self._talk(protocol)
+            return
+        body = self._read()
+        content = json.dumps({"length": len(body), "hash": hashlib.sha256(body).hexdigest()}).encode()
+        self.send_response(int(self.headers.get("X-Answer", 200)))
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def _read(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while length := int(self.rfile.readline(), 16):
+            body += self.rfile.read(length)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _talk(self, protocol: str) -> None:
+        """Enough of a WebSocket, or of a tunnel: each line is noted and sent back."""
+        self.send_response(101)
+        self.send_header("Upgrade", protocol)
+        self.send_header("Connection", "Upgrade")
+        if key := self.headers.get("Sec-WebSocket-Key"):
+            self.send_header("Sec-WebSocket-Accept", accept_key(key))
+        self.end_headers()
+        self.wfile.flush()
+        while line := self.rfile.readline():
+            self.reached.append(f"{protocol}: {line.decode().strip()}")
+            self.wfile.write(line)
+        self.close_connection = True
+
+
 class Backend(_Server):
     """`reached` has the method and target of every request that came through, and every line that came in a tunnel.
 
@@ -52,52 +98,7 @@ class Backend(_Server):
 
     def __init__(self) -> None:
         self.reached: list[str] = []
-        reached = self.reached
-
-        class Handler(_Handler):
-            def __getattr__(self, name: str) -> Any:
-                if name.startswith("do_"):  # whatever the method
-                    return self._answer
-                raise AttributeError(name)
-
-            def _answer(self) -> None:
-                reached.append(f"{self.command} {self.path}")
-                if protocol := self.headers.get("Upgrade", ""):
-                    self._talk(protocol)
-                    return
-                body = self._read()
-                content = json.dumps({"length": len(body), "hash": hashlib.sha256(body).hexdigest()}).encode()
-                self.send_response(int(self.headers.get("X-Answer", 200)))
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(content)
-
-            def _read(self) -> bytes:
-                if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-                    return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                body = b""
-                while length := int(self.rfile.readline(), 16):
-                    body += self.rfile.read(length)
-                    self.rfile.readline()
-                self.rfile.readline()
-                return body
-
-            def _talk(self, protocol: str) -> None:
-                """Enough of a WebSocket, or of a tunnel: each line is noted and sent back."""
-                self.send_response(101)
-                self.send_header("Upgrade", protocol)
-                self.send_header("Connection", "Upgrade")
-                if key := self.headers.get("Sec-WebSocket-Key"):
-                    self.send_header("Sec-WebSocket-Accept", accept_key(key))
-                self.end_headers()
-                self.wfile.flush()
-                while line := self.rfile.readline():
-                    reached.append(f"{protocol}: {line.decode().strip()}")
-                    self.wfile.write(line)
-                self.close_connection = True
-
-        super().__init__(Handler)
+        super().__init__(type("Handler", (_Application,), {"reached": self.reached}))
 
 
 class SignIn(_Server):

@@ -1,4 +1,4 @@
-"""nginx, Caddy and HAProxy, run as docs/proxies tells: its own files, and the examples of its README with other ports."""
+"""nginx, Caddy and HAProxy, run as docs/proxies says: its own files, and the examples of its README on other ports."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def running_nginx(behind: Behind, sites: Mapping[str, str] | None = None) -> Ite
         text += _place_sites(sites, behind, ports, folder)
         (Path(folder) / "nginx.conf").write_text(
             f"daemon off; pid {folder}/pid; error_log stderr; worker_processes 1; events {{}}\n"
-            f"http {{ access_log off; client_max_body_size 50m; large_client_header_buffers 4 32k; {temporary}\n{text}}}\n"
+            "http { access_log off; client_max_body_size 50m; large_client_header_buffers 4 32k;\n"
+            f"{temporary}\n{text}}}\n"
         )
         program = find_server_program("nginx") or "nginx"
         command = [program, "-e", "stderr", "-c", f"{folder}/nginx.conf", "-p", folder]

@@ -70,9 +70,12 @@ class Site:
 @contextmanager
 def running_site(name: str, plane: Service, sites: Mapping[str, str] | None = None) -> Iterator[Site]:
     """The proxy of this name, with the example of the README and `sites`."""
-    with Backend() as backend, SignIn() as sign_in:
-        with PROGRAMS[name](Behind(plane.server.port, backend.port, sign_in.port), sites) as ports:
-            yield Site(name, ports, backend, plane)
+    with (
+        Backend() as backend,
+        SignIn() as sign_in,
+        PROGRAMS[name](Behind(plane.server.port, backend.port, sign_in.port), sites) as ports,
+    ):
+        yield Site(name, ports, backend, plane)
 
 
 def assert_denied(site: Site, answer: Response, code: str) -> None:

@@ -1,4 +1,4 @@
-"""What only nginx does: it makes errors of its own of what the gate says, and holds a request until its body is whole."""
+"""What only nginx does: it makes errors of what the gate says, and holds a request until its body is whole."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def running(plane: Service) -> Iterator[Site]:
         ("looping", 200, 500),
     ],
 )
-def test_error__of_the_application_or_of_nginx__is_not_told_as_a_denial(
+def test_error__of_the_application_or_of_nginx__is_not_reported_as_a_denial(
     site: Site, at: str, answered: int, status: int
 ) -> None:
     answer = site.ask("GET", "/", {"X-Answer": str(answered)}, at=at)
@@ -49,13 +49,13 @@ def test_error__of_the_application_or_of_nginx__is_not_told_as_a_denial(
 
 
 @pytest.mark.parametrize("at", ["intercepting", "without index"])
-def test_stop__where_errors_have_other_causes_too__is_told_as_one(site: Site, at: str) -> None:
+def test_stop__where_errors_have_other_causes_too__is_reported_as_one(site: Site, at: str) -> None:
     site.stop()
 
     assert_denied(site, site.ask("GET", "/", {"X-Answer": "403"}, at=at), "KILL_SWITCH_ENGAGED")
 
 
-def test_gate__gone_where_errors_have_other_causes_too__is_told_as_unknown(site: Site) -> None:
+def test_gate__gone_where_errors_have_other_causes_too__is_reported_as_unknown(site: Site) -> None:
     site.plane.server.stop()
     try:
         assert_denied(site, site.ask("GET", "/", {"X-Answer": "500"}, at="intercepting"), "STATE_UNKNOWN")

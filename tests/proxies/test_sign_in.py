@@ -1,4 +1,4 @@
-"""A sign-in (oauth2-proxy, SSO) beside the gate: whoever is not signed in is kept out, and so is everybody after a stop."""
+"""A sign-in (oauth2-proxy, SSO) beside the gate: who is not signed in stays out, and so does everybody after a stop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from tests.proxies.site import Site, assert_denied, open_tunnel, running_site
 pytestmark = [pytest.mark.proxy, pytest.mark.slow]
 
 SIGNED_IN = {"Cookie": "signed_in=yes"}
-CADDY = ":LISTEN {\n\timport golive\n\tforward_auth 127.0.0.1:4180 {\n\t\turi /oauth2/auth\n\t}\n\treverse_proxy BACKEND\n}\n"
+CADDY = """
+:LISTEN {
+	import golive
+	forward_auth 127.0.0.1:4180 {
+		uri /oauth2/auth
+	}
+	reverse_proxy BACKEND
+}
+"""
 SITES = {"caddy": {"two servers": CADDY}}
 
 

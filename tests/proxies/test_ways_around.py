@@ -147,7 +147,7 @@ TARGETS = [
 
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "CONNECT"])
 def test_target__however_it_is_spelled__reaches_nothing_but_the_exempt_view(site: Site, method: str) -> None:
-    """What an application makes of a target does not matter: the only one that gets through is the exempt one itself."""
+    """What an application makes of a target does not matter: only the exempt one itself gets through."""
     site.stop()
     reached: dict[str, list[str]] = {}
 

@@ -17,6 +17,14 @@ _CONTEXT = {
     "type": "object",
     "properties": {"context": {"type": "object", "description": "Changes no value; may be left out"}},
 }
+_DESCRIPTION = (
+    "A state that is unknown is 200 with the safe values, the reason `UNKNOWN` and the code `STATE_UNKNOWN`: for an "
+    "error a client takes the default in its own code, so give the safe one. Providers of servers (Python, JavaScript) "
+    "ask at every evaluation and see an acknowledged stop. Providers of pages (`@openfeature/ofrep-web-provider`) "
+    'answer from what they have, for up to 30 days, unless they have the options `cacheMode: "disabled"` and '
+    "`pollInterval`, and begin anew when a poll fails; the README has an example. What executes must be guarded where "
+    "it runs."
+)
 _KEY = {
     "name": "key",
     "in": "path",
@@ -47,8 +55,7 @@ def _post(name: str, summary: str, responses: dict[str, Any], **more: Any) -> di
             "operationId": name,
             "tags": [TAG],
             "summary": summary,
-            "description": "A state that is unknown is 200 with the safe values, the reason `UNKNOWN` and the code "
-            "`STATE_UNKNOWN`: for an error a client takes the default in its own code.",
+            "description": _DESCRIPTION,
             "security": [{}, {"token": [READ]}, {"apiKey": []}, {"session": []}],
             "requestBody": {
                 "required": False,
