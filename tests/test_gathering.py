@@ -193,10 +193,17 @@ def test_stop__without_the_permission__joins_nobody(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("name", ["engage", "disable", "reopen"])
-def test_stop__that_changes_something__is_made_at_once_whatever_came_before(desk: Desk, name: str) -> None:
+def test_stop__that_changes_something__is_made_at_once_whatever_came_before(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     stop(name)
     go_live()
     before = Event.objects.count()
+
+    def gather(*arguments: Any, **options: Any) -> Acknowledgement:
+        raise AssertionError("it waits for nobody")
+
+    monkeypatch.setattr(desk.gatherer, "apply", gather)
 
     done = desk.send(name).result(PATIENCE_SECONDS)
 
