@@ -122,7 +122,7 @@ def test_stop__after_a_pause__waits_for_nobody_again(desk: Desk) -> None:
     stop()
     desk.pass_time(GATHER_SECONDS)
 
-    assert stop().sequence == newest().sequence
+    assert desk.send().result(PATIENCE_SECONDS).sequence == newest().sequence
 
 
 def test_stop__many_wait__are_written_sooner(desk: Desk) -> None:
@@ -162,7 +162,7 @@ def test_stop__by_another_credential_or_of_another_kind__is_not_gathered(desk: D
     waiting = desk.send()
     desk.await_members(1)
 
-    other = stop(name, actor, reason="mine")
+    other = desk.send(name, actor, reason="mine").result(PATIENCE_SECONDS)
 
     assert other.sequence == newest().sequence
     assert (newest().action, newest().actor, newest().reason) == (name, actor.name, "mine")
@@ -184,20 +184,28 @@ def test_stop__gathered__each_is_told_of_its_own_faults(desk: Desk) -> None:
 def test_stop__without_the_permission__joins_nobody(desk: Desk) -> None:
     stop()
 
+    waiting = desk.send(actor=make_actor("token:pager", without=ENGAGE.permission))
     with pytest.raises(PermissionRequiredError):
-        stop(actor=make_actor("token:pager", without=ENGAGE.permission))
+        waiting.result(PATIENCE_SECONDS)
 
 
 # -- a stop that changes something waits for nobody --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["engage", "disable", "reopen"])
-def test_stop__that_changes_something__is_made_at_once_whatever_came_before(desk: Desk, name: str) -> None:
+def test_stop__that_changes_something__is_made_at_once_whatever_came_before(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     stop(name)
     go_live()
     before = Event.objects.count()
 
-    done = stop(name)
+    def gather(*arguments: Any, **options: Any) -> Acknowledgement:
+        raise AssertionError("it waits for nobody")
+
+    monkeypatch.setattr(desk.gatherer, "apply", gather)
+
+    done = desk.send(name).result(PATIENCE_SECONDS)
 
     assert done.changed is True
     assert Event.objects.count() > before
@@ -208,7 +216,7 @@ def test_reopen__backend_incomplete_but_released_by_override__is_made_at_once(de
     stop("reopen")
     apply("release", override=["backend_complete"])
 
-    assert stop("reopen").changed is True
+    assert desk.send("reopen").result(PATIENCE_SECONDS).changed is True
     assert state.read_go_live().kill_switch_engaged is True
 
 
@@ -233,7 +241,7 @@ def test_stop__state_not_known__is_tried_at_once(desk: Desk, monkeypatch: pytest
     unknown = replace(known, go_live=None) if missing == "go_live" else replace(known, system=None)
     monkeypatch.setattr(snapshots, "read_snapshot", lambda *, using: unknown)
 
-    assert stop("reopen").sequence == newest().sequence
+    assert desk.send("reopen").result(PATIENCE_SECONDS).sequence == newest().sequence
 
 
 # -- every acknowledgement is true -------------------------------------------------------------------------------------

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.test import Client
 
+from tests.controls_kit import fake_checklist
+from tests.factories import make_result
 from tests.http import endpoints
 from tests.http.endpoints import execute
 from tests.http.rooms import (
     BROWSER,
     CONTROL,
     SYSTEM,
+    apply_url,
     ask,
     dialog_in,
     follow,
@@ -208,3 +213,91 @@ def test_markup__in_what_is_refused__is_escaped(root: Client) -> None:
     assert "<script>alert" not in page
     assert typed_in(page, "complete", "notes") == MARKUP
     assert typed_in(page, "complete", "version") == MARKUP
+
+
+# -- one box for each failing item -------------------------------------------------------------------------------------
+
+
+def boxes_in(page: str, name: str) -> dict[str, bool]:
+    """The items that a dialog offers to pass, and whether each is ticked."""
+    boxes = re.findall(r'<input type="checkbox" name="override" value="([^"]*)"( checked)?>', dialog_in(page, name))
+    return {item: bool(checked) for item, checked in boxes}
+
+
+def fail_too(monkeypatch: pytest.MonkeyPatch, *ids: str) -> None:
+    """Let the checklist find that these fail."""
+    fake_checklist(monkeypatch, *(make_result(id, ok=False) for id in ids), make_result("events_intact"))
+
+
+def test_override__dialogs__have_a_box_for_each_failing_item_none_ticked(
+    root: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_too(monkeypatch, "backend_complete", "environment")
+
+    page = root.get(CONTROL).content.decode()
+
+    for name in ("release", "enable"):
+        assert boxes_in(page, name) == {"backend_complete": False, "environment": False}
+        assert "What environment found" in dialog_in(page, name)
+    for name in ("engage", "disable"):
+        assert boxes_in(page, name) == {}
+
+
+def test_override__nothing_fails__there_is_no_box(root: Client) -> None:
+    make_change("complete")
+
+    assert 'name="override"' not in root.get(CONTROL).content.decode()
+
+
+def test_override__something_fails_that_was_not_shown__is_refused_and_shown(
+    root: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_too(monkeypatch, "backend_complete")
+    assert boxes_in(root.get(CONTROL).content.decode(), "release") == {"backend_complete": False}
+    fail_too(monkeypatch, "backend_complete", "environment")
+    before = snapshot()
+
+    response = ask(root, "release", reason="The board decided.", override="backend_complete")
+
+    page = response.content.decode()
+    assert response.status_code == 412
+    assert "Refused: the checklist fails." in dialog_in(page, "release")
+    assert "<li><code>environment</code> What environment found</li>" in dialog_in(page, "release")
+    # What was consented to stays ticked; what is new is for them to judge.
+    assert boxes_in(page, "release") == {"backend_complete": True, "environment": False}
+    assert snapshot() == before
+
+
+def test_override__several_items__are_passed_and_kept(root: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_too(monkeypatch, "backend_complete", "environment")
+
+    response = root.post(
+        apply_url("release"), {"reason": "The board decided.", "override": ["backend_complete", "environment"]}
+    )
+
+    assert response.status_code == 302
+    event = root.get(endpoints.HISTORY).json()["events"][0]
+    assert [item["id"] for item in event["failed_checks"]] == ["backend_complete", "environment"]
+
+
+@pytest.mark.parametrize("override", ["true", "*", "on", "", "no_such_item"])
+def test_override__of_what_is_no_item__is_422_and_says_so(root: Client, override: str) -> None:
+    before = snapshot()
+
+    response = ask(root, "release", override=override)
+
+    assert response.status_code == 422
+    assert 'id="fault-release-override"' in dialog_in(response.content.decode(), "release")
+    assert snapshot() == before
+
+
+def test_revision__a_stop_that_changed_nothing_meanwhile__is_412_and_says_who_and_why(manager: Client) -> None:
+    make_change("complete")
+    seen = typed_in(manager.get(CONTROL).content.decode(), "release", "expected_revision")
+    make_change("engage", actor="li.wei", reason="There is a second leak.")
+
+    response = ask(manager, "release", reason="Mended.", expected_revision=seen)
+
+    told = dialog_in(response.content.decode(), "release")
+    assert response.status_code == 412
+    assert all(word in told for word in ("li.wei", "engage", "There is a second leak."))
