@@ -32,7 +32,7 @@ _BATCH = 500
 BATCH_SECONDS = 4.0
 # The check `clocks_agree` warns long before two hosts are so far apart.
 CLOCK_SKEW = timedelta(seconds=5)
-# Of the index golive_event_marks. In the words of SQL: a partial index is only used where the condition is no parameter.
+# As SQL, for the index golive_event_marks: where the condition is a parameter, a partial index may not be used.
 _IS_MARK = RawSQL(f"action IN ('{DRIFT}', '{RECONCILE}')", (), output_field=BooleanField())  # noqa: S611 - constants
 # More than are written in the time that `recent_leases` looks back on, since each holds the row's lock.
 _RECENT_EVENTS = 2_000

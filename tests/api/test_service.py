@@ -120,7 +120,10 @@ def test_request_id__stands_in_answer_event_and_log(service: Service) -> None:
     event = service.ask("GET", "/api/governance/go-live/history?limit=1").json()["events"][0]
     assert answer.headers["X-Request-ID"] == event["request_id"] == "alert-4711"
     lines = [line for line in service.server.log_text().splitlines() if "[alert-4711]" in line]
-    assert any(f"engage by {event['actor']}: no change, event {event['sequence']}" in line for line in lines)
+    assert any(
+        f"by {event['actor']} via api: no change, event {event['sequence']}, event_head {event['hash']}" in line
+        for line in lines
+    )
     assert any(f'"POST {ENGAGE} HTTP/1.1" 200' in line for line in lines)
 
 
@@ -194,8 +197,8 @@ def test_many_writers__lose_nothing() -> None:
         backend = service.ask("GET", "/api/system/status").json()
         assert backend["revision"] == 1 + answers[SYSTEM_METADATA, 200, True]
         assert service.state()["revision"] == 2
-        # Two events are the seed's, and one is the lease's.
-        assert f"{writers * each + SEEDED + 1} events checked, 0 problems." in service.manage(
+        # Two events are the seed's, one is the token's and one is the lease's.
+        assert f"{writers * each + SEEDED + 2} events checked, 0 problems." in service.manage(
             "golive", "history", "--verify"
         )
 

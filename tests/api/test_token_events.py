@@ -13,6 +13,7 @@ from django.test import Client
 
 from golive import history, token_changes, token_owners, tokens
 from golive.checks import check_token_owners
+from golive.domain.changes import Channel
 from golive.domain.errors import InvalidRequestError, NotAppliedError, StateUnknownError
 from golive.models import ApiToken, Event
 from tests.api.callers import issue, make_person, make_token, revoke
@@ -146,7 +147,7 @@ def test_revoke__by_number__leaves_another_token_of_that_name() -> None:
 
 def test_revoke__no_such_token__is_refused() -> None:
     with pytest.raises(InvalidRequestError):
-        token_changes.revoke_token(77, actor=make_actor(), channel=token_changes.Channel.CLI)
+        token_changes.revoke_token(77, actor=make_actor(), channel=Channel.CLI)
 
 
 @pytest.mark.parametrize("lookup", ["secret_hash__startswith", "secret_hash", "name__regex", "scopes__0", "prefix"])
@@ -220,7 +221,12 @@ def _be_replaced(user: User) -> None:
 
 @pytest.mark.parametrize(
     ("lose", "words"),
-    [(_lose_right, "may not engage"), (_leave, "not active"), (User.delete, "no account"), (_be_replaced, "no account")],
+    [
+        (_lose_right, "may not engage"),
+        (_leave, "not active"),
+        (User.delete, "no account"),
+        (_be_replaced, "no account"),
+    ],
 )
 def test_owner__lost_the_right__is_counted_for_all_and_named_at_a_shell(
     lose: Any, words: str, capsys: pytest.CaptureFixture[str]

@@ -146,6 +146,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{change.name}: {what} (event {done.sequence}).")
         if done.go_live is not None:
             self._print_decision(decide(done.go_live))
+            self.stdout.write(f"event_head {done.go_live.event_head}")
 
     def _print_decision(self, decision: Decision) -> None:
         self.stdout.write(f"{decision.code}: {decision.message}")
