@@ -376,8 +376,12 @@ class _Ledger:
 
 
 def _log(event: Event) -> None:
-    """One line for each event, with the head that it made: whoever keeps the log keeps the heads."""
-    logger.info(
+    """One line for each event, with the head that it made: whoever keeps the log keeps the heads.
+
+    Not on somebody's terminal, where the command says it.
+    """
+    logger.log(
+        logging.DEBUG if event.channel == Channel.CLI else logging.INFO,
         "%s of %s by %s via %s: %s, event %d, event_head %s",
         event.action,
         event.subject,

@@ -37,7 +37,7 @@ CLOCK_SKEW = timedelta(seconds=5)
 # How far back a change is looked for: among so many of the newest events, since a record may hold millions.
 _CHANGES_SEARCHED = 200
 _STOPS_SEARCHED = 2_000
-# Of the index golive_event_marks. As SQL: a partial index is used only where the condition is no parameter.
+# As SQL, for the index golive_event_marks: where the condition is a parameter, a partial index may not be used.
 _IS_MARK = RawSQL(f"action IN ('{DRIFT}', '{RECONCILE}')", (), output_field=BooleanField())  # noqa: S611 - constants
 # More than are written in the time that `recent_leases` looks back on, since each holds the row's lock.
 _RECENT_EVENTS = 2_000

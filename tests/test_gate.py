@@ -126,6 +126,7 @@ def test_gate__any_answer__is_not_kept_and_has_a_length(show: Callable[..., Snap
     full, head = ask(), ask(method="HEAD")
 
     assert full.headers["Cache-Control"] == "no-store"
+    assert full.headers["X-Content-Type-Options"] == "nosniff"
     assert full.headers["Retry-After"] == "1"
     assert int(full.headers["Content-Length"]) == len(full.body) > 0
     assert (head.body, len(head.headers["Content-Length"])) == (b"", len(full.headers["Content-Length"]))

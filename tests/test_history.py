@@ -5,15 +5,20 @@ from __future__ import annotations
 import pytest
 
 from golive import history, state
-from golive.domain.chain import ChainVerifier
+from golive.checks import check_events_intact
+from golive.controls import reconcile
+from golive.domain.chain import ChainVerifier, hash_event
+from golive.domain.changes import Channel
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, record_of
 from golive.models import Event
 from tests.controls_kit import (
     SEEDED,
     apply,
     go_live,
+    newest,
     problem_keys,
 )
+from tests.factories import make_actor
 from tests.faults import append_only_suspended, run_sql
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -95,3 +100,42 @@ def test_verify__an_event_altered_to_nonsense__is_found_and_does_not_crash(
         run_sql(f"UPDATE golive_event SET {column} = %s, action = %s WHERE sequence = 3", [value, action])
 
     assert "hash:3" in problem_keys()
+
+
+def test_verify__triggers_are_disabled__is_found_by_all() -> None:
+    go_live()
+
+    with append_only_suspended():
+        found = history.verify()
+        check = check_events_intact()
+        assert [problem.code for problem in found.problems] == ["trigger"] * len(found.problems) != []
+        assert not check.ok
+        assert "events can be altered" in check.detail
+        assert reconcile(actor=make_actor(), reason="looked", channel=Channel.CLI) == ()
+
+    assert history.verify().problems == ()
+    assert check_events_intact().ok
+
+
+def test_verify__a_stop_that_hides_a_release__is_found_by_the_checklist_too() -> None:
+    """H16: what a role that may only insert events and update the row can do."""
+    go_live()
+    apply("engage")
+    last = newest()
+    assert last.after is not None
+    released = {**last.after, "kill_switch_engaged": False, "revision": last.after["revision"] + 1}
+    run_sql("UPDATE go_live_state SET kill_switch_engaged = %s, revision = revision + 1", [False])
+    event = Event(
+        **{field.name: getattr(last, field.name) for field in Event._meta.concrete_fields}
+        | {"sequence": last.sequence + 1, "before": last.after, "after": released, "changed": False}
+        | {"previous_hash": last.hash, "salt": "0" * 32}
+    )
+    event.hash = hash_event(history.event_values(event))
+    event.save(force_insert=True)
+    run_sql("UPDATE go_live_state SET event_head = %s", [event.hash])
+
+    assert [problem.code for problem in history.verify().problems] == ["sense"]
+    assert not check_events_intact().ok
+
+    reconcile(actor=make_actor(), reason="looked into it", channel=Channel.CLI)
+    assert history.verify().problems == ()

@@ -1,4 +1,4 @@
-"""What a stop and the checklist read of the record does not grow with it: by what the database says of its own plans."""
+"""What a stop and the checklist read of the record does not grow with it, as the database's own plans say."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ FROM golive_event AS newest, {numbers} WHERE newest.sequence = (SELECT max(seque
 """
 _NUMBERS = {
     "postgresql": f"generate_series(1, {LENGTH}) AS n (i)",
-    "sqlite": f"(WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {LENGTH}) SELECT i FROM n) n",
+    "sqlite": "(WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+    f"WHERE i < {LENGTH}) SELECT i FROM n) n",
 }
 
 

@@ -2,12 +2,14 @@
 
 from django.db import migrations, models
 
+from golive.migrations._lasting_column import AddLastingField
+
 
 class Migration(migrations.Migration):
     dependencies = [("golive", "0004_api_tokens")]
 
     operations = [
-        migrations.AddField("Event", "salt", models.TextField(null=True)),
+        AddLastingField("Event", "salt", models.TextField(null=True)),
         migrations.AddField("GoLiveState", "timeline", models.IntegerField(editable=False, null=True)),
         migrations.AddField("ApiToken", "revoked_by", models.TextField(editable=False, null=True)),
     ]

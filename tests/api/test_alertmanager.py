@@ -47,9 +47,9 @@ MESSAGE: dict[str, Any] = {
 }
 
 
-def send(client: Client, message: Any, *, content: bytes | None = None) -> Any:
+def send(client: Client, message: Any, *, content: bytes | None = None, headers: dict[str, str] | None = None) -> Any:
     body = json.dumps(message).encode() if content is None else content
-    headers = bearer(make_token("engage"))
+    headers = headers or bearer(make_token("engage"))
     return client.post(ALERTMANAGER, data=body, content_type="application/json", headers=headers)
 
 
@@ -85,9 +85,10 @@ def test_firing__engages_with_the_summary_as_reason(client: Client) -> None:
 )
 def test_resolved__changes_nothing(client: Client, message: Any) -> None:
     go_live()
+    token = bearer(make_token("engage"))
     count = Event.objects.count()
 
-    response = send(client, message)
+    response = send(client, message, headers=token)
 
     assert response.status_code == 200
     assert (response.json()["action"], response.json()["changed"], response.json()["event"]) == ("none", False, None)
@@ -233,8 +234,9 @@ def test_database_fails__is_503_so_that_it_is_sent_again(client: Client, monkeyp
     def fail(**kwargs: Any) -> None:
         raise OperationalError("made to fail")
 
+    token = bearer(make_token("engage"))
     monkeypatch.setattr(state, "lock_rows", fail)
 
-    response = send(client, MESSAGE)
+    response = send(client, MESSAGE, headers=token)
 
     assert (response.status_code, response.json()["code"]) == (503, "NOT_APPLIED")

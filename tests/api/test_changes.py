@@ -152,14 +152,14 @@ def test_expected_revision__of_another_state__is_412_with_state_and_name(client:
     make_change("complete")
     make_change("edit", notes="somebody was here", actor="ann")
     make_change("release", actor="ann")
-    stale = 1
+    stale, token, reader = 1, make_token(), make_token("read", name="r")
 
-    response = call(client, name, {**fields_for(name), "expected_revision": stale}, token=make_token())
+    response = call(client, name, {**fields_for(name), "expected_revision": stale}, token=token)
 
     assert response.status_code == 412
     problem = response.json()
     assert (problem["code"], problem["changed_by"]) == ("REVISION_MISMATCH", "ann")
-    shown = client.get(_read_path(name), headers=bearer(make_token("read", name="r"))).json()
+    shown = client.get(_read_path(name), headers=bearer(reader)).json()
     assert problem["current"] == shown
 
 
@@ -236,10 +236,11 @@ MALFORMED = {
 @pytest.mark.parametrize("name", STRICT)
 def test_strict__malformed__is_refused_and_nothing_is_recorded(client: Client, name: str, body: str) -> None:
     make_change("complete")
+    token = make_token()
     count = Event.objects.count()
     content, status = MALFORMED[body]
 
-    response = call(client, name, content=content, token=make_token())
+    response = call(client, name, content=content, token=token)
 
     assert response.status_code == status, response.content
     assert Event.objects.count() == count

@@ -120,7 +120,10 @@ def test_request_id__stands_in_answer_event_and_log(service: Service) -> None:
     event = service.ask("GET", "/api/governance/go-live/history?limit=1").json()["events"][0]
     assert answer.headers["X-Request-ID"] == event["request_id"] == "alert-4711"
     lines = [line for line in service.server.log_text().splitlines() if "[alert-4711]" in line]
-    assert any(f"engage by {event['actor']}: no change, event {event['sequence']}" in line for line in lines)
+    assert any(
+        f"by {event['actor']} via api: no change, event {event['sequence']}, event_head {event['hash']}" in line
+        for line in lines
+    )
     assert any(f'"POST {ENGAGE} HTTP/1.1" 200' in line for line in lines)
 
 
@@ -212,8 +215,8 @@ def test_many_writers__lose_nothing() -> None:
         # Each stop raises the revision; the lease has done so once.
         assert backend["revision"] == 1 + sum(answer.changed for answer in others) + reopened
         assert service.state()["revision"] == 2 + len(stops) - reopened
-        # Two events are the seed's, and one is the lease's.
-        count = len(others) + len(stops) + SEEDED + 1
+        # Two events are the seed's, one is the token's and one is the lease's.
+        count = len(others) + len(stops) + SEEDED + 2
         assert f"{count} events checked, 0 problems." in service.manage("golive", "history", "--verify")
         history = service.ask("GET", "/api/governance/go-live/history?limit=1000", token=token).json()["events"]
         reasons = {event["sequence"]: event["reason"] for event in history}

@@ -44,7 +44,7 @@ def older(make_project: MakeProject, tmp_path: Path) -> Project:
 def newer(older: Project, tmp_path: Path) -> Project:
     """The next release: two more columns and one more table."""
     newer = copy_tree(older, tmp_path / "newer")
-    write_migration(migration_path(newer, "0099_newer"), [("golive", "0004_api_tokens")], NEWER)
+    write_migration(migration_path(newer, "0099_newer"), [("golive", "0006_event_indexes")], NEWER)
     models = newer.folder / "golive" / "models.py"
     text = models.read_text()
     assert "\n    class Meta:\n        db_table = GO_LIVE_STATE\n" in text
@@ -107,7 +107,7 @@ def test_rollback__releases_have_parted__is_refused_naming_both_and_nothing_is_c
 ) -> None:
     newer.migrate()
     before = describe_database(newer)
-    write_migration(migration_path(older, "0098_parted"), [("golive", "0004_api_tokens")], OTHER)
+    write_migration(migration_path(older, "0098_parted"), [("golive", "0006_event_indexes")], OTHER)
 
     done = older.run("migrate")
 

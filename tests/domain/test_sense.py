@@ -229,7 +229,7 @@ JSON = st.recursive(
     subject=st.sampled_from([GO_LIVE_STATE, SYSTEM_METADATA, "api_token", "deploy", "x"]),
     action=st.sampled_from([*CHANGES, "lease", "seed", "adopt", "drift", "reconcile", "create", "revoke", "x"]),
     values=st.fixed_dictionaries(
-        {name: JSON for name in ("before", "after", "changed", "override", "failed_checks", "salt", "hash_version")}
+        dict.fromkeys(("before", "after", "changed", "override", "failed_checks", "salt", "hash_version"), JSON)
     ),
 )
 def test_nonsense__of_any_kind__does_not_crash(subject: str, action: str, values: Event) -> None:

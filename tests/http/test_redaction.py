@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 from typing import Any
 
 import pytest
 from django.test import Client
 
+from tests.api.callers import ALERTMANAGER, bearer, call, make_token
 from tests.http import endpoints
 from tests.http.endpoints import assert_problem
 from tests.people import OPERATORS, go_live, make_change, make_user, sign_in
@@ -152,3 +156,148 @@ def test_credentials_required__status_page__gives_nothing_away(client: Client, s
     assert "KILL_SWITCH_ENGAGED" not in page
     assert head[:12] not in page
     assert "data-status-url" not in page
+
+
+# -- what other answers tell (D9, guarantee 9) -------------------------------------------------------------------------
+
+NOTES = "Ask Smith for the key."
+
+
+def _tell_nothing(answer: Any) -> None:
+    for secret in (NAME, REASON, NOTES):
+        assert secret not in answer.content.decode()
+
+
+@pytest.fixture
+def no_reader(private: Client) -> dict[str, str]:
+    """A token that may do everything but read, as that of an alerting system."""
+    make_change("edit", notes=NOTES, actor=NAME, reason=REASON)
+    return bearer(make_token("engage", "disable", "release", "enable", "complete", "override"))
+
+
+@pytest.mark.parametrize("name", ["engage", "disable", "complete", "reopen", "edit"])
+def test_token_without_read__a_change_that_changes_nothing__tells_no_name(
+    private: Client, no_reader: dict[str, str], name: str
+) -> None:
+    fields = {"reason": "mine"} if name != "edit" else {}
+    if name in ("disable", "reopen"):
+        make_change(name, actor=NAME, reason=REASON)
+
+    answer = call(private, name, fields, headers=no_reader)
+
+    assert (answer.status_code, answer.json()["changed"]) == (200, False)
+    _tell_nothing(answer)
+
+
+def test_token_without_read__an_alert_that_changes_nothing__tells_no_name(
+    private: Client, no_reader: dict[str, str]
+) -> None:
+    alert = {"alerts": [{"status": "firing"}]}
+
+    answer = private.post(ALERTMANAGER, alert, content_type="application/json", headers=no_reader)
+
+    assert (answer.status_code, answer.json()["changed"]) == (200, False)
+    _tell_nothing(answer)
+
+
+@pytest.mark.parametrize("name", ["release", "enable", "complete", "edit"])
+def test_token_without_read__a_conflict__tells_no_name(private: Client, no_reader: dict[str, str], name: str) -> None:
+    fields = {"reason": "mine", "expected_revision": 99}
+
+    answer = call(private, name, fields, headers=no_reader)
+
+    assert (answer.status_code, answer.json()["code"]) == (412, "REVISION_MISMATCH")
+    assert answer.json()["changed_by"] is None
+    _tell_nothing(answer)
+    scope = "complete" if name == "edit" else name
+    told = call(private, name, fields, token=make_token(scope, "read", name="reader")).json()
+    assert told["changed_by"] == NAME
+    assert NAME in told["detail"]
+
+
+def test_token_without_read__its_own_effective_change__shows_its_own_reason(
+    private: Client, no_reader: dict[str, str]
+) -> None:
+    answer = call(private, "disable", {"reason": "mine"}, headers=no_reader)
+
+    assert (answer.json()["changed_by"], answer.json()["reason"]) == ("token:bot", "mine")
+
+
+@pytest.mark.parametrize("path", [endpoints.STATUS, endpoints.SYSTEM])
+def test_notes__without_credentials__are_null(private: Client, path: str) -> None:
+    make_change("edit", notes=NOTES)
+
+    answer = private.get(path)
+
+    _tell_nothing(answer)
+    _tell_nothing(private.get("/"))
+    assert NOTES in sign_in(make_user()).get(path).content.decode()
+    assert NOTES in sign_in(make_user("anna")).get("/").content.decode()
+
+
+@pytest.mark.parametrize("path", [endpoints.STATE, endpoints.STATUS, endpoints.SYSTEM])
+def test_etag__without_credentials__is_of_what_was_shown(private: Client, path: str) -> None:
+    """It can be worked out from the answer itself, so it tells no more; and the full answer's opens nothing."""
+    make_change("edit", notes=NOTES)
+
+    answer, full = private.get(path), sign_in(make_user()).get(path)
+
+    assert answer["ETag"] == f'"{hashlib.sha256(answer.content).hexdigest()[:32]}"'
+    assert answer["ETag"] != full["ETag"]
+    assert private.get(path, headers={"If-None-Match": full["ETag"]}).status_code == 200
+
+
+@pytest.mark.parametrize("path", [endpoints.STATE, endpoints.STATUS, endpoints.SYSTEM, endpoints.CHECKLIST])
+@pytest.mark.parametrize("public_details", [True, False])
+def test_cache_control__with_credentials__is_private(
+    private: Client, settings: Any, path: str, public_details: bool
+) -> None:
+    settings.GOLIVE_PUBLIC_DETAILS = public_details
+
+    for answer in (sign_in(make_user()).get(path), private.get(path, headers=bearer(make_token("read")))):
+        assert answer["Cache-Control"] == "private, no-cache"
+    anybody = private.get(path)
+    assert anybody["Cache-Control"] == "no-cache"
+    assert {"Authorization", "Cookie"} <= {name.strip() for name in anybody["Vary"].split(",")}
+
+
+def test_hash__of_a_change_at_a_shell__confirms_no_guess(private: Client) -> None:
+    """H17: whoever knows all of an event but the actor and the reason cannot try them out on the public head."""
+    events = sign_in(make_user()).get(endpoints.HISTORY).json()["events"]
+    head = private.get(endpoints.STATE).json()["event_head"]
+    guess = {name: value for name, value in events[0].items() if name not in ("hash", "salt")}
+    assert (guess["request_id"], guess["remote_addr"]) == (None, None)
+
+    tried = {
+        hashlib.sha256(
+            json.dumps({**guess, **more}, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        ).hexdigest()
+        for more in ({}, {"salt": None}, {"salt": ""}, {"salt": events[1]["salt"]})
+    }
+
+    assert head == events[0]["hash"]
+    assert head not in tried
+    assert len({event["salt"] for event in events if event["hash_version"] == 2}) == 4
+
+
+# -- signing in --------------------------------------------------------------------------------------------------------
+
+
+def test_sign_in__fails__is_logged_without_the_password(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    make_user()
+    caplog.set_level(logging.DEBUG)
+    name, password = "maria\nINFO signed in \u202e" + "x" * 5_000, "correct horse battery"
+
+    client.post("/admin/login/", {"username": "maria", "password": password})
+    client.post("/admin/login/", {"username": name, "password": password})
+
+    lines = [record.getMessage() for record in caplog.records if record.name == "golive.credentials"]
+    assert lines[0] == "a sign-in failed: user maria, address 127.0.0.1"
+    assert all("\n" not in line and "\u202e" not in line and len(line) < 1_000 for line in lines)
+    assert password not in caplog.text
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize("path", [*endpoints.LIVENESS, endpoints.STATE, "/"])
+def test_answer__of_any_kind__is_not_to_be_sniffed(client: Client, path: str) -> None:
+    assert client.get(path)["X-Content-Type-Options"] == "nosniff"

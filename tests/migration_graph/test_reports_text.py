@@ -133,7 +133,7 @@ def test_make_visible__any_text__holds_nothing_that_a_terminal_obeys(text: str) 
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("a\x1b[2Jb", r"a\x1b[2Jb"), ("x\u202ey", r"x\u202ey"), ("\udcff", r"\udcff"), ("é 表", "é 表"), ("\n", r"\x0a")],
+    [("a\x1b[2Jb", r"a\x1b[2Jb"), ("x\u202ey", r"x\u202ey"), ("\udcff", r"\udcff"), ("é 表", "é 表"), ("\n", r"\n")],
 )
 def test_make_visible__examples(text: str, shown: str) -> None:
     assert make_visible(text) == shown

@@ -176,6 +176,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{change.name}: {what} (event {done.sequence}).")
         if done.go_live is not None:
             self._print_decision(decide(done.go_live))
+            self.stdout.write(f"event_head {done.go_live.event_head}")
         if is_blind and done.changed:
             self.stdout.write(_consent.describe_stop(history.find_newest(STOP_OF[change.name], before=done.sequence)))
         self._print_installation()
