@@ -10,7 +10,7 @@ from django.core import checks as system_checks
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.loader import MigrationLoader
 
-from golive import history, project_graph, state
+from golive import history, project_graph, rehearsal, state
 from golive.domain.changes import ENGAGE
 from golive.domain.checklist import Severity
 from golive.domain.decision import decide
@@ -24,6 +24,7 @@ EVENTS_VERIFIED = 500
 CLOCK_TOLERANCE_SECONDS = 2.0
 
 DATABASE, MIGRATIONS_APPLIED, SINGLETON_ROWS = "database", "migrations_applied", "singleton_rows"
+STOP_POSSIBLE = "stop_possible"
 
 
 @register(DATABASE, severity=Severity.BLOCKER, message="The database answers", is_in_checklist=False)
@@ -38,6 +39,13 @@ def check_database() -> Finding:
 def check_singleton_rows() -> Finding:
     state.read_both()
     return Finding(True, "Row 1 of system_metadata and of go_live_state can be read.")
+
+
+# On a connection of its own, since used-up connections are a cause too.
+@register(STOP_POSSIBLE, severity=Severity.BLOCKER, message="A stop can be written", needs_database=False)
+def check_stop_possible() -> Finding:
+    result = rehearsal.rehearse()
+    return Finding(result.ok, result.detail)
 
 
 @register(BACKEND_COMPLETE, severity=Severity.BLOCKER, message="The backend is complete")

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from django.db import Error, connections
+from contextlib import suppress
 
-TABLES_MISSING = "The tables are not there as they should be. Run `manage.py migrate`."
-_NO_SUCH = ("42P01", "42703")  # undefined_table, undefined_column
-_SQLITE_NO_SUCH = ("no such table", "no such column")
+from django.db import connections
+
+from golive.causes import NO_ANSWER, TABLES_MISSING, find_cause, lacks_tables
 
 
 def drop_dead_connection(using: str) -> None:
     """Forget the thread's connection if it is closed, so that the next use makes a new one. Waits for nothing."""
-    connection = connections[using]
-    if connection.vendor != "postgresql" or connection.connection is None or connection.in_atomic_block:
-        return
-    if connection.connection.closed:
-        connection.close()
+    with suppress(Exception):  # settings that make no connection leave none to drop
+        connection = connections[using]
+        if connection.vendor != "postgresql" or connection.connection is None or connection.in_atomic_block:
+            return
+        if connection.connection.closed:
+            connection.close()
 
 
-def lacks_tables(error: Error) -> bool:
-    """Whether a statement failed because a table or column is not there."""
-    return getattr(error.__cause__, "sqlstate", None) in _NO_SUCH or str(error).startswith(_SQLITE_NO_SUCH)
+def explain_failure(error: BaseException) -> str:
+    """What everybody may know of a failure: the tables are missing, or the database is."""
+    return TABLES_MISSING if lacks_tables(error) else f"{NO_ANSWER}."
 
 
-def explain_failure(error: Error) -> str:
-    """Why a statement failed, for whoever can do something about it: the tables are missing, or the database is."""
-    return TABLES_MISSING if lacks_tables(error) else "The database does not answer."
+def explain_cause(error: BaseException, *, using: str) -> str:
+    """Why a statement failed, with the database's own words, for the log and for whoever has a shell."""
+    return TABLES_MISSING if lacks_tables(error) else f"{find_cause(error, using=using)}."

@@ -173,4 +173,6 @@ def _extension(error: GoLiveError) -> dict[str, Any]:
         return {"current": shown, "changed_by": error.changed_by}
     if isinstance(error, StateUnknownError):
         return {"execution_allowed": False}
+    if isinstance(error, NotAppliedError) and error.holders:
+        return {"holders": [representations.holder(each) for each in error.holders]}
     return {}

@@ -42,6 +42,15 @@ def without_lease(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(leases, "wait_out", lambda lease_ms: None)
 
 
+@pytest.fixture(autouse=True)
+def without_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing rehearses a stop by itself while a test alters tables; the tests of that ask for it."""
+    from golive import rehearsal
+
+    monkeypatch.setattr(rehearsal, "start_watch", lambda: None)
+    monkeypatch.setattr(rehearsal, "SHARED_SECONDS", 0.0)
+
+
 @pytest.fixture
 def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """A migrated database as after the first deploy: both rows with their safe defaults, two events, two groups."""

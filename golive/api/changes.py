@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import Error
@@ -16,7 +18,7 @@ from golive.client import origin_of
 from golive.controls import Acknowledgement
 from golive.domain.changes import CHANGES, EDIT, Actor, Change, Channel, Direction, check_can_apply
 from golive.domain.decision import decide
-from golive.domain.errors import NotAppliedError
+from golive.domain.errors import NotAppliedError, UnavailableError
 from golive.domain.rows import GO_LIVE_STATE
 from golive.routes import route
 
@@ -35,9 +37,10 @@ def apply_change(request: HttpRequest, change: Change) -> HttpResponse:
     else:
         fields = body.read_strictly(request)
     reason = fields.pop("reason", None)
-    done = controls.apply_change(
-        change, actor=actor, reason=reason, channel=Channel.API, fields=fields, origin=origin_of(request)
-    )
+    with failures_reported(request):
+        done = controls.apply_change(
+            change, actor=actor, reason=reason, channel=Channel.API, fields=fields, origin=origin_of(request)
+        )
     log_change(done, actor)
     return answer_json(describe(done, notes))
 
@@ -50,6 +53,18 @@ def authenticate(request: HttpRequest) -> Actor:
         raise NotAppliedError(NO_CREDENTIALS_READ) from error
 
 
+@contextmanager
+def failures_reported(request: HttpRequest) -> Iterator[None]:
+    """Log a change that could not be made, and why. In the answer, who is in the way is for those who may see names."""
+    try:
+        yield
+    except UnavailableError as error:
+        logger.error("a change was not made: %s", error.describe())
+        if isinstance(error, NotAppliedError) and not credentials.can_see_details(request):
+            raise error.redacted() from error.__cause__
+        raise
+
+
 def log_change(done: Acknowledgement, actor: Actor) -> None:
     what = "changed" if done.changed else "no change"
     logger.info("%s by %s: %s, event %d", done.change.name, actor.name, what, done.sequence)
@@ -59,6 +74,8 @@ def describe(done: Acknowledgement, notes: tuple[str, ...] = ()) -> dict[str, An
     """What was done, the row as its own endpoint shows it, and what that means for execution."""
     notes += done.notes_on_request
     values: dict[str, Any] = {"changed": done.changed, "event": done.sequence}
+    if done.change.direction is Direction.SAFE:
+        values["permits_outstanding"] = done.permits_outstanding
     if done.change.subject == GO_LIVE_STATE and done.go_live is not None:
         values |= representations.go_live_state(done.go_live, with_details=True)
     elif done.system is not None:

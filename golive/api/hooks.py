@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 
 from golive import controls
 from golive.api import body
-from golive.api.changes import authenticate, describe, log_change
+from golive.api.changes import authenticate, describe, failures_reported, log_change
 from golive.api.endpoint import answer_json, endpoint
 from golive.client import origin_of
 from golive.domain.alerts import read_message
@@ -30,13 +30,14 @@ def take_alerts(request: HttpRequest) -> HttpResponse:
         return answer_json({**told, "changed": False, "event": None})
     if not message.is_readable:
         notes += ("the message cannot be read and counts as firing",)
-    done = controls.apply_change(
-        ENGAGE,
-        actor=actor,
-        reason=message.reason,
-        channel=Channel.API,
-        fields={"changed_by": message.receiver},
-        origin=origin_of(request),
-    )
+    with failures_reported(request):
+        done = controls.apply_change(
+            ENGAGE,
+            actor=actor,
+            reason=message.reason,
+            channel=Channel.API,
+            fields={"changed_by": message.receiver},
+            origin=origin_of(request),
+        )
     log_change(done, actor)
     return answer_json({**told, "action": ENGAGE.name, **describe(done, notes)})

@@ -98,8 +98,8 @@ def read_runbook_markdown(request: HttpRequest) -> HttpResponse:
 
 @endpoint("GET")
 def read_readiness(request: HttpRequest) -> HttpResponse:
-    """Whether this process can serve: database, migrations, rows. Open to all; says nothing that needs hiding."""
-    found = readiness.run_named(checks.DATABASE, checks.MIGRATIONS_APPLIED, checks.SINGLETON_ROWS)
+    """Whether this process can serve, and could stop. Open to all; says nothing that needs hiding."""
+    found = readiness.run_named(checks.DATABASE, checks.MIGRATIONS_APPLIED, checks.SINGLETON_ROWS, checks.STOP_POSSIBLE)
     is_ready = all(result.ok for result in found.results)
     response = answer_json(
         {

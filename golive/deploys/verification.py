@@ -102,6 +102,7 @@ class Verifier:
             yield self._check_endpoint(endpoint)
         yield self._check_entity_tag()
         yield self._check_recovery()
+        yield self._check_stop_possible()
         yield self._check_release()
         yield self._check_rows()
         yield _check_schema()
@@ -155,6 +156,13 @@ class Verifier:
         good = [self._get("/readyz").status for _ in range(GOOD_AFTER_BAD)]
         is_right = bad[0] in (401, 422) and bad[1] == 404 and set(good) == {200}
         return Result("good-after-bad", is_right, f"{bad} refused, then {good}")
+
+    def _check_stop_possible(self) -> Result:
+        """The service rehearses a stop; one that cannot be written is found out too late by whoever needs it."""
+        told = ((self._get("/readyz").json() or {}).get("checks") or {}).get("stop_possible")
+        if not isinstance(told, dict):
+            return Result("stop-possible", False, "/readyz does not say whether a stop can be written")
+        return Result("stop-possible", told.get("ok") is True, str(told.get("detail")))
 
     def _check_release(self) -> Result:
         served = (self._get("/readyz").json() or {}).get("release")

@@ -175,7 +175,12 @@ def test_readiness__all_in_order__is_200_with_each_check(client: Client, setting
 
     assert describe(found) == {
         "ok": "bool",
-        "checks": {"database": CHECK_SHAPE, "singleton_rows": CHECK_SHAPE, "migrations_applied": CHECK_SHAPE},
+        "checks": {
+            "database": CHECK_SHAPE,
+            "singleton_rows": CHECK_SHAPE,
+            "migrations_applied": CHECK_SHAPE,
+            "stop_possible": CHECK_SHAPE,
+        },
         "release": "str",
     }
     assert found["ok"] is True

@@ -12,13 +12,20 @@ from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import Error, connections
+from django.db import DEFAULT_DB_ALIAS, Error, connections
 
-from golive import controls, history, representations, state
-from golive.connections import explain_failure
-from golive.domain.changes import ALL_PERMISSIONS, CHANGES, EDIT, LEASE, Actor, Change, Channel
+from golive import controls, history, holders, representations, state
+from golive.connections import explain_cause
+from golive.controls import Acknowledgement
+from golive.domain.changes import ALL_PERMISSIONS, CHANGES, EDIT, LEASE, Actor, Change, Channel, Direction
 from golive.domain.decision import Decision, decide
-from golive.domain.errors import ChecklistFailedError, GoLiveError, RefusedError, StateUnknownError
+from golive.domain.errors import (
+    ChecklistFailedError,
+    GoLiveError,
+    NotAppliedError,
+    RefusedError,
+    StateUnknownError,
+)
 from golive.domain.reasons import NAME_LIMIT, clean_text
 from golive.domain.rows import LEASE_MOST_MS
 from golive.management.commands._token import WRONG_USAGE, add_token, run_token
@@ -26,6 +33,7 @@ from golive.management.commands._token import WRONG_USAGE, add_token, run_token
 ALLOWED, NOT_ALLOWED, UNKNOWN = 0, 1, 2
 REFUSED, NOT_APPLIED = 1, 2
 HISTORY_LIMIT = 20
+MAX_FORCED = 3
 
 
 class Command(BaseCommand):
@@ -87,7 +95,8 @@ class Command(BaseCommand):
         except GoLiveError as error:
             raise CommandError(_tell(error), returncode=NOT_APPLIED) from error
         except Error as error:
-            raise CommandError(f"STATE_UNKNOWN: {explain_failure(error)}", returncode=UNKNOWN) from error
+            detail = explain_cause(error, using=DEFAULT_DB_ALIAS)
+            raise CommandError(f"STATE_UNKNOWN: {detail}", returncode=UNKNOWN) from error
         finally:
             connections.close_all()
 
@@ -99,7 +108,7 @@ class Command(BaseCommand):
             if options["json"]:
                 unknown = {"system": None, "go_live": None, "execution": representations.execution(decision)}
                 self._print_json({**unknown, "release": getattr(settings, "RELEASE", None)})
-            raise CommandError(f"{decision.code}: {error.detail}", returncode=UNKNOWN) from error
+            raise CommandError(f"{decision.code}: {error.cause}", returncode=UNKNOWN) from error
         decision = decide(go_live)
         if options["json"]:
             release = getattr(settings, "RELEASE", None)
@@ -124,19 +133,37 @@ class Command(BaseCommand):
 
     def _apply(self, change: Change, options: dict[str, Any]) -> None:
         fields = {name: options[name] for name in ("override", *change.takes) if options.get(name) is not None}
-        done = controls.apply_change(
-            change,
-            actor=_actor(options),
-            reason=options["reason"],
-            channel=Channel.CLI,
-            fields=fields,
-        )
+
+        def make() -> Acknowledgement:
+            return controls.apply_change(
+                change,
+                actor=_actor(options),
+                reason=options["reason"],
+                channel=Channel.CLI,
+                fields=fields,
+            )
+
+        done = self._make_by_force(make) if options.get("force") else make()
         for remark in done.notes_on_request:
             self.stderr.write(f"Note: {remark}")
         what = "done" if done.changed else "nothing to change; the request is recorded"
         self.stdout.write(f"{change.name}: {what} (event {done.sequence}).")
         if done.go_live is not None:
             self._print_decision(decide(done.go_live))
+        if change.direction is Direction.SAFE:
+            self.stdout.write(representations.permits_outstanding(done.permits_outstanding))
+
+    def _make_by_force(self, make: Callable[[], Acknowledgement]) -> Acknowledgement:
+        """Break-glass: end the sessions that are in the way, as often as there are any."""
+        for _ in range(MAX_FORCED):
+            try:
+                return make()
+            except NotAppliedError as error:
+                if not any(holder.pid for holder in error.holders):
+                    raise
+                for ended in holders.end(error.holders):
+                    self.stderr.write(f"Ended {ended}.")
+        return make()
 
     def _print_decision(self, decision: Decision) -> None:
         self.stdout.write(f"{decision.code}: {decision.message}")
@@ -192,6 +219,10 @@ def _add_change(parser: ArgumentParser, change: Change) -> None:
     needed = "required" if change.is_reason_required else "may be left out"
     # Not argparse's `required`: the rule is the domain's, and so is the exit code of breaking it.
     parser.add_argument("--reason", default="", help=f"why; {needed}")
+    if change.direction is Direction.SAFE:
+        parser.add_argument(
+            "--force", action="store_true", help="break-glass: end the database sessions that are in the way"
+        )
     if change.is_guarded:
         parser.add_argument(
             "--override", action="store_true", help="pass a failing checklist; the event keeps what failed"
@@ -221,4 +252,6 @@ def _tell(error: GoLiveError) -> str:
     lines = [f"{error.code}: {error.detail}"]
     if isinstance(error, ChecklistFailedError):
         lines += [f"  {result.id}: {result.detail}" for result in error.failed]
+    if isinstance(error, NotAppliedError):
+        lines += [f"  in the way: {holder}" for holder in error.holders]
     return "\n".join(lines)
