@@ -144,7 +144,7 @@ def _transaction(using: str, settings: Mapping[str, str]) -> Iterator[None]:
             with connection.cursor() as cursor:
                 # The first statement, or it is refused; in the transaction of somebody's TestCase it is not.
                 if len(connection.atomic_blocks) == 1:
-                    cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL read committed, READ WRITE")
                 calls = ", ".join("set_config(%s, %s, true)" for _ in settings)
                 cursor.execute(f"SELECT {calls}", [text for pair in settings.items() for text in pair])
                 # A pooler may hand us a session that knows nothing of our connection.

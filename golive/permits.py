@@ -88,7 +88,7 @@ def _take_shared_lock(stack: ExitStack, using: str) -> GoLiveRow:
     with database_deadline(READ_SECONDS), nullcontext() if is_own else transaction.atomic(using=using):
         with connection.cursor() as cursor:
             if is_own:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL read committed")
             cursor.execute(_TAKE, LOCK_KEY)
             is_held, isolation = cursor.fetchone()
         if not is_held:

@@ -82,8 +82,11 @@ def test_apply_change__the_second_event_of_a_reopen_fails__the_first_is_gone_too
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("name", NAMES)
-def test_apply_change__the_commit_is_refused__is_not_applied_and_nothing_of_it_stands(name: str) -> None:
+def test_apply_change__the_commit_is_refused__is_not_applied_and_nothing_of_it_stands(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prepare(name)
+    fake_checklist(monkeypatch, make_result())
     before = snapshot()
 
     with failing_writes("golive_event", "INSERT", deferred=True), pytest.raises(NotAppliedError):
