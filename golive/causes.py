@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import psycopg
-from django.db import connections
+from django.db import Error, connections
 
 TABLES_MISSING = "The tables are not there as they should be. Run `manage.py migrate`."
 NO_ANSWER = "The database does not answer"
@@ -82,7 +82,9 @@ class Cause:
 
 def find_cause(error: BaseException, *, using: str) -> Cause:
     """Why something failed that was asked of the database, whatever it raised."""
-    words = _clean(str(error), using) or type(error).__name__
+    words = _clean(
+        f"{error}" if isinstance(error, Error | psycopg.Error) else f"{type(error).__name__}: {error}", using
+    )
     state = find_state(error)
     if state is not None:
         sentence, is_lasting = _BY_STATE.get(state, _BY_STATE.get(state[:2], ("The database refused it", False)))
@@ -96,7 +98,7 @@ def find_cause(error: BaseException, *, using: str) -> Cause:
         return Cause(_REFUSED_BY_RULE, words, is_lasting=True)
     if isinstance(error.__cause__ or error, psycopg.Error):
         return Cause(NO_ANSWER, words)
-    return Cause("The database cannot be used", f"{type(error).__name__}: {words}", is_lasting=True)
+    return Cause("The database cannot be used", words, is_lasting=True)
 
 
 def find_state(error: BaseException) -> str | None:

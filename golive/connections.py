@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 from django.db import connections
+from psycopg.pq import TransactionStatus
 
 from golive.causes import NO_ANSWER, TABLES_MISSING, find_cause, lacks_tables
 
 
 def drop_dead_connection(using: str) -> None:
-    """Forget the thread's connection if it is closed, so that the next use makes a new one. Waits for nothing."""
+    """Forget the thread's connection if it is closed, so that the next use makes a new one. Waits for nothing.
+
+    Also one in a transaction that nobody knows of: Django ends transactions for its own kinds of errors only, and what
+    comes next would be part of it.
+    """
     with suppress(Exception):  # settings that make no connection leave none to drop
-        connection = connections[using]
-        if connection.vendor != "postgresql" or connection.connection is None or connection.in_atomic_block:
+        connection: Any = connections[using]
+        raw = connection.connection
+        if connection.vendor != "postgresql" or raw is None or connection.in_atomic_block:
             return
-        if connection.connection.closed:
+        if raw.closed or raw.info.transaction_status != TransactionStatus.IDLE:
             connection.close()
 
 

@@ -93,7 +93,9 @@ def _rehearse_stop() -> Result:
     try:
         controls.rehearse_stop()
     except NotAppliedError as error:
-        return Result(False, f"A stop cannot be written. {error.summary}", error.describe())
+        # Nobody has asked for anything that could be repeated.
+        cause = error.describe().replace(" Repeat the request.", "")
+        return Result(False, f"A stop cannot be written. {error.summary}", cause)
     except GoLiveError as error:
         return Result(False, f"A stop cannot be written. {error.detail}", str(error.detail))
     except Exception as error:
