@@ -135,20 +135,17 @@ def test_permit__own_transaction__is_undone_with_the_block() -> None:
 def test_permit__held__a_stop_takes_effect_at_once_and_waits_for_its_end(is_in_transaction: bool) -> None:
     go_live()
 
-    with elsewhere() as other, ExitStack() as held:
-        if is_in_transaction:
-            held.enter_context(transaction.atomic())
-        with golive.execution_permit():
-            if not is_in_transaction:
-                stop = other.submit(apply, "engage")
-                wait_until(lambda: ask_elsewhere() == "KILL_SWITCH_ENGAGED")
-                assert not stop.done()
-        if is_in_transaction:
-            # The block is over, what it did is not committed.
+    with elsewhere() as other:
+        with ExitStack() as held:
+            if is_in_transaction:
+                held.enter_context(transaction.atomic())
+                with golive.execution_permit():
+                    pass  # the block is over, what it did is not committed
+            else:
+                held.enter_context(golive.execution_permit())
             stop = other.submit(apply, "engage")
             wait_until(lambda: ask_elsewhere() == "KILL_SWITCH_ENGAGED")
             assert not stop.done()
-            held.close()
         done = stop.result(10)
 
     assert (done.changed, done.permits_outstanding) == (True, 0)
@@ -187,8 +184,8 @@ def test_permit__held__a_change_that_stops_nothing_does_not_wait(monkeypatch: py
 
     monkeypatch.setattr(permits, "await_end", fail)
     with elsewhere() as other, golive.execution_permit():
-        for name, fields in (("edit", {"version": "9"}), ("release", {}), ("complete", {})):
-            assert other.submit(partial(apply, name, **fields)).result(10).permits_outstanding is None
+        for change in (partial(apply, "edit", version="9"), partial(apply, "release"), partial(apply, "complete")):
+            assert other.submit(change).result(10).permits_outstanding is None
 
 
 def test_permit__given_after_the_stop_looked__is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
