@@ -125,13 +125,12 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         except (RefusedError, StateUnknownError, NotAppliedError, OutcomeUnknownError) as error:
             return self._answer_failure(request, change_name, error)
         decision = decide(done.go_live)
+        is_stop = change.direction is Direction.SAFE
+        permits = f" {representations.permits_outstanding(done.permits_outstanding)}" if is_stop else ""
         if done.changed:
-            messages.success(request, f"{change.label}: done. {decision.message if done.go_live else ''}")
+            messages.success(request, f"{change.label}: done. {decision.message if done.go_live else ''}{permits}")
         else:
-            messages.info(request, f"{change.label}: it was so already. Your request is recorded.")
-        if change.direction is Direction.SAFE:
-            note = messages.info if done.permits_outstanding == 0 else messages.warning
-            note(request, representations.permits_outstanding(done.permits_outstanding))
+            messages.info(request, f"{change.label}: it was so already. Your request is recorded.{permits}")
         for remark in done.notes_on_request:
             messages.warning(request, f"Your {remark}.")
         return HttpResponseRedirect(self._url)

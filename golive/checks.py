@@ -41,13 +41,6 @@ def check_singleton_rows() -> Finding:
     return Finding(True, "Row 1 of system_metadata and of go_live_state can be read.")
 
 
-# On a connection of its own, since used-up connections are a cause too.
-@register(STOP_POSSIBLE, severity=Severity.BLOCKER, message="A stop can be written", needs_database=False)
-def check_stop_possible() -> Finding:
-    result = rehearsal.rehearse()
-    return Finding(result.ok, result.detail)
-
-
 @register(BACKEND_COMPLETE, severity=Severity.BLOCKER, message="The backend is complete")
 def check_backend_complete() -> Finding:
     result = judge_backend(state.read_system())
@@ -106,6 +99,13 @@ def check_events_intact() -> Finding:
     told = " ".join(problem.detail for problem in found.problems[:3])
     more = f" And {len(found.problems) - 3} more." if len(found.problems) > 3 else ""
     return Finding(False, f"{told}{more} Look into it, then record it with `manage.py golive reconcile --reason ...`.")
+
+
+# On a connection of its own, since used-up connections are a cause too.
+@register(STOP_POSSIBLE, severity=Severity.BLOCKER, message="A stop can be written", needs_database=False)
+def check_stop_possible() -> Finding:
+    result = rehearsal.rehearse()
+    return Finding(result.ok, result.detail)
 
 
 @register("kill_switch_reach", severity=Severity.WARN, message="Somebody besides superusers can stop execution")

@@ -107,12 +107,12 @@ def test_unregister__an_unknown_id__does_nothing() -> None:
 
 def test_run_checklist__required__are_those_of_the_contract() -> None:
     assert [result.id for result in run_checklist().required] == [
-        "stop_possible",
         "backend_complete",
         "migrations_applied",
         "migration_graph",
         "environment",
         "events_intact",
+        "stop_possible",
     ]
 
 

@@ -32,7 +32,14 @@ GO_LIVE_SHAPE = {
     "code": "str",
 }
 CHECK_SHAPE = {"ok": "bool", "detail": "str"}
-REQUIRED = ("backend_complete", "migrations_applied", "migration_graph", "environment", "events_intact")
+REQUIRED = (
+    "backend_complete",
+    "migrations_applied",
+    "migration_graph",
+    "environment",
+    "events_intact",
+    "stop_possible",
+)
 
 
 def _get(client: Client, path: str) -> Any:

@@ -35,7 +35,7 @@ _HOLDER = Holder(
     role="valhalla_web",
     application="psql",
     state="idle in transaction",
-    query="UPDATE go_live_state SET ...",
+    query="SELECT * FROM go_live_state FOR UPDATE",
 )
 _BACKEND = CheckResult(BACKEND_COMPLETE, False, Severity.BLOCKER, "The backend is complete", "Mark it complete first.")
 _RELEASE = CheckResult("release_known", True, Severity.WARN, "The served release is known", "It is known.")
