@@ -7,6 +7,7 @@ reachable, so a forged form field changes nothing.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -27,10 +28,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
-from golive import controls, error_pages, history, problems, shared_runs, state
+from golive import controls, error_pages, history, problems, representations, shared_runs, state
 from golive.client import actor_of, origin_of
 from golive.dialogs import make_dialogs, read_form
-from golive.domain.changes import CHANGES, Channel
+from golive.domain.changes import CHANGES, Channel, Direction
 from golive.domain.decision import decide
 from golive.domain.errors import (
     GoLiveError,
@@ -38,6 +39,7 @@ from golive.domain.errors import (
     OutcomeUnknownError,
     RefusedError,
     StateUnknownError,
+    UnavailableError,
 )
 from golive.domain.rows import GO_LIVE_STATE, GoLiveRow, SystemRow
 from golive.models import Event, GoLiveState, SystemMetadata
@@ -46,6 +48,8 @@ from golive.token_admin import ApiTokenAdmin  # noqa: F401 - registers itself
 admin.site.site_header = "Valhalla go-live"
 admin.site.site_title = "Valhalla go-live"
 admin.site.index_title = "Controls"
+
+logger = logging.getLogger(__name__)
 
 RECENT_EVENTS = 8
 NOTHING_DONE = "The database does not answer; nothing was done. Try again, or use `manage.py golive` or SQL."
@@ -121,10 +125,12 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         except (RefusedError, StateUnknownError, NotAppliedError, OutcomeUnknownError) as error:
             return self._answer_failure(request, change_name, error)
         decision = decide(done.go_live)
+        is_stop = change.direction is Direction.SAFE
+        permits = f" {representations.permits_outstanding(done.permits_outstanding)}" if is_stop else ""
         if done.changed:
-            messages.success(request, f"{change.label}: done. {decision.message if done.go_live else ''}")
+            messages.success(request, f"{change.label}: done. {decision.message if done.go_live else ''}{permits}")
         else:
-            messages.info(request, f"{change.label}: it was so already. Your request is recorded.")
+            messages.info(request, f"{change.label}: it was so already. Your request is recorded.{permits}")
         for remark in done.notes_on_request:
             messages.warning(request, f"Your {remark}.")
         return HttpResponseRedirect(self._url)
@@ -143,6 +149,8 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return response
 
     def _answer_failure(self, request: HttpRequest, change_name: str, error: GoLiveError) -> HttpResponse:
+        if isinstance(error, UnavailableError):
+            logger.error("a change was not made: %s", error.describe())
         if not self.has_view_permission(request):
             return error_pages.answer(request, error)
         # A database that has just failed is not asked again at length: the answer must come within 5 s.

@@ -10,7 +10,7 @@ from django.core import checks as system_checks
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.loader import MigrationLoader
 
-from golive import history, project_graph, state, token_owners
+from golive import history, project_graph, rehearsal, state, token_owners
 from golive.domain.changes import ENGAGE
 from golive.domain.checklist import Severity
 from golive.domain.decision import decide
@@ -24,6 +24,7 @@ EVENTS_VERIFIED = 500
 CLOCK_TOLERANCE_SECONDS = 2.0
 
 DATABASE, MIGRATIONS_APPLIED, SINGLETON_ROWS = "database", "migrations_applied", "singleton_rows"
+STOP_POSSIBLE = "stop_possible"
 
 
 @register(DATABASE, severity=Severity.BLOCKER, message="The database answers", is_in_checklist=False)
@@ -98,6 +99,13 @@ def check_events_intact() -> Finding:
     told = " ".join(problem.detail for problem in found.problems[:3])
     more = f" And {len(found.problems) - 3} more." if len(found.problems) > 3 else ""
     return Finding(False, f"{told}{more} Look into it, then record it with `manage.py golive reconcile --reason ...`.")
+
+
+# On a connection of its own, since used-up connections are a cause too.
+@register(STOP_POSSIBLE, severity=Severity.BLOCKER, message="A stop can be written", needs_database=False)
+def check_stop_possible() -> Finding:
+    result = rehearsal.rehearse()
+    return Finding(result.ok, result.detail)
 
 
 @register("kill_switch_reach", severity=Severity.WARN, message="Somebody besides superusers can stop execution")

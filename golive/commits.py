@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
-from django.db import Error, connections, transaction
+from django.db import connections, transaction
 
-from golive import leases, snapshots
-from golive.connections import TABLES_MISSING, drop_dead_connection, lacks_tables
+from golive import leases, permits, snapshots
+from golive.causes import TABLES_MISSING, find_cause, find_state, lacks_tables
+from golive.connections import drop_dead_connection
 from golive.deadline import WRITE_SECONDS, database_deadline, extend_deadline
-from golive.domain.errors import NotAppliedError, OutcomeUnknownError, UnavailableError
+from golive.domain.errors import GoLiveError, NotAppliedError, OutcomeUnknownError, UnavailableError
+from golive.domain.holders import Holder
+from golive.holders import find_holders
+from golive.postgresql.search_path import drop_foreign_schemas
+
+logger = logging.getLogger(__name__)
 
 # Kept by the server for the transaction of a change, in milliseconds. A wait for a lock ends before our own deadline,
 # with a plain answer; a writer that is frozen while it holds the lock is cut off before others give up waiting.
@@ -19,57 +28,155 @@ _SETTINGS = {
     "statement_timeout": "4000",
     "idle_in_transaction_session_timeout": "2000",
     "synchronous_commit": "on",
+    # The driver reads no times in another style.
+    "datestyle": "ISO",
+    "timezone": "UTC",
 }
+# A rehearsal must be in nobody's way, and tell soon that somebody is in its own.
+REHEARSAL_SECONDS = 0.9
+_REHEARSAL_LOCK_MS = 500
+_REHEARSAL_SETTINGS = {
+    **_SETTINGS,
+    "lock_timeout": str(_REHEARSAL_LOCK_MS),
+    "statement_timeout": "800",
+    "idle_in_transaction_session_timeout": "500",
+}
+_LOCK_NOT_AVAILABLE, _QUERY_CANCELED = "55P03", "57014"
+# Less than WRITE_SECONDS leaves, so that the answer comes in time.
+_LOOK_SECONDS = 0.5
 
 T = TypeVar("T")
+Write = Callable[[], tuple[T, int]]
 
 
-def commit(write: Callable[[], tuple[T, int]], using: str) -> T:
+def commit(write: Write[T], using: str) -> T:
     """Run a write in its own transaction; it returns its result and the longest lease that a reader may hold, in ms.
 
     Returns the result after the commit and that lease: then the change may be acknowledged, also one that changed
     nothing, since whoever reads the acknowledgement relies on what it says. Tells a failure before COMMIT
     (NotAppliedError) from one at COMMIT (OutcomeUnknownError). Must not be called inside a transaction (RuntimeError).
     """
-    is_committing = False
-    try:
-        with database_deadline(WRITE_SECONDS), transaction.atomic(using=using, durable=True):
-            if connections[using].vendor == "postgresql":
-                _set_for_transaction(using)
-            result, lease_ms = write()
-            is_committing = True
-    except Error as error:
-        drop_dead_connection(using)
-        raise _explain(error, is_committing=is_committing, using=using) from error
+    result, lease_ms = _commit(write, using)
     acknowledge(lease_ms, using)
     return result
 
 
-def acknowledge(lease_ms: int, using: str) -> None:
-    """Wait until the change is seen everywhere. No lock and no transaction is open meanwhile."""
+def commit_stop(write: Write[T], using: str) -> tuple[T, int | None]:
+    """As `commit`, and waits beside the lease for the permits that are held; how many still are, None: not known."""
+    began = time.monotonic()
+    result, lease_ms = _commit(write, using)
+    now = time.monotonic()
+    # All of it within the time of a change, whatever the locks took before.
+    outstanding = acknowledge(
+        lease_ms, using, permits_until=max(now, min(now + permits.WAIT_SECONDS, began + WRITE_SECONDS))
+    )
+    return result, outstanding
+
+
+def acknowledge(lease_ms: int, using: str, *, permits_until: float | None = None) -> int | None:
+    """Wait until the change is seen everywhere. No lock and no transaction is open meanwhile.
+
+    With `permits_until` (`time.monotonic`) also for the end of the permits, but no longer; returns how many are left.
+    """
     began = leases.boottime()
     snapshots.forget(using=using)
-    leases.wait_out(lease_ms)
+    outstanding = None
+    if permits_until is not None:
+        outstanding = permits.await_end(ends_at=permits_until, using=using)
+    leases.wait_out(leases.remaining_ms(lease_ms, since=began))
     # What the request still has to do with the database has its time.
     extend_deadline(leases.boottime() - began)
+    return outstanding
 
 
-def _set_for_transaction(using: str) -> None:
-    calls = ", ".join("set_config(%s, %s, true)" for _ in _SETTINGS)
-    with connections[using].cursor() as cursor:
-        cursor.execute(f"SELECT {calls}", [text for pair in _SETTINGS.items() for text in pair])
+def rehearse(write: Write[T], using: str) -> T:
+    """Run a write in its own transaction, with all that the database checks at COMMIT, and roll it back.
+
+    Returns what would be the result. Raises NotAppliedError, or what the write raises, if it could not be made.
+    """
+    try:
+        with database_deadline(REHEARSAL_SECONDS), _transaction(using, _REHEARSAL_SETTINGS):
+            result, _ = write()
+            if connections[using].vendor == "postgresql":
+                with connections[using].cursor() as cursor:
+                    cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            transaction.set_rollback(True, using=using)
+    except GoLiveError:
+        raise
+    except Exception as error:
+        drop_dead_connection(using)
+        raise _explain(error, is_committing=False, using=using) from error
+    return result
 
 
-def _explain(error: Error, *, is_committing: bool, using: str) -> UnavailableError:
-    state_code = getattr(error.__cause__, "sqlstate", None)
+def check_no_transaction(using: str) -> None:
+    """Raise RuntimeError inside a transaction, but for that of a TestCase: nothing could be acknowledged there."""
+    connection = connections[using]
+    if connection.in_atomic_block and not getattr(connection.atomic_blocks[-1], "_from_testcase", False):
+        raise RuntimeError("A change must not be made inside a transaction: it is acknowledged when it is committed.")
+
+
+def _commit(write: Write[T], using: str) -> tuple[T, int]:
+    check_no_transaction(using)
+    is_committing = False
+    try:
+        with database_deadline(WRITE_SECONDS), _transaction(using, _SETTINGS):
+            outcome = write()
+            is_committing = True
+    except GoLiveError:
+        raise
+    except Exception as error:
+        # Whatever it was: before COMMIT all of it is undone, and whoever asked for a stop has to know.
+        drop_dead_connection(using)
+        raise _explain(error, is_committing=is_committing, using=using) from error
+    return outcome
+
+
+@contextmanager
+def _transaction(using: str, settings: Mapping[str, str]) -> Iterator[None]:
+    """A transaction that depends on no default of server, database, role or session."""
+    connection = connections[using]
+    if connection.vendor == "sqlite" and settings is _REHEARSAL_SETTINGS:
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA busy_timeout = {_REHEARSAL_LOCK_MS}")
+    with transaction.atomic(using=using, durable=True):
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                # The first statement, or it is refused; in the transaction of somebody's TestCase it is not.
+                if len(connection.atomic_blocks) == 1:
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL read committed, READ WRITE")
+                calls = ", ".join("set_config(%s, %s, true)" for _ in settings)
+                cursor.execute(f"SELECT {calls}", [text for pair in settings.items() for text in pair])
+                # A pooler may hand us a session that knows nothing of our connection.
+                drop_foreign_schemas(cursor, is_local=True)
+        yield
+
+
+def _explain(error: Exception, *, is_committing: bool, using: str) -> UnavailableError:
+    state, cause = find_state(error), find_cause(error, using=using)
     # An answer of the server to COMMIT is an answer: rolled back. No answer, or a farewell, is none.
-    is_answer = state_code is not None and not state_code.startswith(("08", "57P")) and state_code != "40003"
+    is_answer = state is not None and not state.startswith(("08", "57P")) and state != "40003"
     if is_committing and not is_answer and connections[using].vendor == "postgresql":
-        return OutcomeUnknownError("The connection was lost at COMMIT. Look at the state, or repeat the request.")
-    if state_code == "55P03":
-        return NotAppliedError(
-            "Another change or an execution permit holds the row; nothing was done. Repeat the request."
+        return OutcomeUnknownError(
+            f"The connection was lost at COMMIT ({cause.sentence}). Look at the state, or repeat the request."
         )
     if lacks_tables(error):
         return NotAppliedError(f"Nothing was done. {TABLES_MISSING}")
-    return NotAppliedError("The database did not take the change; nothing was done. Repeat the request.")
+    advice = "" if cause.is_lasting else " Repeat the request."
+    holders = _look_for_holders(using) if state in (_LOCK_NOT_AVAILABLE, _QUERY_CANCELED) else ()
+    if state == _LOCK_NOT_AVAILABLE or holders:
+        named = "".join(f" It is {holder.summary}; this ends it: {holder.remedy}" for holder in holders)
+        words = f"Another session holds what the change needs; nothing was done.{named}"
+        return NotAppliedError(f"{words}{advice}", summary=words, holders=holders)
+    return NotAppliedError(f"{cause}; nothing was done.{advice}", summary=f"{cause.sentence}; nothing was done.")
+
+
+def _look_for_holders(using: str) -> tuple[Holder, ...]:
+    """Those who are still in the way. Whatever goes wrong here, the answer to the change is more important."""
+    try:
+        with database_deadline(_LOOK_SECONDS):
+            return find_holders(using=using)
+    except Exception:
+        logger.warning("it is not known who is in the way of a change", exc_info=True)
+        drop_dead_connection(using)
+        return ()

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from traceback import walk_tb
+from typing import Any
 
 from django.db import Error, OperationalError, connections
+from psycopg.pq import TransactionStatus
 
-TABLES_MISSING = "The tables are not there as they should be. Run `manage.py migrate`."
-_NO_SUCH = ("42P01", "42703")  # undefined_table, undefined_column
-_SQLITE_NO_SUCH = ("no such table", "no such column")
+from golive.causes import NO_ANSWER, TABLES_MISSING, find_cause, lacks_tables
 
 
 def drop_dead_connection(using: str) -> None:
-    """Forget the thread's connection if it is closed, so that the next use makes a new one. Waits for nothing."""
-    connection = connections[using]
-    if connection.vendor != "postgresql" or connection.connection is None or connection.in_atomic_block:
-        return
-    if connection.connection.closed:
-        connection.close()
+    """Forget the thread's connection if it is closed, so that the next use makes a new one. Waits for nothing.
+
+    Also one in a transaction that nobody knows of: Django ends transactions for its own kinds of errors only, and what
+    comes next would be part of it.
+    """
+    with suppress(Exception):  # settings that make no connection leave none to drop
+        connection: Any = connections[using]
+        raw = connection.connection
+        if connection.vendor != "postgresql" or raw is None or connection.in_atomic_block:
+            return
+        if raw.closed or raw.info.transaction_status != TransactionStatus.IDLE:
+            connection.close()
 
 
 def is_database_failure(error: BaseException) -> bool:
@@ -47,11 +53,11 @@ def only_database_errors() -> Iterator[None]:
         raise OperationalError(f"the database cannot be used ({type(error).__name__})") from error
 
 
-def lacks_tables(error: Error) -> bool:
-    """Whether a statement failed because a table or column is not there."""
-    return getattr(error.__cause__, "sqlstate", None) in _NO_SUCH or str(error).startswith(_SQLITE_NO_SUCH)
+def explain_failure(error: BaseException) -> str:
+    """What everybody may know of a failure: the tables are missing, or the database is."""
+    return TABLES_MISSING if lacks_tables(error) else f"{NO_ANSWER}."
 
 
-def explain_failure(error: Error) -> str:
-    """Why a statement failed, for whoever can do something about it: the tables are missing, or the database is."""
-    return TABLES_MISSING if lacks_tables(error) else "The database does not answer."
+def explain_cause(error: BaseException, *, using: str) -> str:
+    """Why a statement failed, with the database's own words, for the log and for whoever has a shell."""
+    return TABLES_MISSING if lacks_tables(error) else f"{find_cause(error, using=using)}."

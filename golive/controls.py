@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 from django.db import DEFAULT_DB_ALIAS, Error, transaction
 
 from golive import history, readiness, state
-from golive.commits import commit
+from golive.commits import check_no_transaction, commit, commit_stop, rehearse
 from golive.domain import chain
-from golive.domain.changes import Actor, Change, Channel, check_can_apply
+from golive.domain.changes import ENGAGE, Actor, Change, Channel, Direction, check_can_apply
 from golive.domain.checklist import CheckResult
 from golive.domain.effects import Step, check_revision, judge_backend, plan_steps, row_of
 from golive.domain.errors import (
@@ -67,7 +67,8 @@ class Origin:
 class Acknowledgement:
     """A change that is committed. `changed` False: it was so already, and the request is recorded all the same.
 
-    The rows are as the change left them; `system` is None where the change does not concern it.
+    The rows are as the change left them; `system` is None where the change does not concern it. `permits_outstanding`,
+    of a change toward safe: how many permits are still held that were given before it; None if that is not known.
     """
 
     change: Change
@@ -76,6 +77,7 @@ class Acknowledgement:
     system: SystemRow | None
     sequence: int
     notes_on_request: tuple[str, ...] = ()
+    permits_outstanding: int | None = None
 
 
 def apply_change(
@@ -87,13 +89,16 @@ def apply_change(
     fields: Mapping[str, object] | None = None,
     origin: Origin = Origin(),
     using: str = DEFAULT_DB_ALIAS,
+    is_rehearsal: bool = False,
 ) -> Acknowledgement:
     """Make one change of the table in `golive.domain.changes`; `fields` are the request's other fields, as they came.
 
+    With `is_rehearsal` all of it is done and rolled back, and nobody has to wait for it.
     Raises a RefusedError if a rule says no (permission, content, checklist, revision); StateUnknownError if the row is
     missing; NotAppliedError if it was certainly not made; OutcomeUnknownError if the connection was lost at COMMIT.
     Must not be called inside a transaction: an acknowledgement before the commit would be a lie (RuntimeError).
     """
+    check_no_transaction(using)
     check_can_apply(change, actor.permissions)
     request = read_request(change, {**(fields or {}), "reason": reason}, checks=readiness.checklist_ids())
     check_can_apply(change, actor.permissions, override=bool(request.override))
@@ -121,7 +126,19 @@ def apply_change(
         )
         return done, ledger.find_longest_lease()
 
-    return commit(write, using)
+    if is_rehearsal:
+        return rehearse(write, using)
+    if change.direction is not Direction.SAFE:
+        return commit(write, using)
+    done, outstanding = commit_stop(write, using)
+    return replace(done, permits_outstanding=outstanding)
+
+
+def rehearse_stop(*, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Do all that a stop does in the database, and roll it back. Raises as `apply_change` if it could not be made."""
+    actor = Actor(name="rehearsal", permissions=frozenset({ENGAGE.permission}))
+    reason = "A rehearsal, which is rolled back."
+    apply_change(ENGAGE, actor=actor, reason=reason, channel=Channel.CLI, using=using, is_rehearsal=True)
 
 
 def reconcile(
@@ -338,6 +355,26 @@ class _Ledger:
             rows = model._default_manager.using(self._using).filter(pk=SINGLETON_ID, revision=before.revision)
             if rows.update(**asdict(after)) != 1:
                 raise NotAppliedError("Another change came first; nothing was done. Try again.")
+        self._check_written()
+
+    def _check_written(self) -> None:
+        """What was written must stand as it was written: a trigger or a rule may have altered or swallowed it."""
+        written = state.read_again(with_system=self.rows.system is not None, using=self._using)
+        newest = history.newest_event(using=self._using)
+        altered = [
+            name
+            for name, is_right in (
+                (SYSTEM_METADATA, written.system == self.rows.system),
+                (GO_LIVE_STATE, written.go_live == self.rows.go_live),
+                (Event._meta.db_table, newest is not None and newest.hash == self._head),
+            )
+            if not is_right
+        ]
+        if altered:
+            raise NotAppliedError(
+                f"The database altered what was written to {' and '.join(altered)}, so nothing was done. Look for a "
+                "trigger or a rule there that is not of this project."
+            )
 
     def find_longest_lease(self) -> int:
         """The longest lease, in ms, that a reader anywhere may still hold: of the row as it was, as it is now, as the

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
+from django.db import DEFAULT_DB_ALIAS
 
-from golive import snapshots, state
+from golive import permits, snapshots
+from golive.connections import explain_cause
 from golive.domain.decision import Decision, decide
 from golive.domain.errors import ExecutionDenied, StateUnknownError
+
+logger = logging.getLogger(__name__)
 
 
 def is_execution_allowed(*, using: str = DEFAULT_DB_ALIAS) -> bool:
@@ -24,24 +28,27 @@ def require_execution(*, using: str = DEFAULT_DB_ALIAS) -> None:
 
 @contextmanager
 def execution_permit(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
-    """Inside, execution is allowed, and no change of the controls is made: a stop waits for the end of the transaction.
+    """Inside, execution is allowed, and no stop is acknowledged as complete: it waits for the end of the transaction.
 
-    Reads the row itself and holds a shared lock on it (SQLite: the one lock there is, so one permit at a time) in the
-    caller's transaction, which then has to end soon, or else in one of its own for the block. Raises ExecutionDenied,
-    before the block is begun, where execution is not allowed or that cannot be known in time.
+    Held by the caller's transaction, which then has to end soon, or else by one for the block. A stop does not wait to
+    take effect: from its commit on no permit is given. It waits up to 3 seconds for those that are held, and its
+    acknowledgement says how many still are (`permits_outstanding`). Needs the right to read `go_live_state` alone.
 
-    Keep it short: a stop that has waited for 3 seconds is answered with NOT_APPLIED.
+    Raises ExecutionDenied, before the block is begun, where execution is not allowed or that cannot be known in time.
     """
     with ExitStack() as stack:
         decision = decide(None)
         try:
-            if not connections[using].in_atomic_block:
-                stack.enter_context(transaction.atomic(using=using))
-            decision = decide(state.share_go_live(using=using))
-        except (StateUnknownError, Error) as error:
+            decision = decide(stack.enter_context(permits.hold(using=using)))
+        except Exception as error:
+            logger.warning("no permit can be given: %s", _explain(error, using))
             raise ExecutionDenied(decision) from error
         _check(decision)
         yield
+
+
+def _explain(error: Exception, using: str) -> str:
+    return error.cause if isinstance(error, StateUnknownError) else explain_cause(error, using=using)
 
 
 def _check(decision: Decision) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterable
 from http import HTTPStatus
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -42,8 +43,11 @@ class Gate:
 
     def __init__(self, application: WSGIApplication) -> None:
         self._application = application
+        self._watched_by: int | None = None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self._watched_by != os.getpid():
+            self._watch()
         denial = GATES.get(environ["PATH_INFO"].lstrip("/").partition("/")[0])
         if denial is None:
             return self._application(environ, start_response)
@@ -62,6 +66,17 @@ class Gate:
         lease = ("X-GoLive-Lease-Ms", str(_remaining_ms(snapshot)))
         start_response(_STATUS_LINES[status], [*headers, lease, ("X-Request-ID", request_id)])
         return () if environ["REQUEST_METHOD"] == "HEAD" else (body,)
+
+    def _watch(self) -> None:
+        """With the first request of a process, which may be a fork: from then on it tells when a stop is impossible."""
+        self._watched_by = os.getpid()
+        try:
+            # Django's models, which this module must not need when it is imported.
+            from golive import rehearsal
+
+            rehearsal.start_watch()
+        except Exception:
+            logger.exception("nothing watches whether a stop is possible")
 
 
 def _make_headers(snapshot: Snapshot) -> list[Header]:

@@ -6,6 +6,7 @@ lease over.
 
 from __future__ import annotations
 
+import math
 import time
 
 from golive.domain.rows import LEASE_MOST_MS
@@ -24,6 +25,11 @@ def boottime() -> float:
 def lease_seconds(lease_ms: int) -> float:
     """Readers and writers alike take a value that the table should not hold for the nearest one that it may."""
     return min(max(lease_ms, 0), LEASE_MOST_MS) / 1000
+
+
+def remaining_ms(lease_ms: int, *, since: float) -> int:
+    """What is left of a lease that began at `since` (`boottime`), in ms."""
+    return max(0, math.ceil((lease_seconds(lease_ms) - (boottime() - since)) * 1000))
 
 
 def wait_out(lease_ms: int) -> None:

@@ -200,4 +200,6 @@ def _extension(error: GoLiveError, *, with_details: bool) -> dict[str, Any]:
         }
     if isinstance(error, StateUnknownError):
         return {"execution_allowed": False}
+    if isinstance(error, NotAppliedError) and error.holders:
+        return {"holders": [representations.holder(each) for each in error.holders]}
     return {}

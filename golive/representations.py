@@ -9,6 +9,7 @@ from typing import Any
 from golive.domain.checklist import Checklist, CheckResult, Severity
 from golive.domain.decision import Decision, decide
 from golive.domain.flags import Evaluation
+from golive.domain.holders import Holder
 from golive.domain.rows import GoLiveRow, SystemRow, format_time
 
 Json = dict[str, Any]
@@ -41,6 +42,30 @@ def go_live_state(row: GoLiveRow, *, with_details: bool) -> Json:
         "execution_allowed": decision.allowed,
         "code": str(decision.code),
     }
+
+
+def holder(found: Holder) -> Json:
+    """A session that is in the way; what is not known, or not for the reader, is null."""
+    return {
+        "pid": found.pid,
+        "since": format_time(found.since),
+        "role": found.role,
+        "application": found.application,
+        "state": found.state,
+        "query": found.query,
+        "prepared": found.prepared,
+        "remedy": found.remedy,
+    }
+
+
+def permits_outstanding(count: int | None) -> str:
+    """What a stop's acknowledgement means for what had begun before it, in a sentence."""
+    if count is None:
+        return "It is not known whether permits are still held: what they began may go on."
+    if count == 0:
+        return "No permit is held."
+    are, them = ("permit is", "it") if count == 1 else ("permits are", "them")
+    return f"{count} {are} still held: what was begun under {them} goes on."
 
 
 def execution(decision: Decision) -> Json:

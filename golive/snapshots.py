@@ -52,6 +52,7 @@ class Snapshot:
     problem: str | None = None
     system_problem: str | None = None
     renew_at: float = 0.0
+    cause: str | None = None
     _made: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
@@ -85,10 +86,19 @@ _NEVER = Snapshot(None, None, 0.0, _SILENT, _SILENT)
 
 def read_snapshot(*, using: str = DEFAULT_DB_ALIAS) -> Snapshot:
     """What may be answered now. Never raises for the database: a state that is not known is a snapshot too."""
+    return _store(using).read()
+
+
+def read_fresh(*, using: str = DEFAULT_DB_ALIAS) -> Snapshot:
+    """The rows by a SELECT that is sent after this call, on another connection, whatever lease lasts. Never raises."""
+    return _store(using).read_fresh()
+
+
+def _store(using: str) -> Store:
     store = _stores.get(using)
     if store is None:
         store = _stores.setdefault(using, Store(lambda: state.read_rows(using=using), name=using))
-    return store.read()
+    return store
 
 
 def forget(*, using: str = DEFAULT_DB_ALIAS) -> None:
@@ -121,6 +131,7 @@ class Store:
         # When the first of the refreshes was begun that have not been answered since.
         self._silent_since: float | None = None
         self._told: Code | None = None
+        self._told_causes: set[str] = set()
 
     def read(self) -> Snapshot:
         """The snapshot within its lease, or the outcome of a SELECT that is sent after this call."""
@@ -139,6 +150,10 @@ class Store:
             self._tell(answer)
         return answer
 
+    def read_fresh(self) -> Snapshot:
+        """The outcome of a SELECT that is sent after this call."""
+        return self._await_answer(leases.boottime(), is_leased=False)
+
     def forget(self) -> None:
         self._latest = _NEVER
 
@@ -151,7 +166,7 @@ class Store:
         if thread is not None:
             thread.join(STOP_SECONDS)
 
-    def _await_answer(self, arrived_at: float) -> Snapshot:
+    def _await_answer(self, arrived_at: float, *, is_leased: bool = True) -> Snapshot:
         remaining = remaining_seconds()
         gives_up_at = arrived_at + (PATIENCE_SECONDS if remaining is None else min(PATIENCE_SECONDS, remaining))
         with self._condition:
@@ -160,7 +175,7 @@ class Store:
             if not self._demand():
                 return _NEVER
             while True:
-                answer = self._find_answer(ticket)
+                answer = self._find_answer(ticket) if is_leased else self._find_fresh(ticket)
                 if answer is not None:
                     return answer
                 left = min(gives_up_at, self._silent_from()) - leases.boottime()
@@ -175,6 +190,9 @@ class Store:
         if leases.boottime() < self._latest.expires_at:
             return self._latest
         return None
+
+    def _find_fresh(self, ticket: int) -> Snapshot | None:
+        return self._outcome if self._ended >= ticket else None
 
     def _silent_from(self) -> float:
         """The moment from which nobody is made to wait, since the database has not answered anybody for so long."""
@@ -244,11 +262,16 @@ class Store:
     def _tell(self, snapshot: Snapshot) -> None:
         """Log a decision that is another than before: from then on this process allows, or denies."""
         code = snapshot.decision.code
-        if code is self._told:
+        # A cause is worth a line of its own, once: what is noticed first is often only that nobody answers.
+        if code is self._told and (snapshot.cause is None or snapshot.cause in self._told_causes):
             return
+        if code is not self._told:
+            self._told_causes.clear()
         self._told = code
+        if snapshot.cause is not None:
+            self._told_causes.add(snapshot.cause)
         if snapshot.go_live is None:
-            logger.warning("the decision from %s is now %s: %s", self._name, code, snapshot.problem)
+            logger.warning("the decision from %s is now %s: %s", self._name, code, snapshot.cause or snapshot.problem)
         else:
             logger.info("the decision from %s is now %s (revision %s)", self._name, code, snapshot.go_live.revision)
 
@@ -270,6 +293,7 @@ def _lease(reading: Reading, sent_at: float) -> Snapshot:
         reading.problem,
         reading.system_problem,
         renew_at=sent_at + seconds / 2,
+        cause=reading.cause,
     )
 
 

@@ -11,13 +11,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from golive.connections import drop_dead_connection, explain_failure
+from golive.connections import drop_dead_connection, explain_cause, explain_failure
 from golive.deadline import READ_SECONDS, database_deadline
 from golive.domain.errors import StateUnknownError
-from golive.domain.rows import GoLiveRow, Rows, SystemRow
+from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, GoLiveRow, Rows, SystemRow
+from golive.postgresql.search_path import drop_foreign_schemas
 
 _GO_LIVE_COLUMNS = (
     "go_live_enabled",
@@ -30,24 +31,18 @@ _GO_LIVE_COLUMNS = (
     "event_head",
 )
 _SYSTEM_COLUMNS = ("version", "backend_complete", "notes", "updated_at", "completed_at", "revision")
-_GO_LIVE = ("go_live_state AS g ON g.id = 1", "g", _GO_LIVE_COLUMNS)
-_SYSTEM = ("system_metadata AS s ON s.id = 1", "s", _SYSTEM_COLUMNS)
+_GO_LIVE = (GO_LIVE_STATE, "g", _GO_LIVE_COLUMNS)
+_SYSTEM = (SYSTEM_METADATA, "s", _SYSTEM_COLUMNS)
 
-# A row's lock goes at once to whoever may share it, past those who wait to have it alone: a stream of permits could
-# hold off a stop for ever. Locks of this kind are given in turn. The key is "permit" in ASCII, as two halves.
-_TURN_KEY = (0x706572, 0x6D6974)
-_TAKE_TURN = "SELECT pg_advisory_xact_lock(%s, %s)"
-_TAKE_TURN_TOGETHER = """
-SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true), pg_advisory_xact_lock_shared(%s, %s)
-"""
-# Below READ_SECONDS, so that the wait for a lock ends without the loss of the caller's connection.
-_SHARE_TIMEOUT = "2000ms"
-# A statement that writes, although nothing: it takes SQLite's lock in a transaction that is not IMMEDIATE too, as in
-# another project, or fails where the transaction has seen an older state.
+# A statement that writes, although nothing.
 _TAKE_ONLY_LOCK = "UPDATE golive_credential_failure SET failures = failures WHERE 0"
 
 # The databases that this thread is reading at one moment.
 _reading: ContextVar[frozenset[str]] = ContextVar("golive_reading", default=frozenset())
+
+_OUR_TABLES = "SELECT oid FROM pg_class WHERE oid = ANY (%s::oid[]) AND relnamespace = ANY (%s::oid[])"
+# Of each database: the numbers of the tables that are known to be in a schema that may be used.
+_our_tables: dict[str, frozenset[int]] = {}
 
 _Part = tuple[str, str, tuple[str, ...]]
 T = TypeVar("T")
@@ -73,12 +68,16 @@ def read_both(*, using: str = DEFAULT_DB_ALIAS) -> tuple[GoLiveRow, SystemRow]:
 
 @dataclass(frozen=True)
 class Reading:
-    """Both rows as one moment showed them; where one is missing or cannot be read it is None, and why."""
+    """Both rows as one moment showed them; where one is missing or cannot be read it is None, and why.
+
+    The problems are for everybody; `cause` is what the log may say.
+    """
 
     go_live: GoLiveRow | None
     system: SystemRow | None
     problem: str | None = None
     system_problem: str | None = None
+    cause: str | None = None
 
 
 def read_rows(*, using: str = DEFAULT_DB_ALIAS) -> Reading:
@@ -95,16 +94,22 @@ def read_rows(*, using: str = DEFAULT_DB_ALIAS) -> Reading:
 
 
 def _read_each(read_go_live: Callable[[], GoLiveRow], read_system: Callable[[], SystemRow]) -> Reading:
-    go_live, problem = _attempt(read_go_live)
-    system, system_problem = _attempt(read_system)
-    return Reading(go_live, system, problem, system_problem)
+    go_live, error = _attempt(read_go_live)
+    system, system_error = _attempt(read_system)
+    return Reading(
+        go_live,
+        system,
+        None if error is None else error.detail,
+        None if system_error is None else system_error.detail,
+        None if error is None else error.cause,
+    )
 
 
-def _attempt(read: Callable[[], T]) -> tuple[T | None, str | None]:
+def _attempt(read: Callable[[], T]) -> tuple[T | None, StateUnknownError | None]:
     try:
         return read(), None
     except StateUnknownError as error:
-        return None, error.detail
+        return None, error
 
 
 @contextmanager
@@ -148,45 +153,40 @@ def lock_rows(*, with_system: bool, using: str) -> Rows:
     """Lock `system_metadata` (if asked for), then `go_live_state`, and read them; for `golive.controls` alone.
 
     The order is the same for every writer, so that none waits for another in a circle. SQLite has no row locks: the
-    caller's transaction is IMMEDIATE and alone. A missing row is None. Raises database errors as they are.
+    caller's transaction is IMMEDIATE and alone. A missing row is None. Raises StateUnknownError where there are two,
+    and database errors as they are.
     """
     lock = " FOR UPDATE" if connections[using].features.has_select_for_update else ""
+    return _read_in_order(with_system=with_system, lock=lock, using=using)
+
+
+def read_again(*, with_system: bool, using: str) -> Rows:
+    """The rows that the caller's transaction has locked, as it has left them by now; for `golive.controls` alone."""
+    return _read_in_order(with_system=with_system, lock="", using=using)
+
+
+def _read_in_order(*, with_system: bool, lock: str, using: str) -> Rows:
     found: dict[str, list[Any] | None] = {"s": None, "g": None}
-    for source, name, columns in (_SYSTEM, _GO_LIVE) if with_system else (_GO_LIVE,):
-        table = source.split(" ON ")[0]
+    for table, name, columns in (_SYSTEM, _GO_LIVE) if with_system else (_GO_LIVE,):
         with connections[using].cursor() as cursor:
-            # With the row that permits share, and not before: a stop does not wait for who has only the other row.
-            if lock and name == "g":
-                cursor.execute(_TAKE_TURN, _TURN_KEY)
-            cursor.execute(f"SELECT {_list(name, columns, using)} FROM {table} WHERE {name}.id = 1{lock}")  # noqa: S608 - constants
-            row = cursor.fetchone()
-        found[name] = list(row) if row else None
+            cursor.execute(f"SELECT {_list(name, columns, using)} FROM {table} AS {name} WHERE {name}.id = 1{lock}")  # noqa: S608 - constants
+            rows = cursor.fetchmany(2)
+        if len(rows) > 1:
+            raise StateUnknownError(_two_rows(table))
+        found[name] = list(rows[0]) if rows else None
     return Rows(
         go_live=_go_live_row(found["g"]) if found["g"] else None,
         system=_system_row(found["s"]) if found["s"] else None,
     )
 
 
-def share_go_live(*, using: str = DEFAULT_DB_ALIAS) -> GoLiveRow:
-    """The row of `go_live_state` now, which nobody can change before the caller's transaction ends.
+def take_only_lock(*, using: str) -> None:
+    """SQLite: take the one lock of the database for the caller's transaction, or raise a database error.
 
-    Where the transaction sees one moment only (REPEATABLE READ) and the row is newer, the database refuses. SQLite has
-    no row locks: the caller's transaction is alone from here on. Raises StateUnknownError, and database errors as they
-    are; the caller's transaction is then as it was before.
+    Also where the transaction is not IMMEDIATE, as in another project; fails where it has seen an older state.
     """
-    connection = connections[using]
-    lock, kept = " FOR SHARE" if connection.features.has_select_for_update else "", ""
-    with database_deadline(READ_SECONDS), transaction.atomic(using=using), connection.cursor() as cursor:
-        if lock:
-            cursor.execute(_TAKE_TURN_TOGETHER, [_SHARE_TIMEOUT, *_TURN_KEY])
-            (kept, *_) = cursor.fetchone()
-        else:
-            cursor.execute(_TAKE_ONLY_LOCK)
-        cursor.execute(f"SELECT {_list('g', _GO_LIVE_COLUMNS, using)} FROM go_live_state AS g WHERE g.id = 1{lock}")  # noqa: S608 - constants
-        row = cursor.fetchone()
-        if lock:
-            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [kept])
-    return _go_live_row(list(row) if row else None)
+    with connections[using].cursor() as cursor:
+        cursor.execute(_TAKE_ONLY_LOCK)
 
 
 def _list(name: str, columns: Sequence[str], using: str) -> str:
@@ -199,17 +199,22 @@ def _list(name: str, columns: Sequence[str], using: str) -> str:
 
 
 def _select(parts: tuple[_Part, ...], using: str) -> list[list[Any] | None]:
-    columns = ", ".join(f"{name}.id, {_list(name, names, using)}" for _, name, names in parts)
-    joins = " ".join(f"LEFT JOIN {source}" for source, _, _ in parts)
-    # A standby may lag behind an acknowledged stop, so its answer is no answer.
-    recovery = "pg_is_in_recovery()" if connections[using].vendor == "postgresql" else "0"
     try:
-        with database_deadline(READ_SECONDS), connections[using].cursor() as cursor:
-            cursor.execute(f"SELECT {recovery}, {columns} FROM (SELECT 1 AS one) AS one {joins}")  # noqa: S608 - constants
-            in_recovery, *values = cursor.fetchone()
-    except Error as error:
+        with database_deadline(READ_SECONDS):
+            rows = _execute(parts, using)
+            if not _are_tables_ours(parts, rows, using):
+                rows = _execute(parts, using)
+                if not _are_tables_ours(parts, rows, using):
+                    raise StateUnknownError("The tables are in a schema that may not be used.")
+    except StateUnknownError:
+        raise
+    except Exception as error:
+        # Whatever it is, be it a setting that makes no connection or a value that the driver cannot read.
         drop_dead_connection(using)
-        raise StateUnknownError(explain_failure(error)) from error
+        raise StateUnknownError(explain_failure(error), cause=explain_cause(error, using=using)) from error
+    if len(rows) > 1:
+        raise StateUnknownError(_two_rows(" or ".join(table for table, _, _ in parts)))
+    in_recovery, *values = rows[0]
     if in_recovery:
         # The name may lead to another server by now.
         if not connections[using].in_atomic_block:
@@ -217,10 +222,55 @@ def _select(parts: tuple[_Part, ...], using: str) -> list[list[Any] | None]:
         raise StateUnknownError("The database is a standby; only the primary knows the state.")
     found: list[list[Any] | None] = []
     for _, _, names in parts:
-        identifier, *row = values[: len(names) + 1]
-        values = values[len(names) + 1 :]
+        identifier, _, *row = values[: len(names) + 2]
+        values = values[len(names) + 2 :]
         found.append(None if identifier is None else row)
     return found
+
+
+def _execute(parts: tuple[_Part, ...], using: str) -> list[tuple[Any, ...]]:
+    """One row, or more where a table has several with id 1, of: recovery, then id, the table's own number, columns."""
+    is_postgresql = connections[using].vendor == "postgresql"
+    number = "{name}.tableoid" if is_postgresql else "NULL"
+    columns = ", ".join(
+        f"{name}.id, {number.format(name=name)}, {_list(name, names, using)}" for _, name, names in parts
+    )
+    joins = " ".join(f"LEFT JOIN {table} AS {name} ON {name}.id = 1" for table, name, _ in parts)
+    # A standby may lag behind an acknowledged stop, so its answer is no answer.
+    recovery = "pg_is_in_recovery()" if is_postgresql else "0"
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"SELECT {recovery}, {columns} FROM (SELECT 1 AS one) AS one {joins}")  # noqa: S608 - constants
+        return list(cursor.fetchmany(2))
+
+
+def _are_tables_ours(parts: tuple[_Part, ...], rows: list[tuple[Any, ...]], using: str) -> bool:
+    """Whether what was read is in a schema that may be used (`golive.postgresql.search_path`).
+
+    Asked of the server once for each table in the life of a process. If it is not, the session's search path has been
+    put right, and it is worth reading again: a pooler may hand us a session that knows nothing of our connection.
+    """
+    if connections[using].vendor != "postgresql":
+        return True
+    numbers: set[int | None] = set()
+    at = 1
+    for _, _, names in parts:
+        numbers.add(rows[0][at + 1])
+        at += len(names) + 2
+    known = _our_tables.get(using, frozenset())
+    if numbers <= known:
+        return True
+    # Not by Django's cursor: it is no statement of ours that anybody has to see.
+    with connections[using].connection.cursor() as cursor:
+        used, dropped = drop_foreign_schemas(cursor, is_local=False)
+        cursor.execute(_OUR_TABLES, [[number for number in numbers if number], [schema.oid for schema in used]])
+        ours = frozenset(number for (number,) in cursor.fetchall())
+    _our_tables[using] = known | ours
+    # A missing row has no number: where a schema was dropped, it may stand in another one.
+    return numbers - {None} <= ours and not (None in numbers and dropped)
+
+
+def _two_rows(table: str) -> str:
+    return f"There is more than one row with id 1 in {table}; its key is missing. Run `manage.py migrate`."
 
 
 def _go_live_row(values: list[Any] | None) -> GoLiveRow:

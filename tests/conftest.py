@@ -44,13 +44,22 @@ def without_lease(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture(autouse=True)
 def patient_checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process a check has 20 s, on a machine that may be busy; `check_limits` are about the 1 s of the service."""
+    """A check has 20 s in this process, for a busy machine; `check_limits` are about the 1 s of the service."""
     from golive import readiness
 
     if request.node.get_closest_marker("check_limits") is None:
-        limits = readiness.run_checks.__kwdefaults__
+        limits = readiness.run_checks.__kwdefaults__ or {}
         for name, seconds in limits.items():
             monkeypatch.setitem(limits, name, 20 * seconds)
+
+
+@pytest.fixture(autouse=True)
+def without_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing rehearses a stop by itself while a test alters tables; the tests of that ask for it."""
+    from golive import rehearsal
+
+    monkeypatch.setattr(rehearsal, "start_watch", lambda: None)
+    monkeypatch.setattr(rehearsal, "SHARED_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -531,7 +531,7 @@ def test_engage__row_held_by_another__is_not_applied_and_reads_stay_quick(servic
 
     assert page.status == 503
     assert page.seconds < SLACK * WRITE_SECONDS
-    assert "Another change or an execution permit holds the row; nothing was done." in page.text
+    assert "Another session holds what the change needs; nothing was done." in page.text
     assert "Stop." in page.text, "what was typed is still there"
     assert len(reads) > 10
     assert {(read.status, read.json()["code"]) for read in reads} == {(200, "GO_LIVE_DISABLED")}

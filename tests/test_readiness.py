@@ -113,6 +113,7 @@ def test_run_checklist__required__are_those_of_the_contract() -> None:
         "migration_graph",
         "environment",
         "events_intact",
+        "stop_possible",
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import Error
@@ -15,9 +17,11 @@ from golive.client import origin_of
 from golive.controls import Acknowledgement
 from golive.domain.changes import CHANGES, EDIT, Actor, Change, Channel, Direction, check_can_apply
 from golive.domain.decision import decide
-from golive.domain.errors import NotAppliedError
+from golive.domain.errors import NotAppliedError, UnavailableError
 from golive.domain.rows import GO_LIVE_STATE
 from golive.routes import route
+
+logger = logging.getLogger(__name__)
 
 NO_CREDENTIALS_READ = "The database does not answer; nothing was done. Repeat the request."
 
@@ -31,14 +35,21 @@ def apply_change(request: HttpRequest, change: Change) -> HttpResponse:
     notes: tuple[str, ...] = ()
     if change.direction is Direction.SAFE:
         fields, notes = body.read_leniently(request)
-        done = gathering.apply_stop(
-            change, actor=actor, reason=fields.pop("reason", None), fields=fields, origin=origin
-        )
+        with failures_reported(request):
+            done = gathering.apply_stop(
+                change, actor=actor, reason=fields.pop("reason", None), fields=fields, origin=origin
+            )
     else:
         fields = body.read_strictly(request)
-        done = controls.apply_change(
-            change, actor=actor, reason=fields.pop("reason", None), channel=Channel.API, fields=fields, origin=origin
-        )
+        with failures_reported(request):
+            done = controls.apply_change(
+                change,
+                actor=actor,
+                reason=fields.pop("reason", None),
+                channel=Channel.API,
+                fields=fields,
+                origin=origin,
+            )
     return answer_json(describe(done, notes, with_details=with_details))
 
 
@@ -50,13 +61,28 @@ def authenticate(request: HttpRequest) -> Actor:
         raise NotAppliedError(NO_CREDENTIALS_READ) from error
 
 
+@contextmanager
+def failures_reported(request: HttpRequest) -> Iterator[None]:
+    """Log a change that could not be made, and why. In the answer, who is in the way is for those who may see names."""
+    try:
+        yield
+    except UnavailableError as error:
+        logger.error("a change was not made: %s", error.describe())
+        if isinstance(error, NotAppliedError) and not credentials.can_see_details(request):
+            raise error.redacted() from error.__cause__
+        raise
+
+
 def describe(done: Acknowledgement, notes: tuple[str, ...] = (), *, with_details: bool) -> dict[str, Any]:
     """What was done, the row as its own endpoint shows it, and what that means for execution.
+
 
     Without details it names nobody but the actor: what a change has set in `go_live_state` is the actor's own.
     """
     notes += done.notes_on_request
     values: dict[str, Any] = {"changed": done.changed, "event": done.sequence}
+    if done.change.direction is Direction.SAFE:
+        values["permits_outstanding"] = done.permits_outstanding
     if done.change.subject == GO_LIVE_STATE and done.go_live is not None:
         values |= representations.go_live_state(done.go_live, with_details=with_details or done.changed)
     elif done.system is not None:

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 
 from golive import credentials, gathering
 from golive.api import body
-from golive.api.changes import authenticate, describe
+from golive.api.changes import authenticate, describe, failures_reported
 from golive.api.endpoint import answer_json, endpoint
 from golive.client import origin_of
 from golive.domain.alerts import read_cut_object, read_message
@@ -39,11 +39,12 @@ def take_alerts(request: HttpRequest) -> HttpResponse:
         return answer_json({**told, "changed": False, "event": None, **noted})
     if not message.is_readable:
         notes += ("the message cannot be read and counts as firing",)
-    done = gathering.apply_stop(
-        ENGAGE,
-        actor=actor,
-        reason=message.reason,
-        fields={"changed_by": message.receiver},
-        origin=origin_of(request),
-    )
+    with failures_reported(request):
+        done = gathering.apply_stop(
+            ENGAGE,
+            actor=actor,
+            reason=message.reason,
+            fields={"changed_by": message.receiver},
+            origin=origin_of(request),
+        )
     return answer_json({**told, "action": ENGAGE.name, **describe(done, notes, with_details=with_details)})

@@ -120,9 +120,13 @@ def _may_wait(request: HttpRequest) -> bool:
 
 @endpoint("GET", is_direct=True)
 def read_readiness(request: HttpRequest) -> HttpResponse:
-    """Whether this process can serve: database, migrations, rows. Open to all; says nothing that needs hiding."""
+    """Whether this process can serve, and could stop. Open to all; says nothing that needs hiding."""
     found = shared_runs.read_named(
-        checks.DATABASE, checks.MIGRATIONS_APPLIED, checks.SINGLETON_ROWS, may_wait=_may_wait(request)
+        checks.DATABASE,
+        checks.MIGRATIONS_APPLIED,
+        checks.SINGLETON_ROWS,
+        checks.STOP_POSSIBLE,
+        may_wait=_may_wait(request),
     )
     is_ready = all(result.ok for result in found.results)
     response = answer_json(

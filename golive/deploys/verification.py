@@ -68,6 +68,7 @@ class Verifier:
         yield self._check_heads()
         yield self._check_entity_tag()
         yield self._check_recovery()
+        yield self._check_stop_possible()
         yield self._check_release()
         yield _guard("rows", self._check_rows)
         yield _guard("engage-no-op", self._check_engage)
@@ -164,6 +165,13 @@ class Verifier:
         good = [self._get("/readyz").status for _ in range(GOOD_AFTER_BAD)]
         is_right = bad[0] in (401, 422) and bad[1] == 404 and set(good) == {200}
         return Result("good-after-bad", is_right, f"{bad} refused, then {good}")
+
+    def _check_stop_possible(self) -> Result:
+        """The service rehearses a stop; one that cannot be written is found out too late by whoever needs it."""
+        told = ((self._get("/readyz").json() or {}).get("checks") or {}).get("stop_possible")
+        if not isinstance(told, dict):
+            return Result("stop-possible", False, "/readyz does not say whether a stop can be written")
+        return Result("stop-possible", told.get("ok") is True, str(told.get("detail")))
 
     def _check_release(self) -> Result:
         served = (self._get("/readyz").json() or {}).get("release")

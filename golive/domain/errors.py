@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from golive.domain.checklist import CheckResult
     from golive.domain.decision import Decision
+    from golive.domain.holders import Holder
     from golive.domain.rows import GoLiveRow, SystemRow
 
 
@@ -124,17 +125,48 @@ class UnavailableError(GoLiveError):
 
     code = "UNAVAILABLE"
 
+    def describe(self) -> str:
+        """The code and all that is known, for the log and for whoever has a shell."""
+        return f"{self.code}: {self.detail}"
+
 
 class StateUnknownError(UnavailableError):
-    """The two rows cannot be read, are missing, or hold values that mean nothing. Execution is not allowed."""
+    """The two rows cannot be read, are missing, or hold values that mean nothing. Execution is not allowed.
+
+    `detail` is for everybody; `cause`, where there is more to say, for the log and for whoever has a shell.
+    """
 
     code = "STATE_UNKNOWN"
 
+    def __init__(self, detail: str, *, cause: str | None = None) -> None:
+        super().__init__(detail)
+        self.cause = cause or detail
+
+    def describe(self) -> str:
+        return f"{self.code}: {self.cause}"
+
 
 class NotAppliedError(UnavailableError):
-    """The change was certainly not made. Repeating it is right."""
+    """The change was certainly not made. `detail` says why, and whether repeating it can help.
+
+    `summary` is for everybody: no role, no host, no words of the database. `holders` are the sessions in the way.
+    """
 
     code = "NOT_APPLIED"
+
+    def __init__(self, detail: str, *, summary: str | None = None, holders: Sequence[Holder] = ()) -> None:
+        super().__init__(detail)
+        self.summary = summary or detail
+        self.holders = tuple(holders)
+
+    def describe(self) -> str:
+        return "".join([f"{self.code}: {self.detail}", *(f" In the way: {holder}." for holder in self.holders)])
+
+    def redacted(self) -> NotAppliedError:
+        """For somebody who may not see who does what."""
+        return NotAppliedError(
+            self.detail, summary=self.summary, holders=[holder.redacted() for holder in self.holders]
+        )
 
 
 class OutcomeUnknownError(UnavailableError):

@@ -11,12 +11,18 @@ from psycopg import OperationalError
 
 from golive.deadline import database_deadline, remaining_seconds
 from golive.postgresql.away import is_away, report_away
+from golive.postgresql.search_path import drop_foreign_schemas
 
 # How often the server looks whether whoever sent a statement is still there: one that waits for a lock must not go on
 # waiting when its sender has given up (golive.deadline), or backends pile up until there are none left.
 CLIENT_CHECK_MS = 500
 # A server that is well answers SELECT 1 in a millisecond.
 HEALTH_CHECK_SECONDS = 1.0
+# The driver reads no times in another style than ISO, which a database or a role may have for its own.
+_SET_FOR_SESSION = """
+SELECT set_config(name, CASE name WHEN 'DateStyle' THEN 'ISO' ELSE %s END, false) FROM pg_settings
+WHERE name = 'client_connection_check_interval' OR (name = 'DateStyle' AND setting NOT LIKE 'ISO%%')
+"""
 _NOT_FOR_LIBPQ = ("context", "cursor_factory", "prepare_threshold")
 
 
@@ -61,14 +67,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def init_connection_state(self) -> None:
         super().init_connection_state()
-        # Not by libpq's `options`, which poolers refuse; and only where the server knows it (PostgreSQL 14). psycopg
-        # reads no other form of dates than ISO, whatever a database, a role or PGDATESTYLE says.
+        # Not by libpq's `options`, which poolers refuse; and only what the server knows (PostgreSQL 14).
         with self.cursor() as cursor:
-            cursor.execute(
-                "SELECT set_config(name, CASE name WHEN 'DateStyle' THEN 'ISO, MDY' ELSE %s END, false) "
-                "FROM pg_settings WHERE name IN ('DateStyle', 'client_connection_check_interval')",
-                [str(CLIENT_CHECK_MS)],
-            )
+            cursor.execute(_SET_FOR_SESSION, [str(CLIENT_CHECK_MS)])
+            drop_foreign_schemas(cursor, is_local=False)
 
     def is_usable(self) -> bool:
         """The health check before a persistent connection is used again, bounded."""

@@ -25,21 +25,27 @@ class Change:
     """A committed change: the `code` of the decision from then on, and when it was asked for and acknowledged.
 
     `acked_at` is infinite where no acknowledgement was received: what it replaced may be answered until a later change
-    is acknowledged. A change that changed nothing counts like any other.
+    is acknowledged. A change that changed nothing counts like any other. `permits_until` is the moment by which the
+    permits that were given before it are over: of a stop that says so its acknowledgement, else infinite.
     """
 
     label: str
     code: str
     sent_at: float
     acked_at: float = math.inf
+    permits_until: float | None = None
+
+    @property
+    def ends_permits_at(self) -> float:
+        return self.acked_at if self.permits_until is None else self.permits_until
 
 
 @dataclass(frozen=True)
 class Read:
     """An answer. `code` is None where it only says that execution is not allowed, which is never wrong.
 
-    `until` is the moment up to which it claims to be true, for a permit, which holds off every change while it lasts;
-    None for an answer that is about any moment between `sent_at` and `answered_at`.
+    `until` is the moment up to which a permit was held, which no stop may be acknowledged before; None for an answer,
+    which is about any moment between `sent_at` and `answered_at`.
     """
 
     source: str
@@ -81,6 +87,9 @@ class History:
         self._begins = list(accumulate((change.sent_at for change in changes), max))
         acked = list(accumulate((change.acked_at for change in reversed(changes)), min))[::-1]
         self._ends = [*acked[1:], math.inf]
+        # Of state n: when the permits that it gave must be over, by the first stop that says so.
+        over = list(accumulate((change.ends_permits_at for change in reversed(changes)), min))[::-1]
+        self._permits_end = [*over[1:], math.inf]
         self._by_code: dict[str, list[int]] = {}
         for number, change in enumerate(changes):
             self._by_code.setdefault(change.code, []).append(number)
@@ -93,14 +102,15 @@ class History:
         """None if the answer may have been true; it is enough to look at the last state of its code that had begun."""
         if read.code is None:
             return None
-        # A permit is one state that began before it was given and had not ended when it was given back.
-        since, began_by = (read.sent_at if read.until is None else read.until), read.answered_at
+        began_by = read.answered_at
+        ends, since = (self._ends, read.sent_at) if read.until is None else (self._permits_end, read.until)
         candidates = self._by_code.get(read.code, [])
         begun = bisect_right(candidates, bisect_right(self._begins, began_by) - 1)
         if begun == 0:
             return Violation(read, None)
         newest = candidates[begun - 1]
-        if self._ends[newest] >= since:
+        # A permit too was an answer first, and true when it was given.
+        if ends[newest] >= since and self._ends[newest] >= read.sent_at:
             return None
         return Violation(read, self._find_end(newest))
 

@@ -20,7 +20,7 @@ from tests.consistency.record import Operation, Outcome
 from tests.server import ROOT, Response, clean_environment, request
 
 TIMEOUT_SECONDS = 12.0
-NOT_APPLIED, NOTHING = "NOT_APPLIED", "Nothing to reconcile"
+NOT_APPLIED, NOTHING, NO_PERMIT = "NOT_APPLIED", "Nothing to reconcile", "No permit is held."
 LOGIN, STATE = "/admin/login/", "/api/governance/go-live/state"
 USERNAME, PASSWORD = "ann", "only-for-tests-0123456789"
 _PAGES = {True: "/admin/golive/golivestate/", False: "/admin/golive/systemmetadata/"}
@@ -46,6 +46,8 @@ class Operators:
         self._journal, self._environment, self._token, self._url_of = journal, environment, token, url_of
         self._session = threading.Lock()
         self._cookies: dict[str, str] = {}
+        # The marks of stops that were acknowledged with no permit outstanding.
+        self._without_permits: set[str] = set()
         self._channels: dict[str, Callable[[str, str, int | None], Told]] = {
             "api": self._ask_api,
             "admin": self._ask_admin,
@@ -88,7 +90,8 @@ class Operators:
             outcome, detail = ask(mark)
         except (OSError, http.client.HTTPException, psycopg.Error, subprocess.TimeoutExpired) as error:
             outcome, detail = Outcome.UNKNOWN, repr(error)
-        return self._journal.add_operation(Operation(mark, name, channel, sent_at, now(), outcome, detail))
+        ended = mark in self._without_permits
+        return self._journal.add_operation(Operation(mark, name, channel, sent_at, now(), outcome, detail, ended))
 
     def _ask_api(self, name: str, mark: str, revision: int | None) -> Told:
         change = CHANGES[name]
@@ -97,6 +100,8 @@ class Operators:
         url = self._url_of(change.path)
         answer = request(change.method, url, headers=headers, body=json.dumps(fields), timeout=TIMEOUT_SECONDS)
         if answer.status == http.HTTPStatus.OK:
+            if answer.json().get("permits_outstanding") == 0:
+                self._without_permits.add(mark)
             return Outcome.ACKNOWLEDGED, str(answer.json().get("lease_ms", ""))
         is_refused = 400 <= answer.status < 500 or answer.json().get("code") == NOT_APPLIED
         return Outcome.NOT_DONE if is_refused else Outcome.UNKNOWN, f"{answer.status} {answer.text[:300]}"
@@ -135,7 +140,11 @@ class Operators:
         )
         if done.returncode == 0:
             # Where there is nothing to reconcile nothing is written.
-            return (Outcome.NOT_DONE, NOTHING) if NOTHING in done.stdout else (Outcome.ACKNOWLEDGED, "")
+            if NOTHING in done.stdout:
+                return Outcome.NOT_DONE, NOTHING
+            if NO_PERMIT in done.stdout:
+                self._without_permits.add(arguments[-1])
+            return Outcome.ACKNOWLEDGED, ""
         is_refused = done.returncode == 1 or NOT_APPLIED in done.stderr
         return Outcome.NOT_DONE if is_refused else Outcome.UNKNOWN, done.stderr.strip()[-300:]
 

@@ -40,6 +40,8 @@ class Operation:
     answered_at: float
     outcome: Outcome
     detail: str = ""
+    # Acknowledged with no permit outstanding.
+    has_ended_permits: bool = False
 
     @property
     def label(self) -> str:
@@ -48,6 +50,11 @@ class Operation:
     @property
     def acked_at(self) -> float:
         return self.answered_at if self.outcome is Outcome.ACKNOWLEDGED else math.inf
+
+    @property
+    def permits_until(self) -> float:
+        """By when all permits that were given before are over; infinite for what does not wait for them."""
+        return self.acked_at if self.has_ended_permits else math.inf
 
 
 @dataclass(frozen=True)
@@ -95,9 +102,11 @@ def join(entries: Sequence[Entry], operations: Iterable[Operation]) -> list[Chan
         code = entry.code or code
         operation = by_mark.get(entry.mark or "")
         if operation is None:
-            changes.append(Change(f"{entry.action} (event {entry.sequence})", code, -math.inf))
+            changes.append(Change(f"{entry.action} (event {entry.sequence})", code, -math.inf, permits_until=math.inf))
         else:
-            changes.append(Change(operation.label, code, operation.sent_at, operation.acked_at))
+            changes.append(
+                Change(operation.label, code, operation.sent_at, operation.acked_at, operation.permits_until)
+            )
     return changes
 
 

@@ -117,6 +117,8 @@ class Director:
                 over_at = now()
 
     def judge(self) -> None:
+        for each in self._background:
+            each.result()  # what SQL has changed is explained by its record only
         for service in self._plant.services:
             self._result.figures.workers[service.url()] |= set(service.worker_pids())
         with self._chaos.calm:

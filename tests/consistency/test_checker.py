@@ -99,10 +99,21 @@ def test_permit__held_while_a_stop_is_acknowledged__is_found() -> None:
 
 
 def test_permit__that_needs_two_states__is_found() -> None:
-    """A stop and a release between its beginning and its end: one of them should have waited."""
+    """A stop and a release between its beginning and its end: the stop should have waited."""
     again = Change("release again", ALLOWED, 22, 23)
 
     assert judge([RELEASE, ENGAGE, again], ALLOWED, 12, 13, until=25) == "engage"
+
+
+def test_permit__held_beyond_what_does_not_wait_for_it__is_right() -> None:
+    """A change of the lease, and a stop that says that permits are outstanding."""
+    lease = Change("lease", ALLOWED, 20, 21, permits_until=math.inf)
+    stop = replace(ENGAGE, permits_until=math.inf)
+
+    assert judge([RELEASE, lease], ALLOWED, 12, 13, until=25) is None
+    assert judge([RELEASE, stop], ALLOWED, 12, 13, until=25) is None
+    # But none is given after it.
+    assert judge([RELEASE, stop], ALLOWED, 21.5, 22, until=25) == "engage"
 
 
 def test_violation__explained__names_both_requests() -> None:

@@ -32,7 +32,14 @@ GO_LIVE_SHAPE = {
     "code": "str",
 }
 CHECK_SHAPE = {"ok": "bool", "detail": "str"}
-REQUIRED = ("backend_complete", "migrations_applied", "migration_graph", "environment", "events_intact")
+REQUIRED = (
+    "backend_complete",
+    "migrations_applied",
+    "migration_graph",
+    "environment",
+    "events_intact",
+    "stop_possible",
+)
 
 
 def _get(client: Client, path: str) -> Any:
@@ -175,7 +182,12 @@ def test_readiness__all_in_order__is_200_with_each_check(client: Client, setting
 
     assert describe(found) == {
         "ok": "bool",
-        "checks": {"database": CHECK_SHAPE, "singleton_rows": CHECK_SHAPE, "migrations_applied": CHECK_SHAPE},
+        "checks": {
+            "database": CHECK_SHAPE,
+            "singleton_rows": CHECK_SHAPE,
+            "migrations_applied": CHECK_SHAPE,
+            "stop_possible": CHECK_SHAPE,
+        },
         "release": "str",
         "environment": "str",
     }

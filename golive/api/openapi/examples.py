@@ -12,6 +12,7 @@ from golive.domain.checklist import Checklist, CheckResult, Severity
 from golive.domain.decision import decide
 from golive.domain.effects import BACKEND_COMPLETE
 from golive.domain.flags import evaluate_flags
+from golive.domain.holders import Holder
 from golive.domain.rows import GO_LIVE_STATE, GoLiveRow, SystemRow
 
 EXAMPLE_REQUEST_ID = "5d1c8f0e9b7a4c33a1e2d4f6b8c0a9e7"
@@ -28,6 +29,14 @@ _GO_LIVE = GoLiveRow(
     event_head=_HASH,
 )
 _SYSTEM = SystemRow(version="2.4.0", backend_complete=True, notes=None, updated_at=_AT, completed_at=_AT, revision=3)
+_HOLDER = Holder(
+    4711,
+    _AT,
+    role="valhalla_web",
+    application="psql",
+    state="idle in transaction",
+    query="SELECT * FROM go_live_state FOR UPDATE",
+)
 _BACKEND = CheckResult(BACKEND_COMPLETE, False, Severity.BLOCKER, "The backend is complete", "Mark it complete first.")
 _RELEASE = CheckResult("release_known", True, Severity.WARN, "The served release is known", "It is known.")
 _GRAPH = CheckResult(
@@ -47,7 +56,10 @@ RUNBOOK = representations.runbook(_FOUND, generated_at=_AT)
 MARKDOWN = representations.runbook_markdown(RUNBOOK)
 READINESS = {
     "ok": True,
-    "checks": {"database": {"ok": True, "detail": "The database answers."}},
+    "checks": {
+        "database": {"ok": True, "detail": "The database answers."},
+        "stop_possible": {"ok": True, "detail": "A stop was rehearsed and rolled back."},
+    },
     "release": "e5c1b2f",
     "environment": "production",
 }
@@ -102,7 +114,9 @@ def request_of(change: Change) -> dict[str, Any]:
 
 def answer_of(change: Change) -> dict[str, Any]:
     """The answer to a change."""
-    done = {"changed": True, "event": 12}
+    done: dict[str, Any] = {"changed": True, "event": 12}
+    if change.direction is Direction.SAFE:
+        done["permits_outstanding"] = 0
     reason = request_of(change).get("reason") if change.subject == GO_LIVE_STATE else _GO_LIVE.reason
     row = replace(_GO_LIVE, reason=reason, **_SWITCHES.get(change.name, {}))  # type: ignore[arg-type]  # each value fits its column
     if change.subject == GO_LIVE_STATE:
@@ -130,6 +144,7 @@ def extension_of(code: str) -> dict[str, Any]:
             "change": "engage",
             "reason": "Payments are failing",
         },
+        "NOT_APPLIED": {"holders": [representations.holder(_HOLDER)]},
         "STATE_UNKNOWN": {"execution_allowed": False},
     }
     return extensions.get(code, {})

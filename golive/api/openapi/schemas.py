@@ -78,6 +78,12 @@ _CHANGED: Schema = {
     ),
     "event": described(NUMBER_FROM_1, "The sequence of the event that records the request"),
 }
+_PERMITS: Schema = {
+    "permits_outstanding": described(
+        nullable(COUNT),
+        "Toward safe: permits given before that are still held; 0: nothing runs under one; null: unknown",
+    )
+}
 _NOTES: Schema = {"notes_on_request": described(list_of(TEXT), "What was cleaned or ignored, if anything was")}
 _EXECUTION: Schema = {"execution": reference("Execution")}
 _FOUND = record({"ok": BOOLEAN, "detail": TEXT})
@@ -112,6 +118,14 @@ _EVENT: Schema = {
     "previous_hash": nullable(HASH),
     "hash": HASH,
 }
+_HOLDER = record(
+    {
+        "pid": described(nullable({"type": "integer"}), "Null: a prepared transaction"),
+        "since": described(nullable(TIME), "The start of its transaction"),
+        **{name: nullable(TEXT) for name in ("role", "application", "state", "query", "prepared")},
+        "remedy": described(TEXT, "The SQL that ends it"),
+    }
+)
 _FAILED = record({"id": TEXT, "message": TEXT, "detail": TEXT})
 _PROBLEM: Schema = {
     "type": {"type": "string", "pattern": "^urn:valhalla:problem:[a-z-]+$"},
@@ -131,6 +145,9 @@ _PROBLEM: Schema = {
     "changed_at": described(nullable(TIME), "REVISION_MISMATCH: when"),
     "change": described(nullable(TEXT), "REVISION_MISMATCH: what was done, for example engage"),
     "reason": described(nullable(TEXT), "REVISION_MISMATCH: why"),
+    "holders": described(
+        list_of(_HOLDER), "NOT_APPLIED: the sessions in the way; only pid and since for who may not see names"
+    ),
     "execution_allowed": {"const": False, "description": "In every denial; unknown is closed"},
     "error": described(TEXT, "Denials of the gate: the code again, for older clients"),
     "key": described(TEXT, "OFREP: the flag that was asked for"),
@@ -142,7 +159,18 @@ _PROBLEM: Schema = {
     "errorDetails": described(TEXT, "OFREP: the same as `detail`"),
 }
 _EXTENSIONS = (
-    *("errors", "failed", "current", "changed_by", "changed_at", "change", "reason", "execution_allowed", "error"),
+    *(
+        "errors",
+        "failed",
+        "current",
+        "changed_by",
+        "changed_at",
+        "change",
+        "reason",
+        "holders",
+        "execution_allowed",
+        "error",
+    ),
     *("key", "errorCode", "errorDetails"),
 )
 
@@ -188,8 +216,10 @@ SCHEMAS: dict[str, Schema] = {
     "Allowed": record({"execution_allowed": {"const": True}, "code": {"const": "ALLOWED"}}),
     "Liveness": record({"status": {"const": "ok"}}),
     "Service": record({"ok": {"const": True}, "service": {"const": "valhalla"}}),
-    "GoLiveChanged": record({**_CHANGED, **_GO_LIVE, **_EXECUTION, **_NOTES}, optional=("notes_on_request",)),
-    "SystemChanged": record({**_CHANGED, **_SYSTEM, **_EXECUTION, **_NOTES}, optional=("notes_on_request",)),
+    "GoLiveChanged": record(
+        {**_CHANGED, **_PERMITS, **_GO_LIVE, **_EXECUTION, **_NOTES}, optional=(*_PERMITS, *_NOTES)
+    ),
+    "SystemChanged": record({**_CHANGED, **_PERMITS, **_SYSTEM, **_EXECUTION, **_NOTES}, optional=(*_PERMITS, *_NOTES)),
     "AlertsTaken": record(
         {
             "action": {"type": "string", "enum": ["engage", "none"]},
@@ -197,11 +227,12 @@ SCHEMAS: dict[str, Schema] = {
             "resolved": COUNT,
             "changed": BOOLEAN,
             "event": nullable(NUMBER_FROM_1),
+            **_PERMITS,
             **_GO_LIVE,
             **_EXECUTION,
             **_NOTES,
         },
-        optional=(*_GO_LIVE, *_EXECUTION, *_NOTES),
+        optional=(*_PERMITS, *_GO_LIVE, *_EXECUTION, *_NOTES),
     ),
     "Flag": record(
         {

@@ -9,9 +9,9 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
-from django.db import Error, transaction
+from django.db import DEFAULT_DB_ALIAS, Error, transaction
 
-from golive.connections import explain_failure
+from golive.connections import explain_cause
 
 
 class Command(BaseCommand):
@@ -28,7 +28,7 @@ class Command(BaseCommand):
         except ValidationError as error:
             raise CommandError(f"--username: {' '.join(error.messages)}") from error
         except Error as error:
-            raise CommandError(explain_failure(error)) from error
+            raise CommandError(explain_cause(error, using=DEFAULT_DB_ALIAS)) from error
 
     def _create(self, username: str) -> None:
         users = get_user_model()._default_manager

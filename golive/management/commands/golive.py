@@ -14,10 +14,11 @@ from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import Error, connections
+from django.db import DEFAULT_DB_ALIAS, Error, connections
 
-from golive import controls, history, installation, representations, state
-from golive.connections import explain_failure
+from golive import controls, history, holders, installation, representations, state
+from golive.connections import explain_cause
+from golive.controls import Acknowledgement
 from golive.domain.changes import (
     ALL_PERMISSIONS,
     CHANGES,
@@ -30,7 +31,13 @@ from golive.domain.changes import (
     Direction,
 )
 from golive.domain.decision import Decision, decide
-from golive.domain.errors import ChecklistFailedError, GoLiveError, RefusedError, StateUnknownError
+from golive.domain.errors import (
+    ChecklistFailedError,
+    GoLiveError,
+    NotAppliedError,
+    RefusedError,
+    StateUnknownError,
+)
 from golive.domain.reasons import NAME_LIMIT, clean_text
 from golive.domain.rows import LEASE_MOST_MS
 from golive.management.commands import _consent
@@ -41,6 +48,7 @@ from golive.text import make_visible
 ALLOWED, NOT_ALLOWED, UNKNOWN = 0, 1, 2
 REFUSED, NOT_APPLIED = 1, 2
 HISTORY_LIMIT = 20
+MAX_FORCED = 3
 
 
 class Command(BaseCommand):
@@ -108,7 +116,8 @@ class Command(BaseCommand):
         except GoLiveError as error:
             raise CommandError(_tell(error, name), returncode=NOT_APPLIED) from error
         except Error as error:
-            raise CommandError(make_visible(f"STATE_UNKNOWN: {explain_failure(error)}"), returncode=UNKNOWN) from error
+            detail = explain_cause(error, using=DEFAULT_DB_ALIAS)
+            raise CommandError(make_visible(f"STATE_UNKNOWN: {detail}"), returncode=UNKNOWN) from error
         except CommandError:
             raise
         except Exception as error:
@@ -127,7 +136,7 @@ class Command(BaseCommand):
                 unknown = {"system": None, "go_live": None, "execution": representations.execution(decision)}
                 release = getattr(settings, "RELEASE", None)
                 self._print_json({**unknown, "release": release, "environment": installation.environment_name()})
-            raise CommandError(make_visible(f"{decision.code}: {error.detail}"), returncode=UNKNOWN) from error
+            raise CommandError(make_visible(f"{decision.code}: {error.cause}"), returncode=UNKNOWN) from error
         decision = decide(go_live)
         if options["json"]:
             release = getattr(settings, "RELEASE", None)
@@ -163,13 +172,17 @@ class Command(BaseCommand):
         if is_blind and _consent.is_terminal(self.stdout):
             is_blind = False
             fields["expected_revision"] = _consent.ask(change, self.stdout, refused=REFUSED, read_line=_read_line)
-        done = controls.apply_change(
-            change,
-            actor=_actor(options),
-            reason=options["reason"],
-            channel=Channel.CLI,
-            fields=fields,
-        )
+
+        def make() -> Acknowledgement:
+            return controls.apply_change(
+                change,
+                actor=_actor(options),
+                reason=options["reason"],
+                channel=Channel.CLI,
+                fields=fields,
+            )
+
+        done = self._make_by_force(make) if options.get("force") else make()
         for remark in done.notes_on_request:
             self.stderr.write(make_visible(f"Note: {remark}"))
         what = "done" if done.changed else "nothing to change; the request is recorded"
@@ -177,12 +190,26 @@ class Command(BaseCommand):
         if done.go_live is not None:
             self._print_decision(decide(done.go_live))
             self.stdout.write(f"event_head {done.go_live.event_head}")
+        if change.direction is Direction.SAFE:
+            self.stdout.write(representations.permits_outstanding(done.permits_outstanding))
         if is_blind and done.changed:
             self.stdout.write(_consent.describe_stop(history.find_newest(STOP_OF[change.name], before=done.sequence)))
         self._print_installation()
 
     def _print_installation(self) -> None:
         self.stdout.write(f"Environment: {installation.describe()}")
+
+    def _make_by_force(self, make: Callable[[], Acknowledgement]) -> Acknowledgement:
+        """Break-glass: end the sessions that are in the way, as often as there are any."""
+        for _ in range(MAX_FORCED):
+            try:
+                return make()
+            except NotAppliedError as error:
+                if not any(holder.pid for holder in error.holders):
+                    raise
+                for ended in holders.end(error.holders):
+                    self.stderr.write(make_visible(f"Ended {ended}."))
+        return make()
 
     def _print_decision(self, decision: Decision) -> None:
         self.stdout.write(f"{decision.code}: {decision.message}")
@@ -258,6 +285,10 @@ def _add_change(parser: ArgumentParser, change: Change) -> None:
     needed = "required" if change.is_reason_required else "may be left out"
     # Not argparse's `required`: the rule is the domain's, and so is the exit code of breaking it.
     parser.add_argument("--reason", default="", help=f"why; {needed}")
+    if change.direction is Direction.SAFE:
+        parser.add_argument(
+            "--force", action="store_true", help="break-glass: end the database sessions that are in the way"
+        )
     if change.is_guarded:
         parser.add_argument(
             "--override",
@@ -301,6 +332,8 @@ def _tell(error: GoLiveError, name: str) -> str:
     lines = [make_visible(f"{error.code}: {error.detail}")]
     if isinstance(error, ChecklistFailedError):
         lines += [make_visible(f"  {result.id}: {result.detail}") for result in error.failed]
+    if isinstance(error, NotAppliedError):
+        lines += [make_visible(f"  in the way: {holder}") for holder in error.holders]
     if name != "token":
         lines.append(f"Environment: {installation.describe()}")
     return "\n".join(lines)
