@@ -85,11 +85,14 @@ TEMPLATES = [
 
 
 def _database() -> dict[str, Any]:
-    """The connection. Persistent, since a new one for each request costs a factor of seven, and checked before use."""
+    """The connection. Persistent, since a new one for each request costs a factor of seven, and checked before use.
+
+    For half a minute: a name that moves to another server is to be followed within one.
+    """
     config: dict[str, Any] = {
         **environment.database,
         "ATOMIC_REQUESTS": True,
-        "CONN_MAX_AGE": 600,
+        "CONN_MAX_AGE": 30,
         "CONN_HEALTH_CHECKS": True,
     }
     options: dict[str, Any] = dict(config.get("OPTIONS", {}))
