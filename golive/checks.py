@@ -10,7 +10,7 @@ from django.core import checks as system_checks
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.loader import MigrationLoader
 
-from golive import history, project_graph, state
+from golive import failover, history, project_graph, state
 from golive.domain.changes import ENGAGE
 from golive.domain.checklist import Severity
 from golive.domain.decision import decide
@@ -98,6 +98,14 @@ def check_events_intact() -> Finding:
     told = " ".join(problem.detail for problem in found.problems[:3])
     more = f" And {len(found.problems) - 3} more." if len(found.problems) > 3 else ""
     return Finding(False, f"{told}{more} Look into it, then record it with `manage.py golive reconcile --reason ...`.")
+
+
+if failover.is_wanted():
+
+    @register("failover", severity=Severity.BLOCKER, message="The database has not failed over since the last change")
+    def check_failover() -> Finding:
+        problem = failover.find_problem(DEFAULT_DB_ALIAS)
+        return Finding(problem is None, problem.detail if problem else "It is as at the last change.")
 
 
 @register("kill_switch_reach", severity=Severity.WARN, message="Somebody besides superusers can stop execution")

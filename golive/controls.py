@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, Error
+from django.db import DEFAULT_DB_ALIAS, Error, transaction
+from django.db.models.expressions import RawSQL
 
-from golive import history, readiness, state
+from golive import failover, history, readiness, state
 from golive.commits import commit
 from golive.domain import chain
-from golive.domain.changes import Actor, Change, Channel, check_can_apply
+from golive.domain.changes import Actor, Change, Channel, Direction, check_can_apply
 from golive.domain.checklist import CheckResult
 from golive.domain.effects import Step, check_revision, judge_backend, plan_steps, row_of
 from golive.domain.errors import (
@@ -25,6 +27,8 @@ from golive.domain.reasons import REASON_LIMIT, find_fault
 from golive.domain.requests import ChangeRequest, read_request
 from golive.domain.rows import DEPLOY, GO_LIVE_STATE, SYSTEM_METADATA, GoLiveRow, Rows, SystemRow, record_of
 from golive.models import SINGLETON_ID, Event, GoLiveState, SystemMetadata
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,10 @@ def apply_change(
         for step in steps:
             ledger.record(step, failed=still_failed, override=bool(still_failed))
         ledger.close()
+        if change.direction is Direction.SAFE:
+            _note_timeline(using)
+        elif change.is_guarded:
+            failover.check(using)
         done = Acknowledgement(
             change,
             any(step.changed for step in steps),
@@ -132,7 +140,11 @@ def reconcile(
         )
         row_of(ledger.rows, SYSTEM_METADATA)  # missing, it cannot be recorded
         found = [*problems, *(p for p in history.verify(newest=1, using=using).problems if p.code in ("row", "head"))]
+        failed_over = failover.find_problem(using)
+        if failed_over is not None:
+            found.append(failed_over)
         ledger.reconcile(found)
+        _note_timeline(using)
         return tuple(problem.detail for problem in found), ledger.find_longest_lease()
 
     return commit(write, using)
@@ -186,6 +198,19 @@ def _last_actor(change: Change, request: ChangeRequest, using: str) -> str | Non
         return None
     events = Event.objects.using(using).filter(subject=change.subject, changed=True).order_by("-sequence")
     return events.values_list("actor", flat=True).first()
+
+
+def _note_timeline(using: str) -> None:
+    """Where the setting asks for it, note the database's timeline of now: somebody answers for the state on it."""
+    if not failover.is_watched(using):
+        return
+    rows = GoLiveState._default_manager.using(using).filter(pk=SINGLETON_ID)
+    try:
+        with transaction.atomic(using=using):
+            rows.update(timeline=RawSQL(failover.TIMELINE, []))  # noqa: S611 - a constant
+    except Error:
+        # A change toward safe is made all the same; the state stays unknown.
+        logger.exception("the timeline of the database could not be noted")
 
 
 class _Ledger:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from golive import failover
 from golive.connections import drop_dead_connection, explain_failure
 from golive.deadline import READ_SECONDS, database_deadline
 from golive.domain.errors import StateUnknownError
@@ -173,6 +174,7 @@ def share_go_live(*, using: str = DEFAULT_DB_ALIAS) -> GoLiveRow:
     no row locks: the caller's transaction is alone from here on. Raises StateUnknownError, and database errors as they
     are; the caller's transaction is then as it was before.
     """
+    failover.check(using)
     connection = connections[using]
     lock, kept = " FOR SHARE" if connection.features.has_select_for_update else "", ""
     with database_deadline(READ_SECONDS), transaction.atomic(using=using), connection.cursor() as cursor:
@@ -198,8 +200,8 @@ def _list(name: str, columns: Sequence[str], using: str) -> str:
 def _select(parts: tuple[_Part, ...], using: str) -> list[list[Any] | None]:
     columns = ", ".join(f"{name}.id, {_list(name, names, using)}" for _, name, names in parts)
     joins = " ".join(f"LEFT JOIN {source}" for source, _, _ in parts)
-    # A standby may lag behind an acknowledged stop, so its answer is no answer.
-    recovery = "pg_is_in_recovery()" if connections[using].vendor == "postgresql" else "0"
+    # A standby may lag behind an acknowledged stop, so its answer is no answer; nor is that of one which has lost it.
+    recovery = failover.server_column(using, row="g" if _GO_LIVE in parts else None)
     try:
         with database_deadline(READ_SECONDS), connections[using].cursor() as cursor:
             cursor.execute(f"SELECT {recovery}, {columns} FROM (SELECT 1 AS one) AS one {joins}")  # noqa: S608 - constants
@@ -211,7 +213,7 @@ def _select(parts: tuple[_Part, ...], using: str) -> list[list[Any] | None]:
         # The name may lead to another server by now.
         if not connections[using].in_atomic_block:
             connections[using].close()
-        raise StateUnknownError("The database is a standby; only the primary knows the state.")
+        raise StateUnknownError(failover.STANDBY if in_recovery is True else in_recovery)
     found: list[list[Any] | None] = []
     for _, _, names in parts:
         identifier, *row = values[: len(names) + 1]

@@ -204,6 +204,7 @@ GOLIVE_PUBLIC_DETAILS = environment.public_details
 GOLIVE_READ_TOKEN_REQUIRED = environment.read_token_required
 GO_LIVE_ENFORCE = environment.enforce
 GOLIVE_EXEMPT_PREFIXES = environment.exempt_prefixes
+GOLIVE_CLOSE_ON_FAILOVER = environment.close_on_failover
 GOLIVE_TRUSTED_PROXIES = environment.trusted_proxies
 
 LOGGING = {

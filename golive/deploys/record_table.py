@@ -147,5 +147,5 @@ class TableLock:
         self._connection.execute("SET LOCAL lock_timeout = '1s'")
         self._connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table.identifier))
         if self._connection.execute(sql.SQL("SELECT FROM {} LIMIT 1").format(table.identifier)).rowcount == 0:
-            self._connection.execute(sql.SQL("DROP TABLE {}").format(table.identifier))
+            self._connection.execute(sql.SQL("DROP TABLE {migrations}").format(migrations=table.identifier))
             self._connection.execute("COMMIT")
