@@ -10,7 +10,7 @@ from django.core import checks as system_checks
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.loader import MigrationLoader
 
-from golive import history, project_graph, rehearsal, state, token_owners
+from golive import failover, history, project_graph, rehearsal, state, token_owners
 from golive.domain.changes import ENGAGE
 from golive.domain.checklist import Severity
 from golive.domain.decision import decide
@@ -106,6 +106,14 @@ def check_events_intact() -> Finding:
 def check_stop_possible() -> Finding:
     result = rehearsal.rehearse()
     return Finding(result.ok, result.detail)
+
+
+if failover.is_wanted():
+
+    @register("failover", severity=Severity.BLOCKER, message="The database has not failed over since the last change")
+    def check_failover() -> Finding:
+        problem = failover.find_problem(DEFAULT_DB_ALIAS)
+        return Finding(problem is None, problem.detail if problem else "It is as at the last change.")
 
 
 @register("kill_switch_reach", severity=Severity.WARN, message="Somebody besides superusers can stop execution")

@@ -11,8 +11,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, Error, transaction
+from django.db.models.expressions import RawSQL
 
-from golive import history, readiness, state
+from golive import failover, history, readiness, state
 from golive.commits import check_no_transaction, commit, commit_stop, rehearse
 from golive.domain import chain
 from golive.domain.changes import ENGAGE, Actor, Change, Channel, Direction, check_can_apply
@@ -42,6 +43,8 @@ from golive.text import make_visible
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,10 @@ def apply_change(
         for step in steps:
             ledger.record(step, failed=still_failed, override=bool(still_failed))
         ledger.close()
+        if change.direction is Direction.SAFE:
+            _note_timeline(using)
+        elif change.is_guarded:
+            failover.check(using)
         done = Acknowledgement(
             change,
             any(step.changed for step in steps),
@@ -166,7 +173,11 @@ def reconcile(
         )
         row_of(ledger.rows, SYSTEM_METADATA)  # missing, it cannot be recorded
         found = [*problems, *(p for p in history.verify(newest=1, using=using).problems if p.code in ("row", "head"))]
+        failed_over = failover.find_problem(using)
+        if failed_over is not None:
+            found.append(failed_over)
         ledger.reconcile(found)
+        _note_timeline(using)
         return tuple(problem.detail for problem in found), ledger.find_longest_lease()
 
     return commit(write, using)
@@ -242,6 +253,19 @@ def _check_backend_again(
     if now.id not in request.override:
         raise ChecklistFailedError([now])
     return (now, *others)
+
+
+def _note_timeline(using: str) -> None:
+    """Where the setting asks for it, note the database's timeline of now: somebody answers for the state on it."""
+    if not failover.is_watched(using):
+        return
+    rows = GoLiveState._default_manager.using(using).filter(pk=SINGLETON_ID)
+    try:
+        with transaction.atomic(using=using):
+            rows.update(timeline=RawSQL(failover.TIMELINE, []))  # noqa: S611 - a constant
+    except Error:
+        # A change toward safe is made all the same; the state stays unknown.
+        logger.exception("the timeline of the database could not be noted")
 
 
 class _Ledger:

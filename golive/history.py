@@ -12,7 +12,7 @@ from django.db import DEFAULT_DB_ALIAS, Error
 from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
 
-from golive import schema, state
+from golive import failover, schema, state
 from golive.deadline import database_deadline
 from golive.domain.chain import COLUMNS, DRIFT, RECONCILE, ChainVerifier, Problem
 from golive.domain.changes import LEASE, Change
@@ -226,7 +226,7 @@ def _batches(first: int, using: str) -> Iterator[list[dict[str, Any]]]:
 def _read_records(using: str) -> tuple[str | None, dict[str, dict[str, Any] | None]]:
     records: dict[str, dict[str, Any] | None] = {GO_LIVE_STATE: None, SYSTEM_METADATA: None}
     head = None
-    with suppress(StateUnknownError):
+    with suppress(StateUnknownError), failover.disregarded():
         go_live = state.read_go_live(using=using)
         head, records[GO_LIVE_STATE] = go_live.event_head, record_of(go_live)
     with suppress(StateUnknownError):

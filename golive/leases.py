@@ -1,7 +1,8 @@
 """How long an answer may be given again, and how long a writer waits until nobody can give the old one any more.
 
-The clock is CLOCK_BOOTTIME, which goes on while the machine is suspended: a worker that was paused in any way finds its
-lease over.
+The clock is CLOCK_BOOTTIME, which goes on while the machine is suspended: a worker that was paused by its system finds
+its lease over. A virtual machine that is paused by its host does not: there the clock stands still, and only a lease of
+0 is safe (docs/deploy.md).
 """
 
 from __future__ import annotations

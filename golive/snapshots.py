@@ -1,7 +1,8 @@
 """Leased reads: one snapshot of the rows for each process, that may answer for as long as its lease lasts.
 
 One thread for each database refreshes it, on a connection of its own: whatever a request's transaction has been
-through does not matter here, and however many requests wait, one thread waits for the database.
+through does not matter here, and however many requests wait, one thread waits for the database. The connection is
+renewed while it is young, so that a name which moves to another server is followed within a minute.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from golive.deadline import remaining_seconds
 from golive.domain.decision import Code, Decision, decide
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import GoLiveRow, SystemRow
+from golive.postgresql.renewal import RenewedConnection
 from golive.state import Reading
 
 logger = logging.getLogger(__name__)
@@ -97,7 +99,17 @@ def read_fresh(*, using: str = DEFAULT_DB_ALIAS) -> Snapshot:
 def _store(using: str) -> Store:
     store = _stores.get(using)
     if store is None:
-        store = _stores.setdefault(using, Store(lambda: state.read_rows(using=using), name=using))
+        store = _stores.setdefault(using, _make_store(using))
+    return store
+
+
+def _make_store(using: str) -> Store:
+    def refresh() -> None:
+        # Also where nobody asks: no more connections are held than are used.
+        store.refresh()
+
+    renewed = RenewedConnection(using, clock=leases.boottime, on_ready=refresh)
+    store = Store(lambda: renewed.use(lambda: state.read_rows(using=using)), name=using, close=renewed.close)
     return store
 
 
@@ -115,11 +127,21 @@ def stop_all() -> None:
 
 
 class Store:
-    """The snapshot of one database in this process, and the thread that refreshes it by calling `source`."""
+    """The snapshot of one database in this process, and the thread that refreshes it by calling `source`.
 
-    def __init__(self, source: Callable[[], Reading], *, name: str = DEFAULT_DB_ALIAS) -> None:
+    `close` is called when the thread ends, with its connections.
+    """
+
+    def __init__(
+        self,
+        source: Callable[[], Reading],
+        *,
+        name: str = DEFAULT_DB_ALIAS,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
         self._source = source
         self._name = name
+        self._close = close
         # What may answer while its lease lasts. Read and replaced as a whole, so that the hot path needs no lock.
         self._latest = _NEVER
         self._condition = threading.Condition()
@@ -141,8 +163,7 @@ class Store:
         if now < latest.expires_at:
             # Renewed ahead of its end, so that nobody has to wait.
             if self._begun == self._ended and not self._is_wanted:
-                with self._condition:
-                    self._demand()
+                self.refresh()
             return latest
         answer = self._await_answer(now)
         # Who has no time left, be it that its client was slow, has learned nothing of the database.
@@ -153,6 +174,11 @@ class Store:
     def read_fresh(self) -> Snapshot:
         """The outcome of a SELECT that is sent after this call."""
         return self._await_answer(leases.boottime(), is_leased=False)
+
+    def refresh(self) -> None:
+        """Have a refresh begun, and wait for nothing."""
+        with self._condition:
+            self._demand()
 
     def forget(self) -> None:
         self._latest = _NEVER
@@ -219,6 +245,7 @@ class Store:
             while self._await_demand():
                 self._refresh()
         finally:
+            self._close()
             connections.close_all()
 
     def _await_demand(self) -> bool:

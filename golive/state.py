@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from golive import failover
 from golive.connections import drop_dead_connection, explain_cause, explain_failure
 from golive.deadline import READ_SECONDS, database_deadline
 from golive.domain.errors import StateUnknownError
@@ -219,7 +220,7 @@ def _select(parts: tuple[_Part, ...], using: str) -> list[list[Any] | None]:
         # The name may lead to another server by now.
         if not connections[using].in_atomic_block:
             connections[using].close()
-        raise StateUnknownError("The database is a standby; only the primary knows the state.")
+        raise StateUnknownError(failover.STANDBY if in_recovery is True else in_recovery)
     found: list[list[Any] | None] = []
     for _, _, names in parts:
         identifier, _, *row = values[: len(names) + 2]
@@ -236,8 +237,8 @@ def _execute(parts: tuple[_Part, ...], using: str) -> list[tuple[Any, ...]]:
         f"{name}.id, {number.format(name=name)}, {_list(name, names, using)}" for _, name, names in parts
     )
     joins = " ".join(f"LEFT JOIN {table} AS {name} ON {name}.id = 1" for table, name, _ in parts)
-    # A standby may lag behind an acknowledged stop, so its answer is no answer.
-    recovery = "pg_is_in_recovery()" if is_postgresql else "0"
+    # A standby may lag behind an acknowledged stop, so its answer is no answer; nor is that of one which has lost it.
+    recovery = failover.server_column(using, row="g" if _GO_LIVE in parts else None)
     with connections[using].cursor() as cursor:
         cursor.execute(f"SELECT {recovery}, {columns} FROM (SELECT 1 AS one) AS one {joins}")  # noqa: S608 - constants
         return list(cursor.fetchmany(2))

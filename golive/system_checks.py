@@ -6,10 +6,11 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
-from golive import enforcement
+from golive import enforcement, failover
 from golive.middleware import AtomicRequestMiddleware, GoLiveEnforcementMiddleware
 from golive.routes import is_ambiguous
 
@@ -42,6 +43,15 @@ def check_enforcement(**kwargs: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+@register()
+def check_failover(**kwargs: Any) -> list[CheckMessage]:
+    """That a safeguard which is asked for is there."""
+    if not failover.is_wanted() or connections[DEFAULT_DB_ALIAS].vendor == "postgresql":
+        return []
+    message = "GOLIVE_CLOSE_ON_FAILOVER is true, but only PostgreSQL can tell that it has failed over."
+    return [Error(message, hint="Unset it, or use PostgreSQL.", id="golive.E010")]
 
 
 def _check_presence(is_present: bool) -> list[CheckMessage]:

@@ -154,6 +154,7 @@ class Proxy:
 
     `freeze()`: connections stay open, new ones are accepted, and nothing answers, as when a host hangs.
     `strike(words, fate)`: one fault at the next request that holds these words.
+    `lead_to(host, port)`: new connections go elsewhere, those that are open stay.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -172,6 +173,9 @@ class Proxy:
 
     def thaw(self) -> None:
         self._is_open.set()
+
+    def lead_to(self, host: str, port: int) -> None:
+        self._target = (host, port)
 
     def strike(self, words: bytes, fate: Fate) -> None:
         self._is_answered.clear()

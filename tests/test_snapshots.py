@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+import psycopg
 import pytest
 from django.db import connections, transaction
 from hypothesis import given, settings
@@ -19,12 +20,15 @@ from hypothesis import strategies as st
 from golive import leases, snapshots
 from golive.deadline import READ_SECONDS, database_deadline
 from golive.domain.rows import GoLiveRow, SystemRow
+from golive.postgresql import renewal
+from golive.postgresql.base import DatabaseWrapper
 from golive.snapshots import PATIENCE_SECONDS, Snapshot, Store
 from golive.state import Reading
 from tests.factories import make_rows
-from tests.faults import proxied, renamed_table, run_sql, wait_until
+from tests.faults import Proxy, proxied, renamed_table, run_sql, wait_until
 from tests.forks import ask_fork, held_by_another_thread
 from tests.patience import ends_within
+from tests.postgres import PostgresServer
 
 pytestmark = pytest.mark.leased
 
@@ -515,6 +519,122 @@ def test_snapshot__frozen_server__is_unknown_in_time_and_recovers_by_itself() ->
         proxy.thaw()
         wait_until(lambda: snapshots.read_snapshot().problem is None, seconds=1)
         snapshots.stop_all()
+
+
+# -- a name that moves to another server -------------------------------------------------------------------------------
+
+_OTHER = """
+CREATE TABLE system_metadata AS SELECT 1 AS id, '1.0.0' AS version, false AS backend_complete, NULL AS notes,
+    NULL::timestamptz AS updated_at, NULL::timestamptz AS completed_at, 1::bigint AS revision;
+CREATE TABLE go_live_state AS SELECT 1 AS id, true AS go_live_enabled, true AS kill_switch_engaged,
+    NULL AS changed_by, NULL AS reason, NULL::timestamptz AS updated_at, 99::bigint AS revision, 0 AS lease_ms,
+    NULL AS event_head, NULL::integer AS timeline;
+"""
+
+
+@pytest.fixture(scope="module")
+def other_primary(django_db_setup: None) -> Iterator[PostgresServer]:
+    """Another server with the same database, where a stop was acknowledged: revision 99."""
+    settings = connections["default"].settings_dict
+    with PostgresServer(password=settings["PASSWORD"]) as server:
+        with psycopg.connect(server.create_database(settings["NAME"]), autocommit=True) as connection:
+            connection.execute(_OTHER)
+        yield server
+
+
+@pytest.fixture
+def moving(fresh: None) -> Iterator[Proxy]:
+    """The name of the database, which can be made to lead to another server."""
+    with proxied() as proxy:
+        snapshots.stop_all()
+        try:
+            yield proxy
+        finally:
+            snapshots.stop_all()
+
+
+def seen_revision() -> int:
+    return snapshots.read_snapshot().known_go_live().revision
+
+
+@pytest.mark.postgresql
+def test_snapshot__name_moves_to_another_primary__is_followed_and_nobody_is_refused(
+    moving: Proxy, other_primary: PostgresServer, clock: Clock
+) -> None:
+    """The old primary goes on answering on the connection that is open."""
+    assert seen_revision() == 1
+    moving.lead_to("127.0.0.1", other_primary.port)
+    clock.now += renewal.RENEW_AFTER_SECONDS - 1
+    assert seen_revision() == 1
+
+    clock.now += 1
+
+    # Raises if the state is not known for a moment.
+    wait_until(lambda: seen_revision() == 99)
+
+
+@pytest.mark.postgresql
+def test_snapshot__after_a_long_pause__is_of_the_server_that_the_name_leads_to(
+    moving: Proxy, other_primary: PostgresServer, clock: Clock
+) -> None:
+    assert seen_revision() == 1
+    moving.lead_to("127.0.0.1", other_primary.port)
+
+    clock.now += renewal.MAX_AGE_SECONDS
+
+    assert seen_revision() == 99
+
+
+@pytest.mark.postgresql
+def test_snapshot__next_connection_is_slow__is_read_on_the_old_one_until_that_is_too_old(
+    moving: Proxy, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, may_go_on = threading.Semaphore(0), threading.Event()
+
+    def connect(wrapper: DatabaseWrapper, parameters: dict[str, object]) -> object:
+        if threading.current_thread().name.startswith("golive-connect"):
+            opening.release()
+            may_go_on.wait(20)
+        return original(wrapper, parameters)
+
+    original = DatabaseWrapper.get_new_connection
+    assert seen_revision() == 1
+    monkeypatch.setattr(DatabaseWrapper, "get_new_connection", connect)
+    try:
+        while clock.now < 1000 + renewal.MAX_AGE_SECONDS - 1:
+            clock.now += 1
+            assert seen_revision() == 1
+        assert opening.acquire(timeout=5)
+        assert not opening.acquire(blocking=False), "one at a time"
+        used = server_pids()
+
+        clock.now += 1
+
+        assert seen_revision() == 1
+        wait_until(lambda: not used & server_pids())
+    finally:
+        may_go_on.set()
+
+
+@pytest.mark.postgresql
+def test_snapshot__renewed__holds_one_connection_though_nobody_asks(moving: Proxy, clock: Clock) -> None:
+    seen_revision()
+    before = server_pids()
+    clock.now += renewal.RENEW_AFTER_SECONDS
+    seen_revision()
+
+    wait_until(lambda: len(server_pids()) == 1 and not server_pids() & before)
+    snapshots.stop_all()
+    wait_until(lambda: not server_pids())
+
+
+def server_pids() -> set[int]:
+    """The sessions of this process but that of the test itself."""
+    rows = run_sql(
+        "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        " AND backend_type = 'client backend'"
+    )
+    return {pid for (pid,) in rows}
 
 
 @pytest.mark.usefixtures("fresh")

@@ -87,11 +87,14 @@ TEMPLATES = [
 
 
 def _database() -> dict[str, Any]:
-    """The connection. Persistent, since a new one for each request costs a factor of seven, and checked before use."""
+    """The connection. Persistent, since a new one for each request costs a factor of seven, and checked before use.
+
+    For half a minute: a name that moves to another server is to be followed within one.
+    """
     config: dict[str, Any] = {
         **environment.database,
         "ATOMIC_REQUESTS": True,
-        "CONN_MAX_AGE": 600,
+        "CONN_MAX_AGE": 30,
         "CONN_HEALTH_CHECKS": True,
     }
     options: dict[str, Any] = dict(config.get("OPTIONS", {}))
@@ -214,6 +217,7 @@ GOLIVE_PUBLIC_DETAILS = environment.public_details
 GOLIVE_READ_TOKEN_REQUIRED = environment.read_token_required
 GO_LIVE_ENFORCE = environment.enforce
 GOLIVE_EXEMPT_PREFIXES = environment.exempt_prefixes
+GOLIVE_CLOSE_ON_FAILOVER = environment.close_on_failover
 GOLIVE_TRUSTED_PROXIES = environment.trusted_proxies
 
 LOGGING = {

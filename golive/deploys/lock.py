@@ -1,7 +1,11 @@
-"""One migrate at a time: a session lock of PostgreSQL, on a connection of its own, taken by polling.
+"""One migrate at a time: a lock of the table `django_migrations`, on a connection of its own, taken by polling.
 
-Polling, because a session that waits inside `pg_advisory_lock()` holds a snapshot and would block another's
-CREATE INDEX CONCURRENTLY; of a session, because a lock in a transaction would end with the first migration's.
+Polling, because a session that waits for a lock may hold a snapshot and would block another's CREATE INDEX
+CONCURRENTLY; on a connection of its own, because a lock ends with its transaction, and so with the first migration's. A
+second connection asks what there is to ask, since each question takes a snapshot.
+
+The advisory lock, which was the only one before, is taken too, so that releases that know no other wait; where it is
+held by a role that could not migrate, it is passed over.
 
 A process can be frozen for any time between two of its instructions, so holding the lock is not enough: it may be gone
 by the next one. Whoever gets the lock therefore first ends the sessions of those who have lost it.
@@ -18,16 +22,17 @@ from types import TracebackType
 from typing import Any, Self
 
 import psycopg
+from django.db import Error, InterfaceError, OperationalError
 
 from golive.deadline import database_deadline
 from golive.deploys import sessions
+from golive.deploys.record_table import RecordTable, TableLock, UnusableTableError
 from golive.postgresql.base import BoundedConnection
 
 POLL_SECONDS = 0.25
 # A database that does not answer for so long hangs. Long, because work that goes well is given up for it.
 ANSWER_SECONDS = 15.0
 ORPHAN_SECONDS = 10.0
-_TRY_LOCK = "SELECT pg_try_advisory_lock(%s, %s)"
 
 
 class LockError(Exception):
@@ -49,21 +54,23 @@ class MigrationLock:
         self,
         parameters: dict[str, Any],
         *,
+        find_table: Callable[[], RecordTable],
+        role: str | None = None,
         timeout_seconds: float,
         watch_seconds: float,
         tell: Callable[[str], None],
     ) -> None:
         # Not prepared: a pooler in front may give each statement another server.
-        self._parameters = {
-            **parameters,
-            "application_name": sessions.holding_name(),
-            "autocommit": True,
-            "prepare_threshold": None,
-        }
+        self._parameters = {**parameters, "autocommit": True, "prepare_threshold": None}
+        self._find_table, self._role = find_table, role
         self._timeout_seconds = timeout_seconds
         self._watch_seconds = watch_seconds
         self._tell = tell
         self._connection: psycopg.Connection[Any] | None = None
+        self._holding: psycopg.Connection[Any] | None = None
+        self._table: RecordTable | None = None
+        self._table_lock: TableLock | None = None
+        self._passed_over: set[int] = set()
         self._worker: Worker | None = None
         self._blockers: tuple[str, ...] = ()
         self._lost: str | None = None
@@ -74,11 +81,14 @@ class MigrationLock:
         try:
             self._acquire()
             self._end_orphans()
-        except psycopg.Error as error:
-            self._drop_connection()
+        except (psycopg.Error, Error) as error:
+            self._drop_connections()
             raise LockError(f"The migrate lock was had and lost again: {_first_line(error)}") from error
+        except UnusableTableError as error:
+            self._drop_connections()
+            raise LockError(str(error)) from error
         except BaseException:
-            self._drop_connection()
+            self._drop_connections()
             raise
         self._watcher.start()
         return self
@@ -90,10 +100,11 @@ class MigrationLock:
         self._watcher.join(timeout=ANSWER_SECONDS + 1)
         # Closing gives the lock back too, but only when the server comes to notice.
         if self._lost is None:
-            with suppress(psycopg.Error):
-                self._ask("SELECT pg_advisory_unlock(%s, %s)", sessions.LOCK_KEY)
+            with suppress(psycopg.Error), database_deadline(ANSWER_SECONDS):
+                if self._table_lock is not None:
+                    self._table_lock.give_back()
         # Nothing may stay connected, lest CREATE DATABASE fail.
-        self._drop_connection()
+        self._drop_connections()
 
     def watch(self, worker: Worker | None) -> None:
         """Tell which session does the work, so that its blockers can be named and it ends with the lock."""
@@ -111,7 +122,7 @@ class MigrationLock:
         """Raise LockError if the session that holds the lock is gone, for then another migrate may be at work."""
         if self._lost is None:
             try:
-                self._ask("SELECT 1")
+                self._beat()
             except psycopg.Error as error:
                 self._lost = _first_line(error)
         if self._lost is not None:
@@ -131,51 +142,89 @@ class MigrationLock:
             try:
                 self._connect()
                 has_connected = True
-                if self._ask(_TRY_LOCK, sessions.LOCK_KEY)[0][0]:
+                is_had, holder = self._try()
+                if is_had:
                     return
-                holder = sessions.find_holder(self._ask)
-            except psycopg.OperationalError as error:
+            except (psycopg.OperationalError, OperationalError, InterfaceError) as error:
                 if not has_connected:
                     raise LockError(f"The database cannot be reached: {_first_line(error)}") from error
                 trouble = f"the database is away ({_first_line(error)})"
-                self._drop_connection()
+                self._drop_connections()
             if time.monotonic() >= ends_at:
                 raise LockError(self._describe_timeout(holder, trouble))
-            if (reason := trouble or (holder.name if holder is not None else told)) != told:
-                self._tell(f"Waiting: {trouble}" if trouble else f"Waiting for another migrate: {holder}")
+            if (reason := trouble or (f"{holder.pid} {holder.name}" if holder is not None else told)) != told:
+                self._tell(f"Waiting: {trouble}" if holder is None else f"Waiting for {_describe(holder)}")
                 told = reason
             time.sleep(min(POLL_SECONDS, max(0.0, ends_at - time.monotonic())))
+
+    def _try(self) -> tuple[bool, sessions.Holder | None]:
+        """Whether the lock is had; if not, who has it, None if it has just become free."""
+        if self._table is None:
+            self._table = self._find_table()
+        assert self._table_lock is not None  # noqa: S101 - for the type checker
+        with database_deadline(ANSWER_SECONDS):
+            self._table_lock.begin()
+            try:
+                is_had, holder = self._try_inside(self._table_lock, self._table)
+            except psycopg.errors.UndefinedTable:
+                # Whoever had made it has dropped it again.
+                is_had, holder, self._table = False, None, None
+            if not is_had:
+                self._table_lock.roll_back()
+            return is_had, holder
+
+    def _try_inside(self, lock: TableLock, table: RecordTable) -> tuple[bool, sessions.Holder | None]:
+        if not lock.take_advisory():
+            holders = sessions.find_advisory_holders(self._ask, table.quoted)
+            able = next((holder for holder in holders if holder.can_migrate), None)
+            if able is not None or not holders:
+                return False, able
+            self._pass_over(holders)
+        if lock.take(table):
+            return True, None
+        return False, next(iter(sessions.find_holders(self._ask, table.quoted)), None)
+
+    def _pass_over(self, holders: list[sessions.Holder]) -> None:
+        for holder in holders:
+            if holder.pid not in self._passed_over:
+                self._passed_over.add(holder.pid)
+                self._tell(f"Passing over the advisory lock of {holder}: its role could not migrate.")
 
     def _describe_timeout(self, holder: sessions.Holder | None, trouble: str) -> str:
         waited = f"The migrate lock was not had within {self._timeout_seconds:g} s (--lock-timeout); nothing was done."
         if holder is None:
             return f"{waited} Last seen: {trouble or 'its holder had just ended'}. Run migrate again."
+        end = f"SELECT pg_terminate_backend({holder.pid})" if holder.pid else "ROLLBACK PREPARED"
         return (
-            f"{waited} Another migrate holds it: {holder}\n"
-            f"If that one hangs, end it and run migrate again: SELECT pg_terminate_backend({holder.pid})"
+            f"{waited} {_describe(holder, 'Another').replace(': ', ' holds it: ', 1)}\n"
+            f"If that one hangs, end it and run migrate again: {end}"
         )
 
     def _connect(self) -> None:
-        if self._connection is not None and not self._connection.closed:
-            return
-        self._connection = BoundedConnection.connect(**self._parameters)
-        with database_deadline(ANSWER_SECONDS):
-            if sessions.is_direct(self._connection):
+        if self._connection is not None and self._holding is not None:
+            if not (self._connection.closed or self._holding.closed):
                 return
-            with BoundedConnection.connect(**self._parameters) as another:
-                is_kept = sessions.are_sessions_kept(self._connection, another)
-        if not is_kept:
-            # Before the lock was asked for: it would stay with a server of the pool, where nobody can give it back.
-            raise LockError(
-                "The database is reached through a connection pooler that keeps no sessions, where a lock holds "
-                "nothing. Set DATABASE_DIRECT_URL to the URL of the database itself; migrate alone will use it."
-            )
+            self._drop_connections()
+        self._connection, self._holding = (
+            BoundedConnection.connect(**{**self._parameters, "application_name": name})
+            for name in (sessions.watching_name(), sessions.holding_name())
+        )
+        with database_deadline(ANSWER_SECONDS):
+            is_direct = sessions.is_direct(self._connection)
+            if not is_direct and not sessions.are_sessions_kept(self._connection, self._holding):
+                # Before a lock was asked for: it would stay with a server of the pool, where nobody can give it back.
+                raise LockError(
+                    "The database is reached through a connection pooler that keeps no sessions, where a lock holds "
+                    "nothing. Set DATABASE_DIRECT_URL to the URL of the database itself; migrate alone will use it."
+                )
+            self._table_lock = TableLock(self._holding, role=self._role)
 
     def _end_orphans(self) -> None:
         """End the sessions that work for a migrate which has lost the lock: frozen ones, or what a killed one left."""
         ends_at = time.monotonic() + ORPHAN_SECONDS
         ended: set[int] = set()
-        while orphans := sessions.find_workers(self._ask):
+        assert self._table is not None  # noqa: S101 - for the type checker
+        while orphans := sessions.find_workers(self._ask, self._table.quoted):
             for pid in orphans.keys() - ended:
                 self._tell(f"Ending pid {pid} ({orphans[pid]}), which works on without the lock.")
                 try:
@@ -197,6 +246,7 @@ class MigrationLock:
         while not self._done.wait(self._watch_seconds):
             worker = self._worker
             try:
+                self._beat()
                 blockers = sessions.find_blockers(self._ask, worker.pid if worker is not None else 0)
             except psycopg.Error as error:
                 if not self._done.is_set():
@@ -206,17 +256,31 @@ class MigrationLock:
                 return
             self._blockers = blockers or self._blockers
 
+    def _beat(self) -> None:
+        """Raise psycopg.Error if one of the two sessions is gone."""
+        if self._table_lock is None:
+            raise psycopg.OperationalError("not connected")
+        with database_deadline(ANSWER_SECONDS):
+            self._table_lock.check()
+        self._ask("SELECT 1")
+
     def _ask(self, query: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         if self._connection is None:
             raise psycopg.OperationalError("not connected")
         with database_deadline(ANSWER_SECONDS):
             return self._connection.execute(query.encode(), parameters).fetchall()
 
-    def _drop_connection(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
+    def _drop_connections(self) -> None:
+        for connection in (self._holding, self._connection):
+            if connection is not None:
+                connection.close()
+        self._connection = self._holding = self._table_lock = None
 
 
-def _first_line(error: psycopg.Error) -> str:
+def _describe(holder: sessions.Holder, another: str = "another") -> str:
+    who = f"{another} migrate" if holder.is_migrate else f"{another} session that is no migrate"
+    return f"{who}: {holder}"
+
+
+def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

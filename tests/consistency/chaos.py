@@ -59,6 +59,53 @@ def cut_connections(plant: Plant, rng: random.Random) -> None:
     plant.postgres.execute(_CUT)
 
 
+def hang_permit(plant: Plant, rng: random.Random) -> None:
+    """A job that hangs under a permit, for less time than a stop waits for it, or for more."""
+    hold(plant, rng, "SELECT pg_advisory_xact_lock_shared(x'706572'::int, x'6D6974'::int)")
+
+
+def hold_row(plant: Plant, rng: random.Random) -> None:
+    """Somebody at a prompt who has begun a transaction and gone for coffee."""
+    hold(plant, rng, "SELECT FROM go_live_state WHERE id = 1 FOR UPDATE")
+
+
+def hold(plant: Plant, rng: random.Random, statement: str) -> None:
+    with psycopg.connect(plant.url, connect_timeout=5) as connection:
+        connection.execute(statement.encode())
+        time.sleep(rng.choice([0.5, 3.5]))
+        connection.rollback()
+
+
+def make_read_only(plant: Plant, rng: random.Random) -> None:
+    """As a managed database does when its disk is full; sessions take it on when they begin."""
+    setting = "default_transaction_read_only"
+    # From another database, since in this one it could not be taken back.
+    _while(
+        plant,
+        rng,
+        f"ALTER DATABASE valhalla SET {setting} = on",
+        f"ALTER DATABASE valhalla RESET {setting}",
+        dbname="postgres",
+    )
+
+
+def lose_grant(plant: Plant, rng: random.Random) -> None:
+    """What the services can no longer do is what every change needs."""
+    _while(
+        plant, rng, "REVOKE INSERT ON golive_event FROM valhalla_web", "GRANT INSERT ON golive_event TO valhalla_web"
+    )
+
+
+def _while(plant: Plant, rng: random.Random, fault: str, repair: str, *, dbname: str = "valhalla") -> None:
+    try:
+        for statement in (fault, _CUT):
+            plant.postgres.execute(statement, dbname)
+        time.sleep(rng.uniform(0.3, 1.5))
+    finally:
+        for statement in (repair, _CUT):
+            plant.postgres.execute(statement, dbname)
+
+
 def load_processors(plant: Plant, rng: random.Random) -> None:
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(psutil.cpu_count() or 1)]
     try:
@@ -77,6 +124,10 @@ TROUBLES: dict[str, Callable[[Plant, random.Random], None]] = {
     "database frozen": freeze_database,
     "connections cut": cut_connections,
     "processors busy": load_processors,
+    "permit hung": hang_permit,
+    "row held": hold_row,
+    "database read-only": make_read_only,
+    "grant lost": lose_grant,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,8 @@ STOPS = ("engage", "disable", "reopen")
 ACKNOWLEDGING = ("api", "admin", "cli")
 # A denial counts as sharp when it was asked for so soon, in seconds, after a stop was acknowledged.
 SHARP_SECONDS = 0.5
+# NOT_APPLIED and its kin, with words that say what is wrong.
+REFUSAL = re.compile(r'^503 \{.*"detail": ?"[^"]{10}', re.DOTALL)
 
 
 @dataclass
@@ -57,6 +60,22 @@ class Figures:
 
 def find_acknowledged_stops(operations: Iterable[Operation]) -> list[Operation]:
     return [each for each in operations if each.name in STOPS and each.outcome is Outcome.ACKNOWLEDGED]
+
+
+def find_unexplained(operations: Iterable[Operation]) -> list[str]:
+    """Stops by the API that were answered, and neither acknowledged nor refused with what is wrong.
+
+    The detail of such an operation is the status and the beginning of the answer.
+    """
+    return [
+        f"{each.label} was answered {each.detail!r}"
+        for each in operations
+        if each.name in STOPS
+        and each.channel == "api"
+        and each.outcome is not Outcome.ACKNOWLEDGED
+        and each.detail[:3].isdigit()
+        and not REFUSAL.search(each.detail)
+    ]
 
 
 def describe_operations(operations: Sequence[Operation]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from golive.domain.scopes import SCOPES
 from tests.consistency import APPLICATION
@@ -30,7 +32,10 @@ _MAKE_USER = "from django.contrib.auth.models import User; User.objects.create_s
 
 @dataclass
 class Plant:
-    """The running system; `planes` and `shop` are services, in `environment` run further processes of the project."""
+    """The running system; `planes` and `shop` are services, in `environment` run further processes of the project.
+
+    The services have the role of docs/deploy.md, the shell is the owner's.
+    """
 
     postgres: PostgresServer
     environment: dict[str, str]
@@ -59,6 +64,17 @@ def make_environment(database_url: str, sabotage: str = "", **variables: str) ->
     }
 
 
+def make_web_role(postgres: PostgresServer, url: str) -> str:
+    """Make the role of docs/deploy.md on a migrated database; the URL of the database as that role."""
+    sql = re.search(r"```sql\n-- web-role\n(.*?)```", (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL)
+    assert sql is not None
+    parts = urlsplit(url)
+    for statement in sql.group(1).replace(":'password'", f"'{PASSWORD}'").split(";"):
+        if statement.strip():
+            postgres.execute(statement, parts.path[1:])
+    return urlunsplit(parts._replace(netloc=f"valhalla_web:{PASSWORD}@{parts.hostname}:{parts.port}"))
+
+
 def prepare_database(environment: Mapping[str, str]) -> str:
     """Migrate and make the operator; a token with all scopes."""
     _manage(environment, "migrate", "--noinput")
@@ -81,11 +97,12 @@ def running_plant(rng: random.Random, *, sabotage: str = "") -> Iterator[Plant]:
         postgres = stack.enter_context(PostgresServer())
         environment = make_environment(postgres.create_database("valhalla"), sabotage)
         token = prepare_database(environment)
-        planes = [stack.enter_context(GunicornServer(environment, application=SERVED)) for _ in range(2)]
+        serving = {**environment, "DATABASE_URL": make_web_role(postgres, environment["DATABASE_URL"])}
+        planes = [stack.enter_context(GunicornServer(serving, application=SERVED)) for _ in range(2)]
         deeds = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="valhalla-shop-"))) / "deeds"
         guarded = {APPLICATION: "tests.enforced.wsgi", "ENFORCED": "true", "ENFORCED_DEEDS": str(deeds)}
         shop = stack.enter_context(
-            GunicornServer({**environment, **guarded}, workers=1, application=SERVED, health_path="/alive")
+            GunicornServer({**serving, **guarded}, workers=1, application=SERVED, health_path="/alive")
         )
         journal, turns = Journal(), itertools.cycle(planes)
         operators = Operators(journal, environment, token, lambda path: next(turns).url(path))

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.consistency.chaos import Chaos
-from tests.consistency.figures import Figures, describe_operations, find_acknowledged_stops
+from tests.consistency.figures import Figures, describe_operations, find_acknowledged_stops, find_unexplained
 from tests.consistency.journal import now
 from tests.consistency.operators import NOTHING
 from tests.consistency.plant import Plant, running_plant
@@ -124,7 +124,8 @@ class Director:
         with self._chaos.calm:
             judgement = self._plant.journal.judge(self._plant.url)
         self._result.figures.add(judgement)
-        wrong = [*map(str, judgement.violations), *judgement.problems]
+        unexplained = find_unexplained(self._plant.journal.operations())
+        wrong = [*map(str, judgement.violations), *judgement.problems, *unexplained]
         if wrong and not self._result.wrong:
             self._result.written = judgement.write()
         self._result.wrong += [each for each in wrong if each not in self._result.wrong]

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from golive.deploys.lock import LockError, MigrationLock
+from golive.deploys.record_table import RecordTable
 from tests.deploys.catalogue import describe_database
 from tests.deploys.conftest import SEED_EVENTS, MakeProject
 from tests.deploys.project import SECONDS, Project, add_app
@@ -46,10 +47,11 @@ def end(process: subprocess.Popen[str], seconds: float = SECONDS) -> tuple[int, 
 
 
 def holder_of(project: Project) -> int:
-    query = (
-        "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = x'676f'::int AND database = "
+    rows = project.query(
+        "SELECT l.pid FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE c.relname = 'django_migrations'"
+        " AND l.granted AND l.mode = 'ShareUpdateExclusiveLock'"
+        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     )
-    rows = project.query(f"{query}(SELECT oid FROM pg_database WHERE datname = current_database())")
     return rows[0][0] if rows else 0
 
 
@@ -90,7 +92,7 @@ def test_migrate__frozen_holder_thaws__both_are_done(make_project: MakeProject, 
     project = make_project()
     with frozen(project, where) as first:
         second = project.start("migrate", "--lock-timeout", "60")
-        await_true(lambda: len(project.query(LOCK_SESSIONS)) == 3, "the second one waits")
+        await_true(lambda: len(project.query(LOCK_SESSIONS)) == 5, "the second one waits")
         first.send_signal(signal.SIGCONT)
         assert (end(first)[0], end(second)[0]) == (0, 0)
     assert project.events() == SEED_EVENTS
@@ -148,7 +150,7 @@ def test_migrate__database_restarted_in_the_middle__it_ends_and_the_waiting_one_
     first = project.start("migrate")
     await_busy(project)
     second = project.start("migrate", "--lock-timeout", "60")
-    await_true(lambda: len(project.query(LOCK_SESSIONS)) == 3, "the second one waits")
+    await_true(lambda: len(project.query(LOCK_SESSIONS)) == 5, "the second one waits")
 
     server.stop("immediate")
     code, output, seconds = end(first)
@@ -227,7 +229,13 @@ def test_migrate__another_database_of_the_server__does_not_wait(make_project: Ma
 
 def make_lock(project: Project, timeout_seconds: float = 0) -> MigrationLock:
     parameters = psycopg.conninfo.conninfo_to_dict(project.url)
-    return MigrationLock(parameters, timeout_seconds=timeout_seconds, watch_seconds=0.05, tell=lambda text: None)
+    return MigrationLock(
+        parameters,
+        find_table=lambda: RecordTable("public", "django_migrations"),
+        timeout_seconds=timeout_seconds,
+        watch_seconds=0.05,
+        tell=lambda text: None,
+    )
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
@@ -283,13 +291,137 @@ def test_lock__sessions_that_work_without_it__are_ended_in_this_database_only(
         assert [connection.execute("SELECT 1").fetchone() for connection in (other, web)] == [(1,), (1,)]
 
 
-def test_lock__session_of_another_role_works_without_it__is_refused_naming_it(
-    migrated: Project, server: PostgresServer
-) -> None:
-    server.execute("CREATE ROLE plain LOGIN PASSWORD 'plain'")
-    plain = Project(migrated.url.replace(f"{USER}:{server.password}", "plain:plain"))
-    with connect_as(migrated, "golive migrating elsewhere:1") as orphan:
-        pid = orphan.info.backend_pid
+@pytest.fixture(scope="module")
+def roles(server: PostgresServer) -> None:
+    """`migrator` may migrate by a grant; `plain` may connect, and nothing else."""
+    for name in ("migrator", "plain"):
+        server.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'")
 
-        with pytest.raises(LockError, match=rf"as pid {pid}, .*pg_terminate_backend\({pid}\)"), make_lock(plain):
+
+def as_role(project: Project, server: PostgresServer, name: str) -> Project:
+    return Project(project.url.replace(f"{USER}:{server.password}", f"{name}:{name}"))
+
+
+def test_lock__session_of_another_role_works_without_it__is_refused_naming_it(
+    project: Project, server: PostgresServer, roles: None
+) -> None:
+    project.query("GRANT SELECT, INSERT, UPDATE ON django_migrations TO migrator")
+    with connect_as(project, "golive migrating elsewhere:1") as orphan:
+        pid, lock = orphan.info.backend_pid, make_lock(as_role(project, server, "migrator"))
+
+        with pytest.raises(LockError, match=rf"as pid {pid}, .*pg_terminate_backend\({pid}\)"), lock:
             pass
+
+
+# -- roles that may connect, and nothing else --------------------------------------------------------------------------
+
+ADVISORY = "SELECT pg_advisory_lock(26479, 1818850917)"
+
+
+def test_migrate__advisory_lock_of_a_role_that_may_only_connect__is_passed_over(
+    make_project: MakeProject, server: PostgresServer, roles: None
+) -> None:
+    """And two migrates exclude each other all the same, the first one on an empty database."""
+    project = make_project()
+    with as_role(project, server, "plain").connect() as hostile:
+        hostile.execute(ADVISORY)
+        with frozen(project, "inside golive.0001_initial") as first:
+            code, output, _ = end(project.start("migrate", "--lock-timeout", "1"))
+
+            assert code == 1, output
+            pid = hostile.info.backend_pid
+            assert re.search(rf"Passing over the advisory lock of pid {pid} .*user plain.* could not migrate", output)
+            assert f"Another migrate holds it: pid {holder_of(project)} (golive migrate " in output
+            first.send_signal(signal.SIGCONT)
+            assert end(first)[0] == 0
+
+    assert project.events() == SEED_EVENTS
+
+
+def test_lock__taken_by_a_role_that_may_only_connect__is_denied(
+    migrated: Project, server: PostgresServer, roles: None
+) -> None:
+    plain = as_role(migrated, server, "plain")
+
+    with pytest.raises(LockError, match=r"The role plain may not lock .*django_migrations"), make_lock(plain):
+        pass
+    with plain.connect() as hostile, hostile.transaction(), pytest.raises(psycopg.errors.InsufficientPrivilege):
+        hostile.execute("LOCK TABLE django_migrations IN SHARE UPDATE EXCLUSIVE MODE")
+
+
+def test_lock__session_of_a_role_that_may_only_connect_calls_itself_a_worker__is_let_be(
+    migrated: Project, server: PostgresServer, roles: None
+) -> None:
+    with connect_as(as_role(migrated, server, "plain"), "golive migrating elsewhere:1") as hostile:
+        with make_lock(migrated):
+            pass
+
+        assert hostile.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("role", [USER, "migrator"])
+def test_lock__advisory_lock_of_a_role_that_may_migrate__is_waited_for(
+    project: Project, server: PostgresServer, roles: None, role: str
+) -> None:
+    """A migrate of the release before, which has no other lock."""
+    project.query("GRANT SELECT, INSERT ON django_migrations TO migrator")
+    earlier = project if role == USER else as_role(project, server, role)
+    with connect_as(earlier, "golive migrate earlier:1") as holder:
+        holder.execute(ADVISORY)
+        pid = holder.info.backend_pid
+
+        with pytest.raises(LockError, match=rf"Another migrate holds it: pid {pid} "), make_lock(project):
+            pass
+
+
+def test_lock__held__a_migrate_of_the_release_before_waits(migrated: Project) -> None:
+    with make_lock(migrated), migrated.connect() as earlier:
+        assert earlier.execute(ADVISORY.replace("pg_advisory_lock", "pg_try_advisory_lock")).fetchone() == (False,)
+
+
+def test_lock__holder_without_a_name__is_named_without_a_worker_that_is_another_session(project: Project) -> None:
+    with connect_as(project, "") as holder, connect_as(project, "") as bystander:
+        bystander.execute("SELECT 1")
+        pid = holder.info.backend_pid
+        with holder.transaction():
+            holder.execute("LOCK TABLE django_migrations IN SHARE UPDATE EXCLUSIVE MODE")
+
+            with pytest.raises(LockError) as refused, make_lock(project):
+                pass
+
+    assert f"Another session that is no migrate holds it: pid {pid} (no name)" in str(refused.value)
+    assert "it works as" not in str(refused.value)
+
+
+def test_lock__held__keeps_nobody_waiting_but_another_migrate(project: Project) -> None:
+    with make_lock(project) as lock, project.connect() as other:
+        other.execute("SET lock_timeout = '5s'")
+        lock.check()
+        other.execute("CREATE INDEX CONCURRENTLY another ON golive_event (at)")
+        other.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('x', '0001', now())")
+        other.execute("VACUUM (SKIP_LOCKED) django_migrations")
+        with other.transaction():
+            other.execute("LOCK TABLE django_migrations IN ACCESS SHARE MODE")  # as pg_dump does
+        snapshots = other.execute(
+            f"SELECT backend_xmin FROM pg_stat_activity WHERE pid = {holder_of(project)} AND state LIKE 'idle%'"
+        )
+        assert snapshots.fetchall() == [(None,)]
+
+
+def test_lock__idle_timeouts_of_the_database__do_not_end_it(project: Project) -> None:
+    for name in ("idle_in_transaction_session_timeout", "transaction_timeout", "idle_session_timeout"):
+        project.query(f"ALTER DATABASE {project.name} SET {name} = '300ms'")
+    with make_lock(project) as lock:
+        time.sleep(1)
+        lock.check()
+
+
+@pytest.mark.parametrize("arguments", [("nosuchapp",), ("golive", "zero")])
+def test_migrate__applies_nothing_on_an_empty_database__leaves_it_empty(
+    make_project: MakeProject, arguments: tuple[str, ...]
+) -> None:
+    project = make_project()
+
+    project.run("migrate", *arguments)
+
+    assert project.query("SELECT relname FROM pg_class WHERE oid >= 16384") == []

@@ -18,7 +18,8 @@ from golive.deploys import record
 from golive.deploys.attempts import Attempts
 from golive.deploys.connection import Limits, direct_connection, libpq_parameters, working_session
 from golive.deploys.executor import bound_executor
-from golive.deploys.lock import LockError, MigrationLock
+from golive.deploys.lock import ANSWER_SECONDS, LockError, MigrationLock
+from golive.deploys.record_table import prepare_table
 from golive.domain.errors import GoLiveError
 from golive.migration_graph.model import UnusableInputError
 from golive.text import make_lines_visible, make_visible
@@ -115,6 +116,8 @@ class Command(django_migrate.Command):
         stack.enter_context(direct_connection(using))
         lock = MigrationLock(
             libpq_parameters(connection),
+            find_table=lambda: prepare_table(using, limit_seconds=ANSWER_SECONDS),
+            role=connection.settings_dict["OPTIONS"].get("assume_role"),
             timeout_seconds=limits.lock_seconds,
             watch_seconds=min(WATCH_SECONDS, limits.ddl_lock_ms / 4000),
             tell=self._tell,

@@ -102,9 +102,9 @@ def _record_as_django_does() -> None:
 
 def _lock_in_a_transaction() -> None:
     """A lock that ends with the statement's own transaction."""
-    from golive.deploys import lock
+    from golive.deploys import record_table
 
-    _replace(lock, "_TRY_LOCK", "SELECT pg_try_advisory_xact_lock(%s, %s)")
+    _replace(record_table, "_LOCK", f"{record_table._LOCK}; COMMIT")
 
 
 def _lock_on_own_connection() -> None:
@@ -122,9 +122,9 @@ def _lock_on_own_connection() -> None:
 
 def _wait_inside_the_lock() -> None:
     """A waiter that sleeps in the server instead of polling."""
-    from golive.deploys import lock
+    from golive.deploys import lock, record_table
 
-    _replace(lock, "_TRY_LOCK", "SELECT true FROM pg_advisory_lock(%s, %s)")
+    _replace(record_table, "_TRY_LOCK", "SELECT true FROM pg_advisory_xact_lock(%s, %s)")
     _replace(lock, "ANSWER_SECONDS", 60.0)
 
 
