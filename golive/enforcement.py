@@ -65,7 +65,7 @@ def _exempt_class(marked: type) -> type:
     if made is None:
         raise TypeError(f"{marked.__qualname__} is no view: it has no class method as_view")
 
-    def as_view(cls: type, **initkwargs: Any) -> Any:
+    def as_view(cls: type, /, **initkwargs: Any) -> Any:
         view = made(cls, **initkwargs)
         return golive_exempt(view) if cls is marked else view
 

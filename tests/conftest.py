@@ -44,11 +44,12 @@ def without_lease(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture(autouse=True)
 def patient_checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A check has 20 s in this process, for a busy machine; `check_limits` are about the 1 s of the service."""
+    """In this process a check has 20 s, for a busy machine; tests marked `check_limits` have the 1 s of the service."""
     from golive import readiness
 
     if request.node.get_closest_marker("check_limits") is None:
-        limits = readiness.run_checks.__kwdefaults__ or {}
+        limits = readiness.run_checks.__kwdefaults__
+        assert limits, "the limits are no defaults any more"
         for name, seconds in limits.items():
             monkeypatch.setitem(limits, name, 20 * seconds)
 

@@ -185,12 +185,16 @@ def force_orders(mutation: str | None = None) -> dict[tuple[str, str], tuple[boo
                 racers[first].tell(f"{first} until {hold}")
                 assert racers[first].read() == "held"
                 racers[second].tell(second)
-                wait_until(lambda second=second: is_blocked() or racers[second].has_answered())
+                await_blocked_or_through(racers[second])
                 racers[first].tell("go on")
                 for name in names:
                     assert racers[name].read()["code"] in ("DONE", "CHECKLIST_FAILED")
                 ends[first, hold] = find_end()
     return ends
+
+
+def await_blocked_or_through(racer: Child) -> None:
+    wait_until(lambda: is_blocked() or racer.has_answered())
 
 
 def find_end() -> tuple[bool, bool]:

@@ -92,7 +92,7 @@ def pay_marked_inside(request: HttpRequest) -> HttpResponse:
     return execute("pay_marked_inside")
 
 
-def paying(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def paying(view: Callable[..., Any]) -> Callable[..., HttpResponse]:
     """A decorator that executes; it copies all that a view says of itself, its module too."""
 
     @functools.wraps(view)

@@ -17,7 +17,8 @@ from django.test.utils import override_settings
 from django.urls import path, re_path
 
 from golive import enforcement
-from golive.enforcement import golive_exempt, is_below
+from golive.enforcement import golive_exempt
+from golive.routes import is_below
 from golive.snapshots import Snapshot
 from tests.factories import make_go_live
 
