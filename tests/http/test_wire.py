@@ -17,7 +17,7 @@ from tests.faults import wait_until
 from tests.http import endpoints
 from tests.patience import ends_within
 from tests.served import server_environment
-from tests.server import GunicornServer
+from tests.server import GunicornServer, request
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +209,19 @@ def test_flag__for_a_client_that_is_slow_with_the_body__is_that_of_the_state(ser
     assert _status(answer) == 200
     assert b'"reason":"TARGETING_MATCH"' in answer
     assert "is now STATE_UNKNOWN" not in server.log_text()
+
+
+@pytest.mark.parametrize("mebibytes", [1, 7])
+def test_flag__with_a_context_that_is_longer_than_what_is_read__is_answered(
+    server: GunicornServer, mebibytes: int
+) -> None:
+    body = b'{"context": {"a": "' + b"a" * mebibytes * 1024 * 1024 + b'"}}'
+
+    answer = request(
+        "POST", server.url("/ofrep/v1/evaluate/flags"), headers={"Content-Type": "application/json"}, body=body
+    )
+
+    assert (answer.status, len(answer.json()["flags"])) == (200, 4)
 
 
 def test_log__leaves_the_gate_out__and_tells_its_decision(server: GunicornServer) -> None:
