@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 FLAGS_PATH = "/ofrep/v1/evaluate/flags"
 # What a client sends that has nothing to tell: known to be right without a look into it.
 _EMPTY_BODIES = (b"", b"{}", b'{"context":{}}', b'{"context": {}}')
-# A longer one is taken for right. Up to the second limit it is heard out; beyond, its sender may find a closed connection.
+# A longer one is taken for right. Up to the second limit it is heard out; then its sender may see the connection close.
 _CONTEXT_LIMIT = 64 * body.KIB
 _DISCARD_LIMIT = 8 * 1024 * body.KIB
 _VARY = f"Authorization, Cookie, {API_KEY_HEADER}"
