@@ -91,6 +91,8 @@ def test_schema__in_front_by_somebody_else__answers_no_read_and_takes_no_change(
     with attacked(allowed=True) as web:
         with rerouted(USER=web.role, PASSWORD=web.password):
             snapshots.stop_all()
+            # For whatever else is read, by Django's own queries.
+            path = run_sql("SHOW search_path")
             read = state.read_go_live()
             leased = snapshots.read_snapshot().decision.allowed
             rehearsed = rehearsal.rehearse()
@@ -98,6 +100,7 @@ def test_schema__in_front_by_somebody_else__answers_no_read_and_takes_no_change(
             snapshots.stop_all()
         theirs = run_sql(f"SELECT go_live_enabled FROM {web.role}.go_live_state")
 
+    assert path == [("public",)]
     assert (read.kill_switch_engaged, leased, rehearsed.ok) == (True, False, True)
     assert done.changed
     assert theirs == [(True,)]
