@@ -26,6 +26,8 @@ from golive.migrations._adoption import find_all_faults
 from tests.deploys.snapshots import Snapshot, find_differences, take_snapshot
 
 TABLES = ("system_metadata", "go_live_state")
+# Of migrations after those that are applied here.
+_LATER = ("go_live_state.timeline: the column is missing", "golive_event.salt: the column is missing")
 _numbers = itertools.count(1)
 
 _COLUMNS = """
@@ -152,7 +154,8 @@ class Sandbox:
 
     def find_schema_faults(self) -> list[str]:
         self.connect()
-        return schema.find_faults(schema.describe(using=self.alias), using=self.alias)
+        faults = schema.find_faults(schema.describe(using=self.alias), using=self.alias)
+        return [fault for fault in faults if fault not in _LATER]
 
     def fingerprint(self) -> str:
         self.connect()
