@@ -154,7 +154,7 @@ def test_control__works_through_the_guarded_project_while_stopped(shop: Shop) ->
         "POST",
         "/control/api/governance/go-live/kill-switch/release",
         {"Authorization": f"Bearer {shop.plane.token()}", "Content-Type": "application/json"},
-        json.dumps({"reason": "ready", "override": ["backend_complete"]}).encode(),
+        json.dumps({"reason": "ready", "override": ["backend_complete", "environment"]}).encode(),
     )
 
     assert answer.status == 200
