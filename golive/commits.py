@@ -158,7 +158,7 @@ def _explain(error: Exception, *, is_committing: bool, using: str) -> Unavailabl
     is_answer = state is not None and not state.startswith(("08", "57P")) and state != "40003"
     if is_committing and not is_answer and connections[using].vendor == "postgresql":
         return OutcomeUnknownError(
-            f"The connection was lost at COMMIT ({cause.sentence}). Look at the state, or repeat the request."
+            f"The connection was lost at COMMIT. Look at the state, or repeat the request. The cause: {cause}."
         )
     if lacks_tables(error):
         return NotAppliedError(f"Nothing was done. {TABLES_MISSING}")
