@@ -171,9 +171,10 @@ def test_resolved__over_1_mib__changes_nothing(client: Client, count: int) -> No
     go_live()
     body = write_as_alertmanager("resolved", count)
     assert len(body) > 1024 * 1024
+    token = make_token("engage")
     events = Event.objects.count()
 
-    response = send(client, None, content=body)
+    response = send(client, None, content=body, headers=bearer(token))
 
     assert (response.status_code, response.json()["action"], response.json()["changed"]) == (200, "none", False)
     assert response.json()["resolved"] > 1_000
