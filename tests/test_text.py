@@ -81,7 +81,7 @@ def test_history__a_reason_that_forges_a_line__stays_in_its_own() -> None:
 )
 def test_command__whatever_was_written__prints_nothing_hidden(words: tuple[str, ...]) -> None:
     apply("complete", reason=FORGED, version="1\u202e2", notes=FORGED)
-    apply("release", reason=FORGED, actor=make_actor("ann\u202e\u200b"))
+    apply("engage", reason=FORGED, actor=make_actor("ann\u202e\u200b"))
 
     told = run(*words)
 

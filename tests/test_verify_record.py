@@ -22,7 +22,7 @@ from golive.domain.chain import ChainVerifier, hash_event
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, record_of
 from golive.models import Event as StoredEvent
 from golive.verify_record import NOT_SOUND, SOUND, UNUSABLE
-from tests.controls_kit import apply, go_live
+from tests.controls_kit import apply
 from tests.factories import make_go_live, make_system
 from tests.faults import append_only_suspended, run_sql
 
@@ -326,9 +326,8 @@ def export(target: str) -> str:
 
 @pytest.mark.usefixtures("database")
 def test_export__of_a_real_record__is_sound_and_holds_every_head(tmp_path: Path) -> None:
-    go_live()
-    for _ in range(3):
-        apply("engage", reason="a\nb \u202e 🛑")
+    for name in ("complete", "reopen", "edit", "engage", "engage", "disable"):
+        apply(name, reason="a\nb \u202e 🛑")
     path = tmp_path / "record.jsonl"
     path.write_text("the last export")
 
@@ -346,7 +345,7 @@ def test_export__of_a_real_record__is_sound_and_holds_every_head(tmp_path: Path)
 
 @pytest.mark.usefixtures("database")
 def test_export__of_a_tampered_record__is_not_sound(tmp_path: Path) -> None:
-    go_live()
+    apply("engage")
     with append_only_suspended():
         run_sql("UPDATE golive_event SET actor = 'mallory' WHERE sequence = 3")
 

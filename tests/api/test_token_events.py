@@ -138,7 +138,7 @@ def test_revoke__by_number__leaves_another_token_of_that_name() -> None:
     revoke("pager")
     new, text = issue("pager", scopes=["engage"])
 
-    client.post(f"{LIST}{old.pk}/revoke/")
+    assert client.post(f"{LIST}{old.pk}/revoke/").status_code == 302
 
     assert tokens.verify_token(text) is not None
     assert ApiToken.objects.get(pk=new.pk).revoked_at is None

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from golive import verify_record
 from golive.domain.changes import CHANGES, LEASE, Change
 from golive.domain.effects import plan_steps
 from golive.domain.requests import ChangeRequest
@@ -234,3 +235,32 @@ JSON = st.recursive(
 )
 def test_nonsense__of_any_kind__does_not_crash(subject: str, action: str, values: Event) -> None:
     find_contradictions(make_event(subject, action, None, None) | values)
+
+
+# -- the offline verifier says the same --------------------------------------------------------------------------------
+
+_pairs = st.tuples(st.none() | go_live_rows, st.none() | go_live_rows) | st.tuples(
+    st.none() | system_rows, st.none() | system_rows
+)
+
+
+@given(
+    rows=_pairs,
+    subject=st.sampled_from([GO_LIVE_STATE, SYSTEM_METADATA]),
+    action=st.sampled_from([*CHANGES, "lease", "seed", "adopt", "drift", "reconcile", "x"]),
+    changed=st.booleans(),
+    override=st.booleans(),
+    failed=st.sampled_from([None, [], [{"id": "x"}]]),
+)
+def test_offline_verifier__any_event__gets_the_same_verdict(
+    rows: tuple[Any, Any], subject: str, action: str, changed: bool, override: bool, failed: Any
+) -> None:
+    before, after = (None if row is None else record_of(row) for row in rows)
+    event = make_event(subject, action, before, after, changed=changed, override=override, failed_checks=failed)
+
+    assert bool(list(verify_record.find_contradictions(event))) is bool(find_contradictions(event))
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_offline_verifier__forged__is_contradictory_too(name: str) -> None:
+    assert list(verify_record.find_contradictions(FORGED[name][0]))
