@@ -9,8 +9,7 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, PermissionsMixin
 from django.http import HttpRequest
 
-from golive.controls import Origin
-from golive.domain.changes import Actor
+from golive.domain.changes import Actor, Origin
 from golive.request_id import get_request_id
 
 # As proxies write it (RFC 7239, section 6). A zone is a name on the machine of whoever wrote it.

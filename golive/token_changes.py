@@ -10,8 +10,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS
 
 from golive import controls
-from golive.controls import Origin
-from golive.domain.changes import Actor, Channel
+from golive.domain.changes import UNKNOWN_ORIGIN, Actor, Channel, Origin
 from golive.domain.errors import FieldError, InvalidRequestError
 from golive.domain.scopes import SCOPES
 from golive.domain.tokens import is_name, make_token_text
@@ -19,8 +18,6 @@ from golive.history import token_values
 from golive.models import ApiToken
 
 MAX_EXPIRY = timedelta(days=3660)
-
-_NOWHERE = Origin()
 
 _Values = dict[str, Any]
 
@@ -32,7 +29,7 @@ def make_token(
     actor: Actor,
     channel: Channel,
     expires_in: timedelta | None = None,
-    origin: Origin = _NOWHERE,
+    origin: Origin = UNKNOWN_ORIGIN,
     using: str = DEFAULT_DB_ALIAS,
 ) -> tuple[ApiToken, str]:
     """Make a token; its row and its text, which nobody can find out again.
@@ -65,7 +62,7 @@ def make_token(
 
 
 def revoke_token(
-    token_id: int, *, actor: Actor, channel: Channel, origin: Origin = _NOWHERE, using: str = DEFAULT_DB_ALIAS
+    token_id: int, *, actor: Actor, channel: Channel, origin: Origin = UNKNOWN_ORIGIN, using: str = DEFAULT_DB_ALIAS
 ) -> ApiToken:
     """Revoke one token, for good; harmless when repeated. Raises InvalidRequestError if there is none, and as above."""
 

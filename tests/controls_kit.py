@@ -8,8 +8,8 @@ import pytest
 from django.db import connection
 
 from golive import history, readiness
-from golive.controls import Acknowledgement, Origin, apply_change
-from golive.domain.changes import CHANGES, Actor, Channel, Direction
+from golive.controls import Acknowledgement, apply_change
+from golive.domain.changes import CHANGES, Actor, Channel, Direction, Origin
 from golive.domain.checklist import Checklist, CheckResult
 from golive.models import Event
 from tests.factories import make_actor

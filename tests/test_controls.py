@@ -10,8 +10,7 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from golive import history, state
-from golive.controls import Origin
-from golive.domain.changes import CHANGES, Actor, Channel
+from golive.domain.changes import CHANGES, Actor, Channel, Origin
 from golive.domain.decision import decide
 from golive.domain.errors import (
     GoLiveError,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from golive import controls, state
+from golive import event_writer, state
 from golive.domain.errors import (
     NotAppliedError,
 )
@@ -113,7 +113,7 @@ def test_apply_change__a_bug_in_the_middle__leaves_nothing(monkeypatch: pytest.M
     def fail(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(controls._Ledger, "close", fail)
+    monkeypatch.setattr(event_writer.EventWriter, "close", fail)
     with pytest.raises(NotAppliedError, match="nothing was done"):
         apply("engage")
 

@@ -21,7 +21,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from golive import controls, state
+from golive import event_writer, state
 from golive.domain.errors import NotAppliedError, OutcomeUnknownError, UnavailableError
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
 from golive.models import Event
@@ -415,13 +415,13 @@ def test_apply_change__the_connection_is_killed_just_before_commit__is_not_ackno
 ) -> None:
     go_live()
     before = snapshot()
-    close = controls._Ledger.close
+    close = event_writer.EventWriter.close
 
-    def close_and_kill(ledger: controls._Ledger) -> None:
-        close(ledger)
+    def close_and_kill(writer: event_writer.EventWriter) -> None:
+        close(writer)
         terminate_backend()
 
-    monkeypatch.setattr(controls._Ledger, "close", close_and_kill)
+    monkeypatch.setattr(event_writer.EventWriter, "close", close_and_kill)
     with pytest.raises(UnavailableError) as caught:
         apply("engage")
 

@@ -12,8 +12,8 @@ import pytest
 from django.db import connections
 
 from golive import controls, gathering, snapshots, state
-from golive.controls import Acknowledgement, Origin
-from golive.domain.changes import CHANGES, ENGAGE, RELEASE, Actor, Channel
+from golive.controls import Acknowledgement
+from golive.domain.changes import CHANGES, ENGAGE, RELEASE, Actor, Channel, Origin
 from golive.domain.errors import (
     NotAppliedError,
     OutcomeUnknownError,

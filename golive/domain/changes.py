@@ -158,6 +158,17 @@ class Actor:
     user_id: int | None = None
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a request came from, as far as it is known."""
+
+    request_id: str | None = None
+    remote_addr: str | None = None
+
+
+UNKNOWN_ORIGIN = Origin()
+
+
 def can_apply(change: Change, permissions: Collection[str], *, override: bool = False) -> bool:
     """Whether somebody with these permissions may make the change (with `override`: past a failing checklist)."""
     return _missing_permission(change, permissions, override=override) is None
