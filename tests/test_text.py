@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golive import event_writer
+from golive.domain.errors import NotAppliedError
 from golive.models import ApiToken
 from golive.text import make_lines_visible, make_visible
 from tests.api.callers import issue
@@ -134,7 +135,7 @@ def test_log__of_a_change_that_is_rolled_back__is_none(
     caplog.set_level(logging.INFO, "golive.event_writer")
     monkeypatch.setattr(event_writer.EventWriter, "find_longest_lease", lambda self: 1 / 0)
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(NotAppliedError):
         apply("engage")
 
     assert [record for record in caplog.records if record.name == "golive.event_writer"] == []

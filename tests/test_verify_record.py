@@ -371,7 +371,7 @@ def test_export__that_fails_half_way__leaves_the_last_one(tmp_path: Path, monkey
     before = path.read_bytes()
     monkeypatch.setattr(history, "event_values", lambda event: {"hash": 1 / (2 - event.sequence)})
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(CommandError, match="ZeroDivisionError"):
         export(str(path))
 
     assert path.read_bytes() == before
