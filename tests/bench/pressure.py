@@ -38,7 +38,7 @@ from tests.server import ROOT, clean_environment  # noqa: E402
 from valhalla.environment import SERVER_THREADS  # noqa: E402
 
 READERS, SIGN_INS, WORKERS = 64, 32, 2
-BOUND = WORKERS * (SERVER_THREADS + 5)
+BOUND = WORKERS * (SERVER_THREADS + 6)
 PATHS = (
     "/api/governance/go-live/checklist",
     "/api/governance/runbook/status",
