@@ -33,7 +33,7 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-# -- only the controls write --------------------------------------------------------------------------------------------
+# -- only the controls write -------------------------------------------------------------------------------------------
 
 # Methods of models, managers and querysets that write.
 WRITING = {

@@ -19,6 +19,7 @@ from django.contrib.auth import SESSION_KEY
 
 from golive.admission import RESERVED
 from golive.sign_in import HASHES
+from tests.api.callers import make_token
 from tests.api.service import Service, manage, running_service
 from tests.faults import wait_until
 from tests.people import OPERATORS, make_user, sign_in
@@ -54,8 +55,8 @@ class Held:
         named = {name.replace("_", "-"): text for name, text in headers.items()}
         return request(method, self.server.url(path), headers=named, body=body or None, timeout=SECONDS)
 
-    def engage(self) -> Response:
-        return self.ask("POST", ENGAGE, Authorization=f"Bearer {self.token}")
+    def engage(self, token: str | None = None) -> Response:
+        return self.ask("POST", ENGAGE, Authorization=f"Bearer {token or self.token}")
 
     def engage_in_the_room(self) -> Response:
         return self.post_form(ENGAGE_FORM, cookie=f"; sessionid={self.session}", reason="Stop.")
@@ -153,9 +154,11 @@ def test_sign_in__one_from_each_address_at_a_time__leaves_a_hash_to_another_addr
 
 def test_stops__that_all_wait_for_a_long_lease__leave_threads_to_the_gate(held: Held) -> None:
     """H15: 16 at once with a lease of 5000. What finds no thread was certainly not done."""
+    # One token each: the stops of one credential would be gathered.
+    tokens = [make_token("engage", name=f"pager-{number}") for number in range(20)]
     with many(20) as pool:
         try:
-            asked = [pool.submit(held.engage) for _ in range(20)]
+            asked = [pool.submit(held.engage, token) for token in tokens]
             room = SERVER_THREADS - RESERVED
             wait_until(lambda: sum(each.done() for each in asked) == 20 - room, SECONDS)
             wait_until(lambda: held.count_waiting("lease") == room, SECONDS)

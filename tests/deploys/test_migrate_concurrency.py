@@ -26,6 +26,7 @@ atomic = False
     migrations.RunPython(await_another),
     AddIndexConcurrently("thing", models.Index(fields=["name"], name="extra_thing_name")),
 """
+WAITING = "Waiting for another session that is no migrate: pid "
 OVERTAKEN = """
     migrations.RunPython(await_another_that_creates),
 """
@@ -36,7 +37,7 @@ def migrate_at_once(project: Project, number: int) -> list[tuple[int, str]]:
     with psycopg.connect(project.url, autocommit=True, application_name="the test") as holder:
         holder.execute("SELECT pg_advisory_lock(%s, %s)", LOCK_KEY)
         processes = [project.start("migrate", "-v1") for _ in range(number)]
-        said = [read_until("Waiting for another migrate: pid ", process) for process in processes]
+        said = [read_until(WAITING, process) for process in processes]
     ended = [(process, *process.communicate(timeout=240)) for process in processes]
     return [
         (process.returncode, first + output + errors)
@@ -73,7 +74,7 @@ def test_migrate__ten_at_once__each_migration_is_applied_once(
     assert [code for code, _ in ended] == [0] * 10, ended
     assert all("Traceback" not in output for _, output in ended)
     assert sum("Applying golive.0001_initial... OK" in output for _, output in ended) == 1
-    assert all("Waiting for another migrate: pid " in output for _, output in ended)
+    assert all(WAITING in output for _, output in ended)
     applied = project.applied()
     assert len(applied) == len(set(applied))
     assert sorted(applied) == sorted(migrated.applied())
