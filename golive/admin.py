@@ -34,6 +34,7 @@ from golive.dialogs import make_dialogs, read_form
 from golive.domain.changes import CHANGES, Channel, Direction
 from golive.domain.decision import decide
 from golive.domain.errors import (
+    ChecklistFailedError,
     GoLiveError,
     NotAppliedError,
     OutcomeUnknownError,
@@ -173,6 +174,9 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         held = actor_of(request.user).permissions
         checklist = shared_runs.read_checklist() if with_checklist else None
         failing = checklist.failed if checklist else ()
+        if isinstance(error, ChecklistFailedError):
+            # Of a run of its own, which may know more than the one that readers share.
+            failing = tuple({result.id: result for result in (*failing, *error.failed)}.values())
         dialogs = make_dialogs(
             self.subject, held, row, failing=failing, opened=opened, posted=request.POST, error=error
         )

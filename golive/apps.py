@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
-from django.contrib.auth.signals import user_login_failed
 from django.core.signals import request_finished
 
 from golive.request_id import forget_request_id
@@ -15,10 +14,7 @@ class GoLiveConfig(AppConfig):
     def ready(self) -> None:
         # For their effect: the checks register themselves.
         from golive import checks, system_checks  # noqa: F401
-        from golive.credentials import log_failed_sign_in
         from golive.tokens import note_use
-
-        user_login_failed.connect(log_failed_sign_in, dispatch_uid="golive.credentials")
 
         request_finished.connect(note_use, dispatch_uid="golive.tokens")
         # Last: what the others log belongs to the request.

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.db import Error
 from django.http import HttpRequest
 from django.middleware.csrf import CsrfViewMiddleware
@@ -20,14 +18,12 @@ from golive.domain.changes import Actor
 from golive.domain.errors import PermissionRequiredError
 from golive.domain.scopes import READ_PERMISSION
 from golive.problems import HttpError
-from golive.text import make_visible
 
 logger = logging.getLogger(__name__)
 
 # No header can set it: their names all begin with HTTP_.
 _KEPT = "golive.token"
 
-MAX_LOGGED_NAME = 150
 # Where a client of OFREP may put its token. Elsewhere it means nothing: it may be for a gateway in front of us.
 API_KEY_HEADER = "X-API-Key"
 
@@ -95,13 +91,6 @@ def _verify(request: HttpRequest, text: str) -> Actor | HttpError:
     seconds = throttle.count_failure(client_address(request))
     logger.warning("bad credentials from %s", client_address(request))
     return problems.bad_token() if seconds is None else problems.too_many_failures(seconds)
-
-
-def log_failed_sign_in(*, credentials: Mapping[str, Any], request: HttpRequest | None = None, **kwargs: object) -> None:
-    """A person's wrong password, in the log (a receiver of Django's `user_login_failed`); never the password."""
-    name = str(credentials.get(get_user_model().USERNAME_FIELD, credentials.get("username", "")))[:MAX_LOGGED_NAME]
-    address = None if request is None else client_address(request)
-    logger.warning("a sign-in failed: user %s, address %s", make_visible(name) or "-", address or "unknown")
 
 
 def check_can_read(request: HttpRequest, *, takes_api_key: bool = False) -> None:

@@ -78,6 +78,11 @@ def mark_exempt(view: Callable[..., Any]) -> None:
     setattr(view, _MARK, view)
 
 
+def is_marked_exempt(view: Callable[..., Any]) -> bool:
+    """Whether this very object is marked, and not one that it wraps."""
+    return getattr(view, _MARK, None) is view
+
+
 class GoLiveEnforcementMiddleware:
     """Answers 503 in place of every view that is not exempt, unless execution is known to be allowed.
 
@@ -124,7 +129,7 @@ def is_enforced() -> bool:
 
 def is_exempt(request: HttpRequest, view: Callable[..., Any]) -> bool:
     """Whether this view may run whatever the state: by the view that was found, or by the prefixes of the settings."""
-    if getattr(view, _MARK, None) is view or view in _SERVES_FILES:
+    if is_marked_exempt(view) or view in _SERVES_FILES:
         return True
     match = request.resolver_match
     if match is not None and _ADMIN_APP in match.app_names:
@@ -159,7 +164,7 @@ def find_admin_views(resolver: URLResolver) -> tuple[frozenset[int], tuple[str, 
         for route, view in _walk(patterns):
             if (route, _code_of(view)) in own:
                 made.add(id(view))
-            elif getattr(view, _MARK, None) is not view:
+            elif not is_marked_exempt(view):
                 others.append(f"{prefix}{route}")
     return frozenset(made), tuple(others)
 

@@ -23,6 +23,7 @@ from django.http import HttpRequest, HttpResponse
 
 from golive import error_pages, throttle
 from golive.client import client_address
+from golive.enforcement import golive_exempt
 from golive.problems import HttpError
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ BUSY_SECONDS = 2
 BUSY = "Others are signing in at this moment. Go back and try again in a few seconds."
 
 
+# Whoever wants to stop something has to sign in first, whatever the state.
+@golive_exempt
 @transaction.non_atomic_requests
 def sign_in(request: HttpRequest) -> HttpResponse:
     """The admin's page to sign in, with `SignInForm`. Not atomic: no transaction is open while a password is hashed."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from golive import history, readiness
+from golive import history, readiness, shared_runs
 from golive.controls import Acknowledgement, apply_change
 from golive.domain.changes import CHANGES, Actor, Channel, Direction, Origin
 from golive.domain.checklist import Checklist, CheckResult
@@ -101,4 +101,5 @@ def fake_checklist(monkeypatch: pytest.MonkeyPatch, *results: CheckResult) -> li
         return Checklist.of(results)
 
     monkeypatch.setattr(readiness, "run_checklist", run)
+    monkeypatch.setattr(shared_runs, "read_checklist", run)
     return runs

@@ -198,7 +198,7 @@ def test_script__reason_of_the_stop_with_lines_and_marks__is_shown_in_one_line()
 
     out = run_golive("release", "--reason", "Mended.").out
 
-    assert "A leak.\\x0aGO_LIVE: all is well\\u202e" in out
+    assert "A leak.\\nGO_LIVE: all is well\\u202e" in out
 
 
 def test_script__a_second_stop_before_a_blind_release__is_the_one_that_is_named() -> None:

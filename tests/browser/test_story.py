@@ -98,7 +98,9 @@ def test_two_operators__same_page__second_is_told_of_the_conflict(visitors: Visi
     expect(first.locator(".messagelist")).to_contain_text("done")
     dialog.get_by_role("button", name=LABELS["enable"]).click()
 
-    expect(dialog.get_by_role("alert")).to_contain_text("Changed by ann since you looked: revision 2, not 1.")
+    expect(dialog.get_by_role("alert")).to_contain_text(
+        "Changed by ann since you looked: revision 2, not 1 (release at "
+    )
     expect(dialog.get_by_label("Reason")).to_have_value("Bob's reason.")
     # What stands behind the dialog is what ann made of it; bob has looked, and asks again.
     expect(second.locator(".golive-facts")).to_contain_text("Ann's reason.")

@@ -208,7 +208,7 @@ def test_verify_deployment__row_changed_by_sql__names_it(deployment: Deployment,
 def test_verify_deployment__trigger_missing__names_it(deployment: Deployment, tmp_path: Path) -> None:
     _execute(tmp_path, 'DROP TRIGGER "golive_event_no_DELETE"')
     code, results = deployment.verify()
-    assert (code, _failed(results)) == (1, {"schema"})
+    assert (code, _failed(results)) == (1, {"schema", "events"})
     assert "golive_event_no_DELETE" in str(results["schema"]["detail"])
 
 
