@@ -123,7 +123,8 @@ def test_acknowledgement__by_each_channel__comes_when_the_lease_is_over(
     CHANNELS[channel]()
 
     assert watch.seconds_since() >= LEASE_MS / 1000 + 0.01
-    assert watch.waited[-1] == LEASE_MS
+    # A stop has looked for permits meanwhile, which counts.
+    assert 0 < watch.waited[-1] <= LEASE_MS
     # Nobody is held up meanwhile.
     assert not any(watch.in_transaction)
 

@@ -12,10 +12,14 @@ class AddLastingField(migrations.AddField):
     """
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        table = from_state.apps.get_model(app_label, self.model_name)._meta.db_table
+        model = from_state.apps.get_model(app_label, self.model_name)
         connection = schema_editor.connection
+        if not self.allow_migrate_model(connection.alias, model):
+            return
         with connection.cursor() as cursor:
-            standing = {column.name for column in connection.introspection.get_table_description(cursor, table)}
+            standing = {
+                column.name for column in connection.introspection.get_table_description(cursor, model._meta.db_table)
+            }
         if self.name not in standing:
             super().database_forwards(app_label, schema_editor, from_state, to_state)
 

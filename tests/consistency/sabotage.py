@@ -46,16 +46,19 @@ def remove_wait() -> None:
 
 def acknowledge_no_op_at_once() -> None:
     from golive import controls
-    from golive.commits import commit
 
-    def commit_impatiently(write: Callable[[], tuple[Any, int]], using: str) -> Any:
-        def write_and_say() -> tuple[Any, int]:
-            done, lease_ms = write()
-            return done, lease_ms if getattr(done, "changed", True) else 0
+    def make_impatient(commit: Callable[..., Any]) -> Callable[..., Any]:
+        def commit_impatiently(write: Callable[[], tuple[Any, int]], using: str) -> Any:
+            def write_and_say() -> tuple[Any, int]:
+                done, lease_ms = write()
+                return done, lease_ms if getattr(done, "changed", True) else 0
 
-        return commit(write_and_say, using)
+            return commit(write_and_say, using)
 
-    vars(controls)["commit"] = commit_impatiently
+        return commit_impatiently
+
+    for name in ("commit", "commit_stop"):
+        vars(controls)[name] = make_impatient(getattr(controls, name))
 
 
 def join_stale_refresh() -> None:
