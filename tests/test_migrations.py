@@ -343,7 +343,8 @@ COLUMN_TYPES = {
     ),
     "go_live_state": (
         "id integer, go_live_enabled boolean, kill_switch_engaged boolean, changed_by text, reason text, "
-        "updated_at timestamp with time zone, revision bigint, lease_ms integer, event_head text"
+        "updated_at timestamp with time zone, revision bigint, lease_ms integer, event_head text, "
+        "timeline integer"
     ),
 }
 
