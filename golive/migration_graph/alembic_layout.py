@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from golive.migration_graph.model import Kind, UnusableInputError
-from golive.migration_graph.sources import Layout, Location, drop_doubles, make_prefix
+from golive.migration_graph.sources import Layout, Location, drop_doubles, make_prefix, read_settings
 
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
 
@@ -50,7 +50,7 @@ def make_layout(root: Path, folders: list[Path], *, is_recursive: bool = False) 
 def _read_ini(path: Path) -> _Settings | None:
     parser = ConfigParser({"here": str(path.absolute().parent)})
     try:
-        parser.read_string(path.read_text(encoding="utf-8-sig"), source=str(path))
+        parser.read_string(read_settings(path), source=str(path))
         if not parser.has_option("alembic", "script_location"):
             return None
 
@@ -63,8 +63,8 @@ def _read_ini(path: Path) -> _Settings | None:
             _split(get("prepend_sys_path"), get("path_separator"), r", *|(?: +)|\:"),
             get("recursive_version_locations") == "true",
         )
-    except (ConfigError, OSError, UnicodeDecodeError) as error:
-        raise UnusableInputError(f"{path} cannot be read: {_on_one_line(error)}") from error
+    except ConfigError as error:
+        raise UnusableInputError(f"{path} cannot be read: {_locate(error)}") from None
 
 
 def _split(text: str, separator: str, legacy: str) -> tuple[str, ...]:
@@ -82,9 +82,11 @@ def _read_toml(path: Path) -> _Settings | None:
     import tomllib
 
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
-        raise UnusableInputError(f"{path} cannot be read: {_on_one_line(error)}") from error
+        data = tomllib.loads(read_settings(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        place = re.search(r"at line \d+, column \d+|at end of document", str(error))
+        where = place[0] if place else "nested too deeply"
+        raise UnusableInputError(f"{path} cannot be read: it is no TOML ({where})") from None
     tools = data.get("tool")
     tool = tools.get("alembic") if isinstance(tools, dict) else None
     if not isinstance(tool, dict) or "script_location" not in tool:
@@ -109,8 +111,12 @@ def _fill(value: object, here: str) -> str:
     return value.replace("%(here)s", here).replace("%%", "%")
 
 
-def _on_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _locate(error: ConfigError) -> str:
+    """What is wrong and where. The parser's own words would repeat the line, and with it what a stranger linked to."""
+    line = getattr(error, "lineno", None) or next((number for number, _ in getattr(error, "errors", ())), None)
+    option = getattr(error, "option", None)
+    place = f"line {line}" if line else f"option {option}" if option else "somewhere"
+    return f"{type(error).__name__.removesuffix('Error')} ({place})"
 
 
 def _find_folder(root: Path, name: str, settings: _Settings) -> Path:

@@ -14,6 +14,7 @@ from golive.migration_graph.layouts import find_layout
 from golive.migration_graph.model import Finding, Graph, Kind, ParsedFile, Report
 from golive.migration_graph.shortcut import Shortcut
 from golive.migration_graph.sources import Layout, list_files, read_content
+from golive.migration_graph.syntax import report_unreadable
 
 __all__ = [
     "audit",
@@ -81,11 +82,14 @@ def read_file(kind: Kind, key: str, content: bytes, *, app: str = "", shortcut: 
 
     Never raises for what a file holds: that it cannot be read is a finding in the answer.
     """
-    if kind is Kind.ALEMBIC:
-        return (shortcut.read(key, content) if shortcut else None) or read_fully(key, content)
-    from golive.migration_graph.django_reader import read_migration
+    try:
+        if kind is Kind.ALEMBIC:
+            return (shortcut.read(key, content) if shortcut else None) or read_fully(key, content)
+        from golive.migration_graph.django_reader import read_migration
 
-    return read_migration(key, content, app or _guess_app(key))
+        return read_migration(key, content, app or _guess_app(key))
+    except RecursionError:
+        return keep_unreadable(kind, key, report_unreadable(key, OSError(0, "it is nested too deeply")), app)
 
 
 def _guess_app(key: str) -> str:

@@ -169,13 +169,13 @@ def _get_bound_name(node: ast.AST) -> str | None:
 
 def _walk_scope(node: ast.AST) -> Iterator[ast.AST]:
     """The nodes of one scope: what stands inside a function or class binds names there."""
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, _SCOPES):
-            if not isinstance(child, ast.Lambda):
-                yield child
-        else:
-            yield from _walk_scope(child)
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        yield current
+        if current is node or not isinstance(current, _SCOPES):
+            children = [child for child in ast.iter_child_nodes(current) if not isinstance(child, ast.Lambda)]
+            waiting.extend(reversed(children))
 
 
 def _bind_walrus(statement: ast.stmt, names: Bindings) -> None:

@@ -19,6 +19,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from golive.migration_graph.model import Finding, Node, Report, Severity, UnusableInputError
+from golive.migration_graph.sources import read_settings
 from golive.migration_graph.values import format_value
 
 DEFAULT_NAME = "migrations.lock"
@@ -54,12 +55,7 @@ Lock = Mapping[str, LockedRevision]
 
 def read_lock(path: Path) -> dict[str, LockedRevision]:
     """The locked revisions by name. Raises UnusableInputError, naming file and line, for a file that cannot be used."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
-    except OSError as error:
-        raise UnusableInputError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UnusableInputError(f"{path}: not UTF-8") from None
+    text = read_settings(path).replace("\r\n", "\n")
     if conflict := _CONFLICT.search(text):
         line = text.count("\n", 0, conflict.start()) + 1
         raise UnusableInputError(f"{path}:{line}: a merge conflict; keep the lines of both sides")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from golive.migration_graph.model import Finding, Kind, Project
+from golive.migration_graph.model import Finding, Kind, Project, UnusableInputError
 from golive.migration_graph.syntax import MOST_BYTES, report_too_large, report_unreadable
 
 # As `alembic.script.base`: what of a versions folder is a revision file.
@@ -156,6 +156,24 @@ def read_content(key: str, path: str) -> bytes | Finding:
         return report_unreadable(key, error)
     finally:
         os.close(handle)
+
+
+def read_settings(path: Path) -> str:
+    """The text of a file of settings, which may be a stranger's: a regular file of at most MOST_BYTES, in UTF-8.
+
+    A link that leads out of the folder is not followed, since an error could then repeat what somebody wants to see.
+    Raises UnusableInputError, in words that hold nothing of the content.
+    """
+    folder = os.path.realpath(path.parent)
+    if os.path.commonpath((folder, os.path.realpath(path))) != folder:
+        raise UnusableInputError(f"{path} is a link that leads out of its folder, so it is not read")
+    content = read_content(str(path), str(path))
+    if not isinstance(content, bytes):
+        raise UnusableInputError(content.message.rstrip("."))
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnusableInputError(f"{path} cannot be read: it is not UTF-8 (byte {error.start})") from None
 
 
 def _read_all(handle: int, size: int) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from golive.migration_graph.audit import audit
+from golive.migration_graph.lock import read_lock
 from golive.migration_graph.model import Kind, Severity, UnusableInputError
 from golive.migration_graph.syntax import MOST_BYTES
 from tests.migration_graph.folders import chain, find, get_codes, make_alembic, render, write
@@ -156,3 +157,38 @@ def test_audit__empty_versions_folder__is_sound(tmp_path: Path) -> None:
     report = audit(tmp_path)
 
     assert (report.revisions, report.sound, get_codes(tmp_path)) == (0, True, [])
+
+
+@pytest.mark.parametrize("name", ["alembic.ini", "pyproject.toml", "migrations.lock"])
+def test_settings__that_are_a_link_out_of_the_folder__are_not_read(tmp_path: Path, name: str) -> None:
+    """A stranger's repository may link to /proc/self/environ: an error must not print what stands there."""
+    (tmp_path / "secret").write_text("PASSWORD=hunter2\n")
+    project = make_alembic(tmp_path / "project", chain(a=None, b="'a'"))
+    (project / "alembic.ini").unlink()
+    (project / name).symlink_to(tmp_path / "secret")
+
+    with pytest.raises(UnusableInputError, match="leads out of its folder") as caught:
+        read_lock(project / name) if name == "migrations.lock" else audit(project)
+
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["PASSWORD=hunter2\n", "[alembic]\nscript_location = a\nhunter2\n"])
+def test_ini__that_is_none__is_named_by_its_line_alone(tmp_path: Path, text: str) -> None:
+    (tmp_path / "alembic.ini").write_text(text)
+
+    with pytest.raises(UnusableInputError, match=r"line [13]") as caught:
+        audit(tmp_path)
+
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("terms", [900, 1_200, 100_000])
+def test_audit__expression_of_many_terms__is_read_or_reported(tmp_path: Path, terms: int) -> None:
+    """Python compiles the second, and no parser of ours may fall over the third."""
+    text = " + ".join(["'x'"] * terms)
+    files = {**chain(a=None, b="'a'"), "c.py": render("c", "'b'", f"X = {text}\n")}
+
+    report = audit(make_alembic(tmp_path, files))
+
+    assert report.revisions == 3 or find(report, "MG105")
