@@ -5,16 +5,58 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from configparser import ConfigParser
+from configparser import (
+    MAX_INTERPOLATION_DEPTH,
+    BasicInterpolation,
+    ConfigParser,
+    InterpolationDepthError,
+    InterpolationMissingOptionError,
+    InterpolationSyntaxError,
+)
 from configparser import Error as ConfigError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from golive.migration_graph.model import Kind, UnusableInputError
-from golive.migration_graph.sources import Layout, Location, drop_doubles, make_prefix, read_settings
+from golive.migration_graph.sources import Layout, Location, drop_doubles, make_prefix, parse_toml, read_settings
 
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
+
+
+# Of a value of alembic.ini when all that it refers to is filled in.
+_MAX_VALUE_LENGTH = 100_000
+_MAX_SHOWN = 300
+_REFERENCE = re.compile(r"%(%|\((?P<name>[^)]+)\)s|)")
+
+
+class _BoundedInterpolation(BasicInterpolation):
+    """ConfigParser's own, but each option is filled in once: references to references would multiply without end."""
+
+    def before_get(self, parser: Any, section: str, option: str, value: str, defaults: Mapping[str, str]) -> str:
+        filled: dict[str, str] = {}
+
+        def fill(text: str, depth: int) -> str:
+            if depth > MAX_INTERPOLATION_DEPTH:
+                raise InterpolationDepthError(option, section, "")
+            found = _REFERENCE.sub(lambda reference: replace(reference, depth), text)
+            if len(found) > _MAX_VALUE_LENGTH:
+                raise InterpolationDepthError(option, section, "")
+            return found
+
+        def replace(reference: re.Match[str], depth: int) -> str:
+            if reference[0] == "%%":
+                return "%"
+            if reference["name"] is None:
+                raise InterpolationSyntaxError(option, section, "")
+            name = parser.optionxform(reference["name"])
+            if name not in defaults:
+                raise InterpolationMissingOptionError(option, section, "", name)
+            if name not in filled:
+                filled[name] = fill(defaults[name], depth + 1)
+            return filled[name]
+
+        return fill(value, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +78,18 @@ def find_configured(root: Path, ini: Path, toml: Path) -> Layout | None:
     folders = [_find_folder(root, name, settings) for name in settings.version_locations]
     if not folders:
         folders = [_find_folder(root, settings.script_location, settings) / "versions"]
-    present = [folder for folder in folders if folder.is_dir()]
+    present = [folder for folder in folders if _is_folder(folder)]
     if not present:
-        raise UnusableInputError(f"{folders[0]} is not a folder, though the configuration of Alembic names it")
+        shown = str(folders[0])[:_MAX_SHOWN]
+        raise UnusableInputError(f"{shown} is not a folder, though the configuration of Alembic names it")
     return make_layout(root, present, is_recursive=settings.is_recursive)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name may be longer than any folder's can be
+        return False
 
 
 def make_layout(root: Path, folders: list[Path], *, is_recursive: bool = False) -> Layout:
@@ -48,7 +98,7 @@ def make_layout(root: Path, folders: list[Path], *, is_recursive: bool = False) 
 
 
 def _read_ini(path: Path) -> _Settings | None:
-    parser = ConfigParser({"here": str(path.absolute().parent)})
+    parser = ConfigParser({"here": str(path.absolute().parent)}, interpolation=_BoundedInterpolation())
     try:
         parser.read_string(read_settings(path), source=str(path))
         if not parser.has_option("alembic", "script_location"):
@@ -79,14 +129,7 @@ def _split(text: str, separator: str, legacy: str) -> tuple[str, ...]:
 
 
 def _read_toml(path: Path) -> _Settings | None:
-    import tomllib
-
-    try:
-        data = tomllib.loads(read_settings(path))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        place = re.search(r"at line \d+, column \d+|at end of document", str(error))
-        where = place[0] if place else "nested too deeply"
-        raise UnusableInputError(f"{path} cannot be read: it is no TOML ({where})") from None
+    data = parse_toml(path, read_settings(path))
     tools = data.get("tool")
     tool = tools.get("alembic") if isinstance(tools, dict) else None
     if not isinstance(tool, dict) or "script_location" not in tool:
@@ -127,6 +170,6 @@ def _find_folder(root: Path, name: str, settings: _Settings) -> Path:
     parts = [*package.split("."), *rest]
     for folder in (*settings.search_folders, ".", "src"):
         candidate = Path(os.path.normpath(root.joinpath(folder, *parts)))
-        if candidate.is_dir():
+        if _is_folder(candidate):
             return candidate
-    raise UnusableInputError(f"{name} names the package {package}, which is not in {root}")
+    raise UnusableInputError(f"{name[:_MAX_SHOWN]} names the package {package}, which is not in {root}")

@@ -221,7 +221,7 @@ def _describe(name: str, content: bytes) -> Commit:
 def _decode(text: bytes, encoding: str) -> str:
     try:
         return text.decode(encoding, "replace")
-    except LookupError:
+    except (LookupError, ValueError):  # of no such name, or one that decodes no bytes: idna, undefined, a NUL in it
         return text.decode("utf-8", "replace")
 
 

@@ -12,14 +12,13 @@ import json
 import os
 import re
 import tempfile
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
 
 from golive.migration_graph.model import Finding, Node, Report, Severity, UnusableInputError
-from golive.migration_graph.sources import read_settings
+from golive.migration_graph.sources import parse_toml, read_settings
 from golive.migration_graph.values import format_value
 
 DEFAULT_NAME = "migrations.lock"
@@ -31,7 +30,6 @@ format = {FORMAT}
 
 [revisions]
 """
-_LINE = re.compile(r"line (\d+)")
 _CONFLICT = re.compile(r"^(<{7} |={7}$|>{7} |\|{7} )", re.MULTILINE)
 
 
@@ -59,12 +57,9 @@ def read_lock(path: Path) -> dict[str, LockedRevision]:
     if conflict := _CONFLICT.search(text):
         line = text.count("\n", 0, conflict.start()) + 1
         raise UnusableInputError(f"{path}:{line}: a merge conflict; keep the lines of both sides")
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        where = f":{found[1]}" if (found := _LINE.search(str(error))) else ""
-        raise UnusableInputError(f"{path}{where}: {error}") from None
-    if content.get("format") != FORMAT:
+    content = parse_toml(path, text)
+    # Not by equality alone: `true` equals 1.
+    if type(content.get("format")) is not int or content["format"] != FORMAT:
         raise UnusableInputError(f"{path}: no lock file of format {FORMAT} (format = {content.get('format')!r})")
     revisions = content.get("revisions", {})
     if not isinstance(revisions, dict):

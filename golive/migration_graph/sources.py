@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from golive.migration_graph.model import Finding, Kind, Project, UnusableInputError
 from golive.migration_graph.syntax import MOST_BYTES, report_too_large, report_unreadable
@@ -174,6 +174,18 @@ def read_settings(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UnusableInputError(f"{path} cannot be read: it is not UTF-8 (byte {error.start})") from None
+
+
+def parse_toml(path: Path, text: str) -> dict[str, Any]:
+    """Raises UnusableInputError, in words that hold nothing of the content."""
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a number may have too many digits, a list too many levels
+        place = re.search(r"at line (\d+), column \d+", str(error))
+        where = f":{place[1]}" if place else ""
+        raise UnusableInputError(f"{path}{where}: cannot be read, it is no TOML that can be used") from None
 
 
 def _read_all(handle: int, size: int) -> bytes:

@@ -192,3 +192,48 @@ def test_audit__expression_of_many_terms__is_read_or_reported(tmp_path: Path, te
     report = audit(make_alembic(tmp_path, files))
 
     assert report.revisions == 3 or find(report, "MG105")
+
+
+BOMB = "".join(f"a{level} = {f'%(a{level + 1})s' * 40}\n" for level in range(9))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("alembic.ini", f"[alembic]\n{BOMB}a9 = x\nscript_location = %(a0)s\n"),
+        ("alembic.ini", f"[alembic]\nscript_location = {'x' * 5_000}\n"),
+        ("alembic.ini", f"[alembic]\nscript_location = x:{'y' * 5_000}\n"),
+        ("alembic.ini", "[alembic]\na = %(b)s\nb = %(a)s\nscript_location = %(a)s\n"),
+        ("pyproject.toml", f"[tool.alembic]\nscript_location = '{'x' * 5_000}'\n"),
+        ("pyproject.toml", f"x = {'[' * 100_000}{']' * 100_000}\n"),
+        ("pyproject.toml", f"x = {'9' * 10_000}\n"),
+    ],
+    ids=["bomb", "long path", "long package", "circle", "long path in TOML", "nested", "digits"],
+)
+def test_settings__of_somebody_hostile__are_refused_in_one_short_line(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+
+    with pytest.raises(UnusableInputError) as caught:
+        audit(tmp_path)
+
+    assert len(str(caught.value).replace(str(tmp_path), "")) < 1_000
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [f"x = {'[' * 100_000}{']' * 100_000}\n", f"x = {'9' * 10_000}\n", "format = true\n"])
+def test_lock__of_somebody_hostile__is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "migrations.lock").write_text(text)
+
+    with pytest.raises(UnusableInputError):
+        read_lock(tmp_path / "migrations.lock")
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [("%(here)s/alembic", "alembic"), ("%(here)s/%(part)s", "alembic"), ("%(here)s/100%%", "100%")],
+)
+def test_ini__that_refers_to_its_own_values__is_filled_in(tmp_path: Path, value: str, meant: str) -> None:
+    write(tmp_path / meant / "versions", chain(a=None))
+    (tmp_path / "alembic.ini").write_text(f"[alembic]\npart = alembic\nscript_location = {value}\n")
+
+    assert audit(tmp_path).revisions == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from golive.migration_graph import git
-from golive.migration_graph.git import HistoryUnavailableError, Repository
+from golive.migration_graph.git import HistoryUnavailableError, Repository, _describe
 from tests.migration_graph.git_repository import GitRepository, run_git
 
 
@@ -216,3 +216,10 @@ def test_repository__git_variables_of_a_hook__do_not_lead_elsewhere(
     monkeypatch.setenv("GIT_WORK_TREE", str(other.folder))
 
     assert Repository(made.folder).find_head() == made.name(mark)
+
+
+@pytest.mark.parametrize("encoding", ["idna", "undefined", "utf\08", "no-such-thing"])
+def test_describe__encoding_that_decodes_nothing__is_read_as_utf_8(encoding: str) -> None:
+    content = f"tree x\nauthor A <a@b> 0 +0000\nencoding {encoding}\n\nÄ subject\n".encode()
+
+    assert _describe("c", content).subject == "Ä subject"
