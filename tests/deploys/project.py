@@ -23,6 +23,8 @@ _TREE = ("golive", "valhalla", "manage.py", "gunicorn.conf.py")
 SECONDS = 120
 # How long a migration of a test waits for another process to come.
 AWAIT_SECONDS = 60
+# The name of a session by which a test says that another process waits.
+SEEN = "another waits"
 # Runs one migrate after the other in one process, by our command or by Django's own, and tells how each went.
 _STEPS = """
 import contextlib, django, io, json, sys
@@ -183,30 +185,30 @@ def write_migration(path: Path, depends: Iterable[tuple[str, str]], operations: 
         AWAIT_SECONDS = {AWAIT_SECONDS}
 
         def await_another(apps, editor):
-            # Who waits for the lock inside the server, or has asked who holds it.
-            await_row(
-                editor,
-                "pid NOT IN "
-                "(SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid IS NOT NULL) AND "
-                "(wait_event_type = 'Lock' OR application_name LIKE 'golive migrate %' "
-                "AND (query LIKE '%pg_locks%' OR query LIKE '%application_name = %'))",
-            )
+            # The test has seen another one wait, or one waits inside the server.
+            await_row(editor, "wait_event_type = 'Lock' OR application_name = '{SEEN}'")
 
         def await_another_that_creates(apps, editor):
-            await_row(editor, "wait_event_type = 'Lock' AND query LIKE 'CREATE TABLE %'")
+            # Or that there is no other one left, which is so only when it has failed.
+            await_row(editor, "wait_event_type = 'Lock' AND query LIKE 'CREATE TABLE %'", OTHERS)
 
-        def await_row(editor, condition):
+        OTHERS = (
+            "application_name LIKE 'golive %' AND split_part(application_name, ' ', 3) "
+            "<> split_part(current_setting('application_name'), ' ', 3)"
+        )
+
+        def await_row(editor, condition, as_long_as="true"):
             # It may be long until another process has come so far, on a busy machine.
-            ends_at, is_there = time.monotonic() + AWAIT_SECONDS, False
-            while not is_there and time.monotonic() < ends_at:
+            ends_at, is_there, goes_on = time.monotonic() + AWAIT_SECONDS, False, True
+            while goes_on and not is_there and time.monotonic() < ends_at:
                 with editor.connection.cursor() as cursor:
                     # In a transaction it would show the first moment again and again.
                     cursor.execute("SELECT pg_stat_clear_snapshot()")
                     cursor.execute(
-                        "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() "
-                        "AND pid <> pg_backend_pid() AND " + condition
+                        f"SELECT coalesce(bool_or({{condition}}), false), coalesce(bool_or({{as_long_as}}), false) "
+                        "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
                     )
-                    (is_there,) = cursor.fetchone()
+                    is_there, goes_on = cursor.fetchone()
                 time.sleep(0.1)
 
         class Migration(migrations.Migration):

@@ -13,7 +13,7 @@ import pytest
 from golive.deploys.sessions import LOCK_KEY
 from tests.deploys.catalogue import describe_database
 from tests.deploys.conftest import ADOPT_EVENTS, LEGACY_ROWS, SEED_EVENTS, MakeProject
-from tests.deploys.project import RELEASE, Project, add_app
+from tests.deploys.project import RELEASE, SEEN, Project, add_app
 from tests.faults import wait_until
 
 pytestmark = pytest.mark.postgresql
@@ -122,13 +122,21 @@ def test_migrate__index_made_concurrently_while_another_waits__works(
     """And does not with either mutation: the waiter that sleeps in the server, the lock in a transaction."""
     project = add_app(project, tmp_path, {"0001_thing": THING, "0002_index": INDEX}).sabotaged(mutation)
 
-    processes = [project.start("migrate", "--ddl-statement-timeout", timeout_ms) for _ in range(2)]
+    first = project.start("migrate", "--ddl-statement-timeout", timeout_ms)
+    if not mutation:
+        wait_until(lambda: "extra.0001_thing" in project.applied(), seconds=60)
+    second = project.start("migrate", "--ddl-statement-timeout", timeout_ms)
+    processes = [first, second]
+    said = ""
     if mutation:
         # One is cut off; the other would then wait for a third.
         wait_until(lambda: any(process.poll() for process in processes), seconds=60)
         for process in processes:
             process.kill()
-    outputs = ["".join(process.communicate(timeout=120)) for process in processes]
+    else:
+        said = read_until("Waiting for another migrate", second)
+    with psycopg.connect(project.url, application_name=SEEN):
+        outputs = ["".join(process.communicate(timeout=120)) for process in processes]
 
     is_valid = project.query("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('extra_thing_name')")
     codes = [process.returncode for process in processes]
@@ -137,4 +145,4 @@ def test_migrate__index_made_concurrently_while_another_waits__works(
         assert trouble in "".join(outputs)
     else:
         assert (codes, is_valid) == ([0, 0], [(True,)]), outputs
-        assert "Waiting for another migrate" in "".join(outputs)
+        assert "Waiting for another migrate" in said
