@@ -22,20 +22,33 @@ TABLES = ("go_live_state", "system_metadata", "golive_event")
 READABLE = "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"
 
 
-def make_schema(name: str, *, trusted: bool = False, held: bool = True, role_s: bool = False) -> Schema:
-    return Schema(name, 1, "somebody", role_s, trusted, held)
+def make_schema(
+    name: str, *, trusted: bool = False, held: bool = True, role_s: bool = False, table: bool | None = None
+) -> Schema:
+    return Schema(name, 1, "somebody", role_s, trusted, held, held and (trusted if table is None else table))
 
 
 OURS, THEIRS = make_schema("public", trusted=True), make_schema("theirs")
 OURS_EMPTY = make_schema("public", trusted=True, held=False)
 ROLE_S = make_schema("web", role_s=True)
+APP = make_schema("app", trusted=True)
+# Somebody who may create tables in public has made one there.
+PUBLIC_OF_ANOTHER = make_schema("public", trusted=True, table=False)
+THEIRS_EMPTY = make_schema("theirs", held=False)
 
 
 @pytest.mark.parametrize(
     ("path", "used"),
     [
         ([OURS], [OURS]),
-        ([THEIRS, OURS], [OURS]),
+        ([APP, OURS], [APP, OURS]),
+        ([THEIRS_EMPTY, OURS], [OURS]),
+        # Which of the two is real nobody can tell: a role of its own migrates, or a table was left behind.
+        ([THEIRS, OURS], []),
+        ([OURS, THEIRS], []),
+        ([THEIRS, PUBLIC_OF_ANOTHER], []),
+        ([ROLE_S, PUBLIC_OF_ANOTHER], [PUBLIC_OF_ANOTHER]),
+        ([PUBLIC_OF_ANOTHER], [PUBLIC_OF_ANOTHER]),
         ([ROLE_S, OURS], [OURS]),
         # A migrating role's own schema, which the service's role was given: nobody else has the tables.
         ([THEIRS, OURS_EMPTY], [THEIRS, OURS_EMPTY]),
@@ -171,6 +184,52 @@ def test_schema__of_the_role_that_migrates__is_used_by_the_service_s_role() -> N
             run_sql(f"DROP SCHEMA {name} CASCADE")
 
     assert read.revision == 77
+
+
+@pytest.mark.postgresql
+@pytest.mark.usefixtures("database")
+def test_schema__of_the_role_that_migrates__beside_a_table_left_in_public__is_unknown() -> None:
+    """Of two tables one says "allowed": which is ours nobody can tell, so the answer is no."""
+    go_live()
+    name = f"app_{secrets.token_hex(4)}"
+    with login() as migrator, login(READABLE) as web:
+        run_sql(f"CREATE SCHEMA {name} AUTHORIZATION {migrator.role}")
+        try:
+            for table in TABLES:
+                run_sql(f"CREATE TABLE {name}.{table} AS SELECT * FROM {table}")
+            run_sql(f"GRANT USAGE ON SCHEMA {name} TO {web.role}")
+            run_sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA {name} TO {web.role}")
+            run_sql(f"UPDATE {name}.go_live_state SET kill_switch_engaged = true")
+            run_sql(f"ALTER ROLE {web.role} SET search_path = {name}, public")
+            with rerouted(USER=web.role, PASSWORD=web.password):
+                snapshots.stop_all()
+                decision = snapshots.read_snapshot().decision
+                snapshots.stop_all()
+        finally:
+            run_sql(f"DROP SCHEMA {name} CASCADE")
+
+    assert decision.code == "STATE_UNKNOWN"
+
+
+@pytest.mark.postgresql
+@pytest.mark.usefixtures("database")
+def test_schema__made_under_the_role_s_name_after_the_session_began__is_not_looked_into() -> None:
+    database = connection.settings_dict["NAME"]
+    with (
+        login(READABLE, *WEB_GRANTS) as web,
+        login(READABLE, f'GRANT CREATE ON DATABASE "{database}" TO {{role}}') as mallory,
+        rerouted(USER=web.role, PASSWORD=web.password),
+    ):
+        before = run_sql("SELECT current_schemas(false)")
+        with psycopg.connect(mallory.url, autocommit=True) as other:
+            other.execute(f"CREATE SCHEMA {web.role}".encode())
+            other.execute(f"GRANT USAGE ON SCHEMA {web.role} TO PUBLIC".encode())
+            try:
+                after = run_sql("SELECT current_schemas(false)")
+            finally:
+                other.execute(f"DROP SCHEMA {web.role} CASCADE".encode())
+
+    assert after == before
 
 
 @pytest.mark.postgresql

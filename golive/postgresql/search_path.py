@@ -14,16 +14,20 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-_READ_PATH = """
-SELECT p.name, n.oid, r.rolname, p.name = current_user,
-       r.rolsuper OR r.oid = d.datdba OR r.rolname = current_user OR r.rolname = 'pg_database_owner'::name,
-       EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'go_live_state'::name)
+_IS_TRUSTED = (
+    "{0}.rolsuper OR {0}.oid = d.datdba OR {0}.rolname = current_user OR {0}.rolname = 'pg_database_owner'::name"
+)
+_READ_PATH = f"""
+SELECT p.name, n.oid, r.rolname, p.name = current_user, {_IS_TRUSTED.format("r")}, c.oid IS NOT NULL,
+       coalesce(c.relkind IN ('r', 'p') AND ({_IS_TRUSTED.format("t")}), false)
 FROM unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS p (name, position)
 JOIN pg_catalog.pg_namespace n ON n.nspname = p.name
 JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
 JOIN pg_catalog.pg_database d ON d.datname = pg_catalog.current_database()
+LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'go_live_state'::name
+LEFT JOIN pg_catalog.pg_roles t ON t.oid = c.relowner
 ORDER BY p.position
-"""
+"""  # noqa: S608 - constants
 _SET = """
 SELECT pg_catalog.set_config('search_path',
     pg_catalog.array_to_string(ARRAY(SELECT pg_catalog.quote_ident(s) FROM unnest(%s::text[]) AS s), ', '), %s)
@@ -32,7 +36,10 @@ SELECT pg_catalog.set_config('search_path',
 
 @dataclass(frozen=True)
 class Schema:
-    """A schema of the search path. `is_named_as_role`: it has the name of the role that asks, as `"$user"` does."""
+    """A schema of the search path. `is_named_as_role`: it has the name of the role that asks, as `"$user"` does.
+
+    `has_table`: something of the name go_live_state is in it; `is_table_trusted`: a table, and of a trusted owner.
+    """
 
     name: str
     oid: int
@@ -40,6 +47,7 @@ class Schema:
     is_named_as_role: bool
     is_trusted: bool
     has_table: bool
+    is_table_trusted: bool
 
 
 def choose(path: Sequence[Schema]) -> tuple[list[Schema], list[Schema]]:
@@ -47,10 +55,22 @@ def choose(path: Sequence[Schema]) -> tuple[list[Schema], list[Schema]]:
 
     Used are the schemas of the role itself, of the database's owner and of superusers. A schema of somebody else, as
     where a role of its own migrates, is used only if none of those holds the tables, and never under the role's name.
+
+    Where two hold the tables and not both can be trusted, nobody can tell which are ours: neither is used, and the
+    state is unknown. A table that was left behind in `public` must not take the place of the real one.
     """
-    is_held = any(schema.is_trusted and schema.has_table for schema in path)
+    holders = [schema for schema in path if schema.has_table and not _is_in_front(schema)]
+    trusted = [schema for schema in holders if schema.is_trusted and schema.is_table_trusted]
+    is_held = bool(trusted)
+    if len(holders) > 1 and len(trusted) < len(holders):
+        return [], list(path)
     used = [schema for schema in path if schema.is_trusted or not (is_held or schema.is_named_as_role)]
     return used, [schema for schema in path if schema not in used]
+
+
+def _is_in_front(schema: Schema) -> bool:
+    """Whether it comes first because it has the role's name, and is not of anybody who may answer."""
+    return schema.is_named_as_role and not schema.is_trusted
 
 
 def read_path(cursor: Any) -> list[Schema]:
@@ -66,16 +86,18 @@ def drop_foreign_schemas(cursor: Any, *, is_local: bool) -> tuple[list[Schema], 
     """Take the schemas that may not be used out of the search path, of the transaction or (not `is_local`) the session.
 
     Returns those that are left, and those dropped, which are logged once in the life of a process.
+
+    A session gets the list in any case: `"$user"` would be looked up again as soon as somebody makes such a schema.
     """
     used, dropped = choose(read_path(cursor))
-    if dropped:
+    if dropped or (used and not is_local):
         cursor.execute(_SET, [[schema.name for schema in used], is_local])
     for schema in dropped:
         if (schema.name, schema.owner) not in _dropped:
             _dropped.add((schema.name, schema.owner))
             logger.error(
-                "the schema %s is left out of the search path: it belongs to %s, who is neither this role nor the "
-                "owner of the database",
+                "the schema %s is left out of the search path: it belongs to %s, and another one may hold the "
+                "tables of golive; set search_path to the right one alone, or drop the others",
                 schema.name,
                 schema.owner,
             )
