@@ -158,17 +158,21 @@ def _explain(error: Exception, *, is_committing: bool, using: str) -> Unavailabl
     is_answer = state is not None and not state.startswith(("08", "57P")) and state != "40003"
     if is_committing and not is_answer and connections[using].vendor == "postgresql":
         return OutcomeUnknownError(
-            f"The connection was lost at COMMIT. Look at the state, or repeat the request. The cause: {cause}."
+            "The connection was lost at COMMIT. Look at the state, or repeat the request.", cause=str(cause)
         )
     if lacks_tables(error):
         return NotAppliedError(f"Nothing was done. {TABLES_MISSING}")
     advice = "" if cause.is_lasting else " Repeat the request."
     holders = _look_for_holders(using) if state in (_LOCK_NOT_AVAILABLE, _QUERY_CANCELED) else ()
     if state == _LOCK_NOT_AVAILABLE or holders:
-        named = "".join(f" It is {holder.summary}; this ends it: {holder.remedy}" for holder in holders)
-        words = f"Another session holds what the change needs; nothing was done.{named}"
-        return NotAppliedError(f"{words}{advice}", summary=words, holders=holders)
-    return NotAppliedError(f"{cause}; nothing was done.{advice}", summary=f"{cause.sentence}; nothing was done.")
+        words, summary = (
+            "Another session holds what the change needs; nothing was done."
+            + "".join(f" It is {holder.summary}; this ends it: {holder.remedy}" for holder in each)
+            for each in (holders, [holder.redacted() for holder in holders])
+        )
+        return NotAppliedError(f"{words}{advice}", summary=summary, advice=advice, holders=holders)
+    summary = f"{cause.sentence}; nothing was done."
+    return NotAppliedError(f"{cause}; nothing was done.{advice}", summary=summary, advice=advice)
 
 
 def _look_for_holders(using: str) -> tuple[Holder, ...]:

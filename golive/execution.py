@@ -37,13 +37,13 @@ def execution_permit(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
     Raises ExecutionDenied, before the block is begun, where execution is not allowed or that cannot be known in time.
     """
     with ExitStack() as stack:
-        decision = decide(None)
         try:
-            decision = decide(stack.enter_context(permits.hold(using=using)))
+            stack.enter_context(permits.hold(lambda row: _check(decide(row)), using=using))
+        except ExecutionDenied:
+            raise
         except Exception as error:
             logger.warning("no permit can be given: %s", _explain(error, using))
-            raise ExecutionDenied(decision) from error
-        _check(decision)
+            raise ExecutionDenied(decide(None)) from error
         yield
 
 

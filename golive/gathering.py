@@ -6,6 +6,7 @@ most GATHER_SECONDS, and is acknowledged by an event that was written after it c
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 import time
@@ -105,7 +106,7 @@ class _Written:
             return self._done
         if isinstance(self._error, UnavailableError):
             # One of one's own: an exception that several threads raise mixes up their tracebacks.
-            raise type(self._error)(self._error.detail) from self._error
+            raise copy.copy(self._error) from self._error
         raise OutcomeUnknownError(_LOST) from self._error
 
 

@@ -163,7 +163,8 @@ def verify(*, newest: int | None = None, using: str = DEFAULT_DB_ALIAS) -> Verif
         for batch in _batches(first, using):
             verifier.feed(batch)
         head, records = _read_records(using)
-        tokens = [] if first > 1 else _read_tokens(using)
+        # Only where all is read: the names are for nobody but a shell, and a part of the chain knows too few of them.
+        tokens = [] if newest is not None else _read_tokens(using)
         problems = [*verifier.finish(head=head, records=records, tokens=tokens), *_check_triggers(using)]
     return Verification(verifier.count, first, tuple(problems))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -57,30 +57,30 @@ class Permit:
 
 
 @contextmanager
-def hold(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[GoLiveRow]:
-    """Hold the lock of permits, and give the row as it is after that.
+def hold(check: Callable[[GoLiveRow], None], *, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
+    """Hold the lock of permits, if `check` lets the row pass as it is after that.
 
     To the end of the caller's transaction, or else of one for the block.
 
-    Raises, before the block is begun, StateUnknownError and database errors as they are; the caller's transaction is
-    then as it was before.
+    Raises, before the block is begun, what `check` raises, StateUnknownError, and database errors as they are; the
+    caller's transaction is then as it was before, and holds no lock of permits.
     """
     with ExitStack() as stack:
         if connections[using].vendor == "postgresql":
-            row = _take_shared_lock(stack, using)
+            _take_shared_lock(stack, check, using)
         elif connections[using].in_atomic_block:
             # There is one writer at a time, and this is it: a stop comes after the caller's transaction.
             with database_deadline(READ_SECONDS), transaction.atomic(using=using):
                 state.take_only_lock(using=using)
-                row = state.read_go_live(using=using)
+                check(state.read_go_live(using=using))
         else:
             stack.enter_context(file_locks.share(_file_of(using)))
-            row = state.read_go_live(using=using)
+            check(state.read_go_live(using=using))
             stack.enter_context(_deferred_transaction(using))
-        yield row
+        yield
 
 
-def _take_shared_lock(stack: ExitStack, using: str) -> GoLiveRow:
+def _take_shared_lock(stack: ExitStack, check: Callable[[GoLiveRow], None], using: str) -> None:
     connection = connections[using]
     is_own = not connection.in_atomic_block
     if is_own:
@@ -95,9 +95,12 @@ def _take_shared_lock(stack: ExitStack, using: str) -> GoLiveRow:
             # Permits share it, and stops do not take it.
             raise StateUnknownError("A session holds the lock of permits for itself alone, so none can be given.")
         if isolation == "read committed":
-            return state.read_go_live(using=using)
-    # This transaction may see the row as it was long ago.
-    return snapshots.read_fresh(using=using).known_go_live()
+            row = state.read_go_live(using=using)
+        else:
+            # This transaction may see the row as it was long ago.
+            row = snapshots.read_fresh(using=using).known_go_live()
+        # Inside the savepoint, so that the lock goes with it where the row does not pass.
+        check(row)
 
 
 @contextmanager
@@ -130,7 +133,8 @@ def await_end(*, ends_at: float, using: str) -> int | None:
             problem = explain_cause(error, using=using)
             if time.monotonic() >= ends_at:
                 logger.error("a stop is committed, but it is not known which permits are held: %s", problem)
-                return None
+                # Those that were still held when it could be asked last.
+                return None if seen is None else len(held)
         else:
             seen = {permit.key for permit in held}
             if not held or time.monotonic() >= ends_at:

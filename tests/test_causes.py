@@ -16,6 +16,7 @@ import golive
 from golive import causes, snapshots, state
 from golive.causes import find_cause
 from golive.domain.errors import NotAppliedError, OutcomeUnknownError, StateUnknownError
+from golive.domain.holders import Holder
 from golive.management.commands.golive import Command
 from golive.postgresql.base import DeadlineExceededError
 from tests.api.callers import bearer, make_token
@@ -253,3 +254,21 @@ def test_find_cause__words_with_password_and_url__holds_neither(monkeypatch: pyt
     assert "db.internal" not in cause.detail
     assert len(cause.detail) == causes.MAX_DETAIL
     assert "\n" not in str(cause)
+
+
+@pytest.mark.parametrize("cause", ["FATAL: role ann of host db-7", "a trigger said: payroll"])
+def test_failure__redacted__repeats_no_word_of_the_database(cause: str) -> None:
+    """`summary` and `advice` are for everybody, and so is what a lost COMMIT says."""
+    prepared = Holder(None, None, prepared="payroll of ann")
+    refused = NotAppliedError(
+        f"{cause}; nothing was done. {prepared.remedy} Repeat the request.",
+        summary="The database refused; nothing was done.",
+        advice=" Repeat the request.",
+        holders=[prepared],
+    ).redacted()
+    lost = OutcomeUnknownError("The connection was lost at COMMIT.", cause=cause)
+
+    assert refused.detail == "The database refused; nothing was done. Repeat the request."
+    assert "ann" not in f"{refused.detail} {refused.holders}"
+    assert lost.public_detail == lost.detail == "The connection was lost at COMMIT."
+    assert cause in lost.describe()

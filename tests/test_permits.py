@@ -360,6 +360,19 @@ def test_permits__one_after_another_without_a_gap__none_outlives_the_acknowledge
 
 
 @pytest.mark.postgresql
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ"])
+def test_permit__denied_inside_a_transaction_that_goes_on__is_not_held(level: str) -> None:
+    """Else every stop would wait for somebody who may not execute anything."""
+    with transaction.atomic():
+        run_sql(f"SET TRANSACTION ISOLATION LEVEL {level}")
+        with pytest.raises(ExecutionDenied), golive.execution_permit():
+            pytest.fail("the block was begun")
+        held = permits.find_held()
+
+    assert held == []
+
+
+@pytest.mark.postgresql
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
 def test_permit__inside_a_transaction_that_began_before_the_stop__is_denied(level: str) -> None:
     """It shows the row as it was, so another connection is asked."""

@@ -149,14 +149,18 @@ class StateUnknownError(UnavailableError):
 class NotAppliedError(UnavailableError):
     """The change was certainly not made. `detail` says why, and whether repeating it can help.
 
-    `summary` is for everybody: no role, no host, no words of the database. `holders` are the sessions in the way.
+    `summary` and `advice` are for everybody: no role, no host, no words of the database. `holders` are the sessions in
+    the way.
     """
 
     code = "NOT_APPLIED"
 
-    def __init__(self, detail: str, *, summary: str | None = None, holders: Sequence[Holder] = ()) -> None:
+    def __init__(
+        self, detail: str, *, summary: str | None = None, advice: str = "", holders: Sequence[Holder] = ()
+    ) -> None:
         super().__init__(detail)
         self.summary = summary or detail
+        self.advice = advice
         self.holders = tuple(holders)
 
     def describe(self) -> str:
@@ -164,15 +168,21 @@ class NotAppliedError(UnavailableError):
 
     def redacted(self) -> NotAppliedError:
         """For somebody who may not see who does what."""
-        return NotAppliedError(
-            self.detail, summary=self.summary, holders=[holder.redacted() for holder in self.holders]
-        )
+        holders = [holder.redacted() for holder in self.holders]
+        return NotAppliedError(f"{self.summary}{self.advice}", summary=self.summary, holders=holders)
 
 
 class OutcomeUnknownError(UnavailableError):
     """The connection was lost at COMMIT: the change may or may not stand. Repeating a toward-safe change is right."""
 
     code = "OUTCOME_UNKNOWN"
+
+    def __init__(self, detail: str, *, cause: str | None = None) -> None:
+        super().__init__(detail)
+        self.cause = cause or ""
+
+    def describe(self) -> str:
+        return f"{self.code}: {self.detail}" + (f" The cause: {self.cause}." if self.cause else "")
 
 
 class ExecutionDenied(GoLiveError):  # noqa: N818 - the name is the contract's

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from golive import history, token_changes, token_owners, tokens
-from golive.checks import check_token_owners
+from golive.checks import check_events_intact, check_token_owners
 from golive.domain.changes import Channel
 from golive.domain.errors import InvalidRequestError, NotAppliedError, StateUnknownError
 from golive.models import ApiToken, Event
@@ -166,6 +166,8 @@ def test_verify__a_revoked_token_is_valid_again__is_a_problem_until_it_is_revoke
     ApiToken.objects.update(revoked_at=None, revoked_by=None)
 
     assert problem_keys() == {f"token:{token.prefix}"}
+    # The check's words are for everybody, and a token's name is not.
+    assert "bot" not in check_events_intact().detail
     revoke("bot")
     check_sound()
 
