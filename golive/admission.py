@@ -83,13 +83,15 @@ class Admission:
         """Also in a fork, which has none of the threads that would leave again."""
         self._lock = threading.Lock()
         self._inside: Counter[Kind] = Counter()
+        self._stops_of: Counter[int] = Counter()
         self._quiet_until = 0.0
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         kind = find_kind(environ)
         if kind is None:
             return self._application(environ, start_response)
-        if not self._enter(kind):
+        credential = _find_credential(environ) if kind is Kind.STOP else 0
+        if not self._enter(kind, credential):
             self._log(kind)
             if _find_path(environ) not in _CHECK_PATHS:
                 return overload.answer(environ, start_response)
@@ -99,11 +101,11 @@ class Admission:
         try:
             body = self._application(environ, start_response)
         except BaseException:
-            self._leave(kind)
+            self._leave(kind, credential)
             raise
-        return _Counted(body, lambda: self._leave(kind))
+        return _Counted(body, lambda: self._leave(kind, credential))
 
-    def _enter(self, kind: Kind) -> bool:
+    def _enter(self, kind: Kind, credential: int = 0) -> bool:
         with self._lock:
             inside = self._inside
             others = inside.total() - inside[Kind.STOP]
@@ -112,13 +114,22 @@ class Admission:
                 is_free = is_free and inside[kind] < STRANGER_THREADS
             elif kind is Kind.CHECKS:
                 is_free = is_free and inside[kind] < CHECK_THREADS
+            elif kind is Kind.STOP:
+                # Those of one credential wait for each other, and somebody else has to find a thread meanwhile.
+                is_free = is_free and self._stops_of[credential] < self._others
             if is_free:
                 inside[kind] += 1
+                if kind is Kind.STOP:
+                    self._stops_of[credential] += 1
             return is_free
 
-    def _leave(self, kind: Kind) -> None:
+    def _leave(self, kind: Kind, credential: int = 0) -> None:
         with self._lock:
             self._inside[kind] -= 1
+            if kind is Kind.STOP:
+                self._stops_of[credential] -= 1
+                if not self._stops_of[credential]:
+                    del self._stops_of[credential]
 
     def _log(self, kind: Kind) -> None:
         """Say it, but not for every request: there may be thousands."""
@@ -161,6 +172,12 @@ def find_kind(environ: WSGIEnvironment) -> Kind | None:
     if path == "admin" or path.startswith("admin/") or path == _HISTORY_PATH or not (is_read or is_ofrep):
         return Kind.KNOWN if _is_known(environ) else Kind.STRANGER
     return None
+
+
+def _find_credential(environ: WSGIEnvironment) -> int:
+    """Whose request it is, as far as it can be told from what it shows."""
+    shown = environ.get("HTTP_AUTHORIZATION") or _find_session_key(environ.get("HTTP_COOKIE", ""))
+    return hash(shown)
 
 
 def _find_path(environ: WSGIEnvironment) -> str:

@@ -216,8 +216,23 @@ def test_admission__everybody_at_once__leaves_threads_for_stops_and_for_the_gate
 
 
 def test_admission__of_stops_alone__takes_all_threads_but_those_of_the_gate(worker: Worker) -> None:
-    assert worker.ask_until_refused("POST", ENGAGE, token=TOKEN) == THREADS - RESERVED
+    tokens = [f"vgl_{'a' * 10}_{letter * 43}" for letter in "bcdefghijklmnopq"]
+
+    assert sum(worker.ask("POST", ENGAGE, token=token) for token in tokens) == THREADS - RESERVED < len(tokens)
     assert worker.ask("GET", "/health")
+
+
+@pytest.mark.parametrize("is_token", [True, False])
+def test_admission__of_one_credential_that_repeats_its_stop__leaves_threads_to_the_stops_of_others(
+    worker: Worker, key: str, is_token: bool
+) -> None:
+    mine, others = ({"token": TOKEN}, {"key": key}) if is_token else ({"key": key}, {"token": TOKEN})
+    path = {True: ENGAGE, False: ENGAGE_FORM}
+
+    assert worker.ask_until_refused("POST", path[is_token], **mine) == OTHERS
+    assert worker.ask_until_refused("POST", path[not is_token], **others) == STOP_THREADS
+    worker.end()
+    assert worker.ask_until_refused("POST", path[is_token], **mine) == OTHERS
 
 
 def test_admission__of_strangers_and_readers__leaves_some_to_people_who_are_signed_in(worker: Worker, key: str) -> None:
