@@ -110,6 +110,14 @@ def find_state(error: BaseException) -> str | None:
     return None
 
 
+def find_severity(error: BaseException) -> str | None:
+    """ERROR, FATAL or PANIC, as PostgreSQL said it; None if it said nothing."""
+    for each in (error, error.__cause__):
+        if isinstance(each, psycopg.Error):
+            return each.diag.severity_nonlocalized
+    return None
+
+
 def lacks_tables(error: BaseException) -> bool:
     """Whether a statement failed because a table or column is not there."""
     return find_cause(error, using="").sentence == _NO_TABLES

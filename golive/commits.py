@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,9 +12,9 @@ from typing import TypeVar
 from django.db import connections, transaction
 
 from golive import leases, permits, snapshots
-from golive.causes import TABLES_MISSING, find_cause, find_state, lacks_tables
+from golive.causes import TABLES_MISSING, find_cause, find_severity, find_state, lacks_tables
 from golive.connections import drop_dead_connection
-from golive.deadline import WRITE_SECONDS, database_deadline, extend_deadline
+from golive.deadline import WRITE_SECONDS, database_deadline, extend_deadline, remaining_seconds
 from golive.domain.errors import GoLiveError, NotAppliedError, OutcomeUnknownError, UnavailableError
 from golive.domain.holders import Holder
 from golive.holders import find_holders
@@ -42,6 +43,7 @@ _REHEARSAL_SETTINGS = {
     "idle_in_transaction_session_timeout": "500",
 }
 _LOCK_NOT_AVAILABLE, _QUERY_CANCELED = "55P03", "57014"
+_COMPLETION_UNKNOWN, _IDLE_TOO_LONG = "40003", "25P03"
 # Less than WRITE_SECONDS leaves, so that the answer comes in time.
 _LOOK_SECONDS = 0.5
 
@@ -63,13 +65,11 @@ def commit(write: Write[T], using: str) -> T:
 
 def commit_stop(write: Write[T], using: str) -> tuple[T, int | None]:
     """As `commit`, and waits beside the lease for the permits that are held; how many still are, None: not known."""
-    began = time.monotonic()
+    ends_at = time.monotonic() + min(WRITE_SECONDS, _find_remaining())
     result, lease_ms = _commit(write, using)
     now = time.monotonic()
-    # All of it within the time of a change, whatever the locks took before.
-    outstanding = acknowledge(
-        lease_ms, using, permits_until=max(now, min(now + permits.WAIT_SECONDS, began + WRITE_SECONDS))
-    )
+    # All of it within the time of the request, whatever company and locks took before.
+    outstanding = acknowledge(lease_ms, using, permits_until=max(now, min(now + permits.WAIT_SECONDS, ends_at)))
     return result, outstanding
 
 
@@ -116,6 +116,11 @@ def check_no_transaction(using: str) -> None:
         raise RuntimeError("A change must not be made inside a transaction: it is acknowledged when it is committed.")
 
 
+def _find_remaining() -> float:
+    remaining = remaining_seconds()
+    return math.inf if remaining is None else remaining
+
+
 def _commit(write: Write[T], using: str) -> tuple[T, int]:
     check_no_transaction(using)
     is_committing = False
@@ -154,9 +159,7 @@ def _transaction(using: str, settings: Mapping[str, str]) -> Iterator[None]:
 
 def _explain(error: Exception, *, is_committing: bool, using: str) -> UnavailableError:
     state, cause = find_state(error), find_cause(error, using=using)
-    # An answer of the server to COMMIT is an answer: rolled back. No answer, or a farewell, is none.
-    is_answer = state is not None and not state.startswith(("08", "57P")) and state != "40003"
-    if is_committing and not is_answer and connections[using].vendor == "postgresql":
+    if is_committing and not _has_rolled_back(error) and connections[using].vendor == "postgresql":
         return OutcomeUnknownError(
             "The connection was lost at COMMIT. Look at the state, or repeat the request.", cause=str(cause)
         )
@@ -173,6 +176,19 @@ def _explain(error: Exception, *, is_committing: bool, using: str) -> Unavailabl
         return NotAppliedError(f"{words}{advice}", summary=summary, advice=advice, holders=holders)
     summary = f"{cause.sentence}; nothing was done."
     return NotAppliedError(f"{cause}; nothing was done.{advice}", summary=summary, advice=advice)
+
+
+def _has_rolled_back(error: Exception) -> bool:
+    """Whether the server said so, in answer to COMMIT. No answer, or the end of the session, says nothing.
+
+    In the middle of a commit the server knows only PANIC, whatever went wrong (a full disk of the WAL: 53100), and
+    after its restart the commit may stand.
+    """
+    state, severity = find_state(error), find_severity(error)
+    if state is None or state.startswith(("08", "57P")) or state == _COMPLETION_UNKNOWN:
+        return False
+    # The one that is sent before COMMIT is read.
+    return severity in (None, "ERROR") or state == _IDLE_TOO_LONG
 
 
 def _look_for_holders(using: str) -> tuple[Holder, ...]:

@@ -40,6 +40,13 @@ LEFT JOIN pg_stat_activity a ON a.pid = h.pid
 LEFT JOIN pg_prepared_xacts p ON h.pid IS NULL AND h.virtualtransaction = '-1/' || p.transaction::text
 ORDER BY 2
 """
+# As the server decides it: https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL
+_MAY_END = """
+SELECT me.rolsuper OR (NOT coalesce(r.rolsuper, true)
+       AND (pg_has_role(r.oid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE'))), quote_ident(current_user)
+FROM pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid, pg_roles me
+WHERE a.pid = %s AND me.rolname = current_user
+"""
 _EVENTS = "golive_event"
 
 
@@ -91,12 +98,3 @@ def _end_one(holder: Holder, using: str) -> None:
             )
         cursor.execute("SELECT pg_terminate_backend(%s)", [holder.pid])
     logger.warning("ended %s, which was in the way of a stop", holder)
-
-
-# As the server decides it: https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL
-_MAY_END = """
-SELECT me.rolsuper OR (NOT coalesce(r.rolsuper, true)
-       AND (pg_has_role(r.oid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE'))), quote_ident(current_user)
-FROM pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid, pg_roles me
-WHERE a.pid = %s AND me.rolname = current_user
-"""

@@ -118,13 +118,12 @@ class Event(models.Model):
         constraints = (models.CheckConstraint(condition=Q(sequence__gte=1), name="golive_event_sequence_positive"),)
         indexes = (
             models.Index(fields=("subject", "-sequence"), name="golive_event_subject"),
-            # What a stop and every checklist look up: by these it costs the same however long the record is.
+            # What a stop and every checklist look up: by this it costs the same however long the record is.
             models.Index(
                 fields=("subject", "-sequence"),
                 name="golive_event_marks",
                 condition=Q(action__in=("drift", "reconcile")),
             ),
-            models.Index(fields=("subject", "-sequence"), name="golive_event_changed", condition=Q(changed=True)),
         )
 
     def __str__(self) -> str:

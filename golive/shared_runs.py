@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 LEASE_MS = 1000
 # When a check could not run: it may be able to in a moment.
 FAILURE_LEASE_MS = 100
+# For whoever may not wait: a busy service whose checks have just passed is not one of which nothing is known.
+CROWD_SECONDS = 10.0
 # A little more than a run may take, so that one which uses all its time can still answer those who wait.
 WAIT_SECONDS = readiness.RUN_SECONDS + 0.1
 
@@ -45,18 +47,22 @@ def read_named(*ids: str, may_wait: bool = True) -> Checklist:
 
 
 def read_all(*, may_wait: bool = True) -> Checklist:
-    """Every check. Without `may_wait` only from a result within its lease; where there is none, each has failed."""
+    """Every check. Without `may_wait` from a result that is there already; where there is none, each has failed."""
     return _shared.read(may_wait=may_wait)
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """A result that may go on answering until `expires_at` (`leases.boottime`), while the rows are as they were."""
+    """A result that may go on answering until `expires_at` (`leases.boottime`), while the rows are as they were.
+
+    Whoever may not wait is answered by it until `crowd_expires_at`.
+    """
 
     checklist: Checklist
     rows: Any
     renew_at: float
     expires_at: float
+    crowd_expires_at: float
 
 
 class SharedRun:
@@ -73,7 +79,7 @@ class SharedRun:
 
     def read(self, *, may_wait: bool = True) -> Checklist:
         kept, now = self._kept, leases.boottime()
-        if kept is not None and now < kept.expires_at and _is_still_good(kept, is_strict=may_wait):
+        if kept is not None and _is_still_good(kept, now, is_strict=may_wait):
             if now >= kept.renew_at and self._begun == self._ended:
                 with self._condition:
                     self._demand()
@@ -137,13 +143,21 @@ class SharedRun:
         # Half of the lease before its end, or as long as two runs, for the next may take longer than this one.
         ahead = min(seconds, max(seconds / 2, 2 * (now - began_at)))
         # Rows that are not known may be known in a moment, and somebody waits for that.
-        self._kept = None if rows is None else _Kept(outcome, rows, now + seconds - ahead, now + seconds)
+        crowd_expires_at = now + (max(seconds, CROWD_SECONDS) if has_run else seconds)
+        self._kept = (
+            None if rows is None else _Kept(outcome, rows, now + seconds - ahead, now + seconds, crowd_expires_at)
+        )
 
 
-def _is_still_good(kept: _Kept, *, is_strict: bool) -> bool:
-    """Whether the rows are as they were; for who may not wait it is enough that they are known."""
+def _is_still_good(kept: _Kept, now: float, *, is_strict: bool) -> bool:
+    """Whether it has not expired and the rows are as they were; for who may not wait it is enough that they are known.
+
+    Not by the age of the run alone: without a database nothing is known, and everybody is told at once.
+    """
     rows = _known_rows()
-    return rows == kept.rows if is_strict else rows is not None
+    if is_strict:
+        return now < kept.expires_at and rows == kept.rows
+    return now < kept.crowd_expires_at and rows is not None
 
 
 def _known_rows() -> Any:

@@ -147,6 +147,7 @@ class Fate(Enum):
     ANSWER_LOST = "passed on, and the connection ends before the answer arrives"
     REQUEST_LOST = "not passed on, and the connection ends"
     ANSWER_LATE = "passed on, and the answer does not arrive while the connection stays open"
+    PANIC = "passed on, and answered as by a server whose disk was full in the middle of it"
 
 
 class Proxy:
@@ -224,13 +225,21 @@ class Proxy:
                 self._is_open.wait()
                 if struck:
                     self._is_answered.set()
-                if Fate.ANSWER_LOST in struck:
+                if Fate.PANIC in struck:
+                    client.sendall(_error_response(S="PANIC", V="PANIC", C="53100", M="could not write to file"))
+                if Fate.ANSWER_LOST in struck or Fate.PANIC in struck:
                     break
                 if Fate.ANSWER_LATE not in struck:
                     client.sendall(data)
         if Fate.ANSWER_LATE not in struck:
             _close(client)
             _close(server)
+
+
+def _error_response(**fields: str) -> bytes:
+    """As a server sends it: https://www.postgresql.org/docs/current/protocol-message-formats.html"""
+    body = b"".join(name.encode() + text.encode() + b"\0" for name, text in fields.items()) + b"\0"
+    return b"E" + (len(body) + 4).to_bytes(4) + body
 
 
 def _close(each: socket.socket) -> None:

@@ -135,4 +135,4 @@ def test_known_before__a_drift_at_the_far_end__is_known_at_once(long_record: Non
 def test_indexes__of_the_model__are_those_of_the_lookups() -> None:
     names = {index.name: index.condition for index in Event._meta.indexes}
 
-    assert set(names) == {"golive_event_subject", "golive_event_marks", "golive_event_changed"}
+    assert set(names) == {"golive_event_subject", "golive_event_marks"}

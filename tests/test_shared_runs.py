@@ -180,6 +180,34 @@ def test_read__the_rows_have_changed_and_it_may_not_wait__is_the_result_within_i
 
 
 @pytest.mark.leased
+def test_read__the_lease_is_over_and_it_may_not_wait__is_the_last_result_for_a_while(
+    shared: SharedRun, runs: Runs, clock: Callable[[float], None]
+) -> None:
+    """A busy service is not taken for one that is broken, and its result is renewed for the next who asks."""
+    runs.end()
+    shared.read()
+
+    clock(shared_runs.CROWD_SECONDS - 0.1)
+    assert number_of(shared.read(may_wait=False)) == "1"
+    wait_until(lambda: runs.begun == 2, SECONDS)
+
+    clock(0.2)
+    assert {result.detail for result in shared.read(may_wait=False).results} == {TOO_MANY}
+
+
+@pytest.mark.leased
+def test_read__a_check_could_not_run_and_it_may_not_wait__is_soon_not_the_result_any_more(
+    clock: Callable[[float], None],
+) -> None:
+    shared = SharedRun(lambda: readiness.fail_all(readiness.NO_DATABASE))
+    shared.read()
+
+    clock(0.11)
+
+    assert {result.detail for result in shared.read(may_wait=False).results} == {TOO_MANY}
+
+
+@pytest.mark.leased
 def test_read__rows_not_known__is_not_used_again(shared: SharedRun, runs: Runs) -> None:
     run_sql("DELETE FROM system_metadata")
     runs.end(2)

@@ -1,64 +1,79 @@
-"""An index made while the table is in use: nobody who writes an event, a stop least of all, waits for it."""
+"""Indexes made and dropped while the table is in use: nobody who writes an event, a stop least of all, waits for it.
+
+On PostgreSQL by CREATE and DROP INDEX CONCURRENTLY, which leave an invalid index behind when they are cut off. So both
+operations can be repeated. They need a migration with `atomic = False`.
+"""
 
 from typing import Any
 
 from django.db import NotSupportedError, migrations
 
 # In the search path's own table: an index of this name in another schema is none of ours.
-_STANDING = """
+_EXISTING = """
 SELECT i.indisvalid AND i.indisready FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid
 WHERE c.relname = %s AND i.indrelid = to_regclass(%s)
 """
 
 
 class AddIndexConcurrently(migrations.AddIndex):
-    """As AddIndex; on PostgreSQL by CREATE INDEX CONCURRENTLY, which cannot be undone as a whole when it fails.
-
-    So it can be repeated: an invalid index, the leftover of a try that was cut off, is dropped and made again, and a
-    valid one stays. Needs a migration with `atomic = False`.
-    """
+    """As AddIndex: an invalid index is dropped and made again, and a valid one stays."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         model = to_state.apps.get_model(app_label, self.model_name)
-        connection = schema_editor.connection
-        if not self.allow_migrate_model(connection.alias, model):
-            return
-        if connection.vendor != "postgresql":
-            self._forwards_at_once(schema_editor, model)
-            return
-        self._check_not_atomic(connection)
-        standing = _find_standing(connection, model._meta.db_table, self.index.name)
-        if standing is False:
-            schema_editor.remove_index(model, self.index, concurrently=True)
-        if standing is not True:
-            schema_editor.add_index(model, self.index, concurrently=True)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            _add(schema_editor, model, self.index)
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         model = from_state.apps.get_model(app_label, self.model_name)
-        connection = schema_editor.connection
-        if not self.allow_migrate_model(connection.alias, model):
-            return
-        if connection.vendor != "postgresql":
-            schema_editor.remove_index(model, self.index)
-            return
-        self._check_not_atomic(connection)
-        if _find_standing(connection, model._meta.db_table, self.index.name) is not None:
-            schema_editor.remove_index(model, self.index, concurrently=True)
-
-    def _forwards_at_once(self, schema_editor: Any, model: Any) -> None:
-        with schema_editor.connection.cursor() as cursor:
-            standing = schema_editor.connection.introspection.get_constraints(cursor, model._meta.db_table)
-        if self.index.name not in standing:
-            schema_editor.add_index(model, self.index)
-
-    def _check_not_atomic(self, connection: Any) -> None:
-        if connection.in_atomic_block:
-            raise NotSupportedError("An index cannot be made concurrently in a transaction: atomic = False is missing.")
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            _remove(schema_editor, model, self.index)
 
 
-def _find_standing(connection: Any, table: str, name: str) -> bool | None:
+class RemoveIndexConcurrently(migrations.RemoveIndex):
+    """As RemoveIndex: where there is no such index, nothing is done."""
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = from_state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            _remove(schema_editor, model, self._find_index(app_label, from_state))
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = to_state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            _add(schema_editor, model, self._find_index(app_label, to_state))
+
+    def _find_index(self, app_label: str, state: Any) -> Any:
+        return state.models[app_label, self.model_name_lower].get_index_by_name(self.name)
+
+
+def _add(schema_editor: Any, model: Any, index: Any) -> None:
+    is_valid = _find_existing(schema_editor, model, index.name)
+    if is_valid is False:
+        _remove(schema_editor, model, index)
+    if not is_valid:
+        schema_editor.add_index(model, index, **_options(schema_editor))
+
+
+def _remove(schema_editor: Any, model: Any, index: Any) -> None:
+    if _find_existing(schema_editor, model, index.name) is not None:
+        schema_editor.remove_index(model, index, **_options(schema_editor))
+
+
+def _options(schema_editor: Any) -> dict[str, bool]:
+    connection = schema_editor.connection
+    if connection.vendor != "postgresql":
+        return {}
+    if connection.in_atomic_block:
+        raise NotSupportedError("An index cannot be made concurrently in a transaction: atomic = False is missing.")
+    return {"concurrently": True}
+
+
+def _find_existing(schema_editor: Any, model: Any, name: str) -> bool | None:
     """Whether the index is valid; None if there is none."""
+    connection, table = schema_editor.connection, model._meta.db_table
     with connection.cursor() as cursor:
-        cursor.execute(_STANDING, [name, connection.ops.quote_name(table)])
+        if connection.vendor != "postgresql":
+            return True if name in connection.introspection.get_constraints(cursor, table) else None
+        cursor.execute(_EXISTING, [name, connection.ops.quote_name(table)])
         row = cursor.fetchone()
     return None if row is None else bool(row[0])
