@@ -13,7 +13,7 @@ from django.middleware.csrf import CsrfViewMiddleware
 
 from golive import problems, throttle, tokens
 from golive.client import actor_of, client_address
-from golive.connections import only_database_errors
+from golive.database.failures import only_database_errors
 from golive.domain.changes import Actor
 from golive.domain.errors import PermissionRequiredError
 from golive.domain.scopes import READ_PERMISSION

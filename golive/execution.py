@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from django.db import DEFAULT_DB_ALIAS
 
 from golive import permits, snapshots
-from golive.connections import explain_cause
+from golive.database.failures import explain_cause
 from golive.domain.decision import Decision, decide
 from golive.domain.errors import ExecutionDenied, StateUnknownError
 

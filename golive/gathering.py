@@ -18,7 +18,7 @@ from django.db import DEFAULT_DB_ALIAS
 
 from golive import controls, snapshots
 from golive.controls import Acknowledgement
-from golive.deadline import WRITE_SECONDS
+from golive.database.deadline import WRITE_SECONDS
 from golive.domain.changes import REOPEN, Actor, Change, Channel, Origin, check_can_apply
 from golive.domain.effects import is_in_effect
 from golive.domain.errors import OutcomeUnknownError, UnavailableError

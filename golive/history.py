@@ -12,8 +12,9 @@ from django.db import DEFAULT_DB_ALIAS, Error
 from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
 
-from golive import failover, schema, state
-from golive.deadline import database_deadline
+from golive import failover, state
+from golive.database import schema
+from golive.database.deadline import database_deadline
 from golive.domain.chain import COLUMNS, DRIFT, RECONCILE, ChainVerifier, Problem
 from golive.domain.changes import LEASE, Change
 from golive.domain.errors import RecordedChange, StateUnknownError

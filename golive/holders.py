@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from golive.deadline import READ_SECONDS, database_deadline
+from golive.database.deadline import READ_SECONDS, database_deadline
 from golive.domain.errors import NotAppliedError
 from golive.domain.holders import Holder
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA

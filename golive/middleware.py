@@ -23,7 +23,7 @@ from django.urls import Resolver404, resolve
 from psycopg.pq import TransactionStatus
 
 from golive import error_pages
-from golive.deadline import READ_SECONDS, WRITE_SECONDS, database_deadline
+from golive.database.deadline import READ_SECONDS, WRITE_SECONDS, database_deadline
 from golive.domain.errors import ExecutionDenied
 from golive.enforcement import GetResponse, GoLiveEnforcementMiddleware, golive_exempt, is_enforced, is_exempt
 from golive.problems import lacks_tls, method_not_allowed, problem, tls_required

@@ -15,9 +15,10 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
-from golive import file_locks, snapshots, state
-from golive.connections import drop_dead_connection, explain_cause
-from golive.deadline import READ_SECONDS, database_deadline
+from golive import snapshots, state
+from golive.database import file_locks
+from golive.database.deadline import READ_SECONDS, database_deadline
+from golive.database.failures import drop_dead_connection, explain_cause
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import GO_LIVE_STATE, GoLiveRow
 

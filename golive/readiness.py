@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from golive import state
-from golive.deadline import database_deadline
+from golive.database.deadline import database_deadline
 from golive.domain.checklist import Checklist, CheckResult, Severity
 from golive.domain.errors import StateUnknownError
 

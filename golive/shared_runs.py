@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from golive import leases, readiness, snapshots
-from golive.deadline import remaining_seconds
+from golive.database.deadline import remaining_seconds
 from golive.domain.checklist import Checklist
 
 logger = logging.getLogger(__name__)

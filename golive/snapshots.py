@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from golive import leases, state
-from golive.deadline import remaining_seconds
+from golive.database.deadline import remaining_seconds
 from golive.domain.decision import Code, Decision, decide
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import GoLiveRow, SystemRow

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 from django.db.models import Q
 
-from golive.deadline import database_deadline
+from golive.database.deadline import database_deadline
 from golive.domain.changes import Actor
 from golive.domain.scopes import actor_of_token
 from golive.domain.tokens import NO_HASH, TokenText, is_same_hash, read_token_text

@@ -16,7 +16,7 @@ from django.test import Client
 
 from golive import controls, history, leases, snapshots
 from golive.controls import apply_change
-from golive.deadline import database_deadline, remaining_seconds
+from golive.database.deadline import database_deadline, remaining_seconds
 from golive.domain.changes import LEASE, Channel
 from golive.domain.errors import InvalidRequestError, NotAppliedError, PermissionRequiredError
 from golive.domain.rows import GO_LIVE_STATE

@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from golive.management.commands import _applied
-from golive.management.commands._applied import read_applied
+from golive.database import applied_migrations
+from golive.database.applied_migrations import read_applied
 from golive.migration_graph.model import Kind, UnusableInputError
 from tests.patience import ends_within
 from tests.postgres import PostgresServer
@@ -111,7 +111,7 @@ def test_postgresql__the_tables_of_both_tools__are_read_and_nothing_is_written(
 
     assert read_applied(url, Kind.ALEMBIC) == ("a1", "b2")
     assert read_applied(url.replace("://", "+psycopg2://", 1), Kind.DJANGO) == ("shop.0001_initial",)
-    monkeypatch.setitem(_applied._QUERIES, Kind.ALEMBIC, "DELETE FROM alembic_version RETURNING version_num")
+    monkeypatch.setitem(applied_migrations._QUERIES, Kind.ALEMBIC, "DELETE FROM alembic_version RETURNING version_num")
     with pytest.raises(UnusableInputError, match="read-only transaction"):
         read_applied(url, Kind.ALEMBIC)
 
@@ -119,9 +119,9 @@ def test_postgresql__the_tables_of_both_tools__are_read_and_nothing_is_written(
 @pytest.mark.postgresql
 def test_postgresql__that_hangs__is_given_up(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
     url = server.create_database("hanging")
-    monkeypatch.setattr(_applied, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(applied_migrations, "READ_SECONDS", 0.5)
     slow: Any = "SELECT 'a1' FROM pg_sleep(30)"
-    monkeypatch.setitem(_applied._QUERIES, Kind.ALEMBIC, slow)
+    monkeypatch.setitem(applied_migrations._QUERIES, Kind.ALEMBIC, slow)
 
     # Well below the 30 s of the query.
     with ends_within(1), pytest.raises(UnusableInputError, match="--database"):

@@ -13,8 +13,9 @@ from django.db import DataError, OperationalError, connection
 from django.test import Client
 
 import golive
-from golive import causes, snapshots, state
-from golive.causes import find_cause
+from golive import snapshots, state
+from golive.database import causes
+from golive.database.causes import find_cause
 from golive.domain.errors import NotAppliedError, OutcomeUnknownError, StateUnknownError
 from golive.domain.holders import Holder
 from golive.management.commands.golive import Command

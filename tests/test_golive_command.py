@@ -21,7 +21,8 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from golive import controls, history, installation, readiness, state
+from golive import controls, history, readiness, state
+from golive.database import installation
 from golive.domain.chain import DRIFT, RECONCILE
 from golive.domain.changes import ALL_PERMISSIONS, CHANGES, Actor, Channel
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA

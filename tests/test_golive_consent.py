@@ -12,7 +12,8 @@ import pytest
 from django.db import connection
 from django.test import override_settings
 
-from golive import installation, state
+from golive import state
+from golive.database import installation
 from golive.models import Event
 from tests.faults import database_url
 from tests.people import make_change

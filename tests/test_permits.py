@@ -19,7 +19,8 @@ import pytest
 from django.db import OperationalError, connection, connections, transaction
 
 import golive
-from golive import ExecutionDenied, file_locks, permits, state
+from golive import ExecutionDenied, permits, state
+from golive.database import file_locks
 from golive.domain.decision import decide
 from golive.permits import Permit
 from tests.controls_kit import apply, go_live

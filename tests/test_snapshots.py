@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golive import leases, snapshots
-from golive.deadline import READ_SECONDS, database_deadline
+from golive.database.deadline import READ_SECONDS, database_deadline
 from golive.domain.rows import GoLiveRow, SystemRow
 from golive.postgresql import renewal
 from golive.postgresql.base import DatabaseWrapper

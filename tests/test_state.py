@@ -12,7 +12,7 @@ import pytest
 from django.db import Error, connection, transaction
 
 from golive import state
-from golive.deadline import database_deadline
+from golive.database.deadline import database_deadline
 from golive.domain.decision import decide
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA

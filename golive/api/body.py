@@ -13,7 +13,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from golive import problems
-from golive.deadline import extend_deadline
+from golive.database.deadline import extend_deadline
 from golive.problems import HttpError
 
 KIB = 1024

@@ -17,7 +17,7 @@ from django.utils.http import parse_etags
 from django.views.decorators.csrf import csrf_exempt
 
 from golive import credentials, problems
-from golive.connections import is_database_failure
+from golive.database.failures import is_database_failure
 from golive.domain.errors import GoLiveError, StateUnknownError
 from golive.error_pages import DATABASE_AWAY
 

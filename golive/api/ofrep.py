@@ -18,7 +18,7 @@ from golive import problems, representations, snapshots
 from golive.api import body
 from golive.api.endpoint import Payload, answer_payload, answer_tagged, encode, endpoint
 from golive.credentials import API_KEY_HEADER, check_can_read
-from golive.deadline import READ_SECONDS, database_deadline
+from golive.database.deadline import READ_SECONDS, database_deadline
 from golive.domain.errors import GoLiveError
 from golive.domain.flags import SAFE_VALUES, evaluate_flags
 from golive.problems import HttpError

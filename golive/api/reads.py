@@ -9,9 +9,10 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from golive import checks, history, installation, problems, representations, shared_runs, snapshots
+from golive import checks, history, problems, representations, shared_runs, snapshots
 from golive.api.endpoint import Payload, answer_json, answer_tagged, endpoint
 from golive.credentials import can_see_details, check_can_read, check_can_see_history
+from golive.database import installation
 from golive.domain.errors import FieldError, InvalidRequestError
 from golive.snapshots import Snapshot
 

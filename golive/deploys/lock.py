@@ -24,7 +24,7 @@ from typing import Any, Self
 import psycopg
 from django.db import Error, InterfaceError, OperationalError
 
-from golive.deadline import database_deadline
+from golive.database.deadline import database_deadline
 from golive.deploys import sessions
 from golive.deploys.record_table import RecordTable, TableLock, UnusableTableError
 from golive.postgresql.base import BoundedConnection

@@ -17,7 +17,7 @@ from django.db.migrations.exceptions import MigrationSchemaMissing
 from django.db.migrations.recorder import MigrationRecorder
 from psycopg import sql
 
-from golive.deadline import database_deadline
+from golive.database.deadline import database_deadline
 from golive.deploys.sessions import LOCK_KEY
 
 # A transaction, since a table's lock ends with one; READ COMMITTED, so that it holds no snapshot between statements,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from django.db import DEFAULT_DB_ALIAS, Error
 
-from golive import history, schema, state
+from golive import history, state
+from golive.database import schema
 from golive.deploys.client import Answer, send
 from golive.deploys.endpoints import ENDPOINTS, STATE_PATH, Endpoint
 from golive.domain.changes import ENGAGE

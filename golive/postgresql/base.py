@@ -1,4 +1,4 @@
-"""Django's PostgreSQL backend with connections that keep `golive.deadline`. ENGINE = "golive.postgresql"."""
+"""Django's PostgreSQL backend with connections that keep `golive.database.deadline`. ENGINE = "golive.postgresql"."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import psycopg
 from django.db.backends.postgresql import base
 from psycopg import OperationalError
 
-from golive.deadline import database_deadline, remaining_seconds
+from golive.database.deadline import database_deadline, remaining_seconds
 from golive.postgresql.away import is_away, report_away
 from golive.postgresql.search_path import drop_foreign_schemas
 
 # How often the server looks whether whoever sent a statement is still there: one that waits for a lock must not go on
-# waiting when its sender has given up (golive.deadline), or backends pile up until there are none left.
+# waiting when its sender has given up (golive.database.deadline), or backends pile up until there are none left.
 CLIENT_CHECK_MS = 500
 # A server that is well answers SELECT 1 in a millisecond.
 HEALTH_CHECK_SECONDS = 1.0

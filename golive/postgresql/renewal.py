@@ -17,7 +17,7 @@ from typing import TypeVar
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from golive.deadline import READ_SECONDS, database_deadline
+from golive.database.deadline import READ_SECONDS, database_deadline
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ import psycopg
 import pytest
 from django.db import connections
 
-from golive import history, schema
+from golive import history
+from golive.database import schema
 from tests.deploys.project import Project, end_all
 from tests.postgres import PostgresServer
 

@@ -21,7 +21,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ProjectState
 from psycopg.rows import dict_row
 
-from golive import schema
+from golive.database import schema
 from golive.migrations._adoption import find_all_faults
 from tests.deploys.snapshots import Snapshot, find_differences, take_snapshot
 

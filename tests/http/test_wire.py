@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from golive.deadline import READ_SECONDS
+from golive.database.deadline import READ_SECONDS
 from tests.faults import wait_until
 from tests.http import endpoints
 from tests.patience import ends_within

@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from golive.management.commands._applied import read_applied
+from golive.database.applied_migrations import read_applied
 from golive.migration_graph.database import compare_applied, find_unknown
 from golive.migration_graph.graph import build_graph
 from golive.migration_graph.model import Finding, Kind, Node, ParsedFile, Reference, Report, Role, Severity

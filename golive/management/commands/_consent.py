@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from django.core.management.base import CommandError, OutputWrapper
 
-from golive import history, installation, state
+from golive import history, state
+from golive.database import installation
 from golive.domain.changes import STOP_OF, Change
 from golive.domain.decision import decide
 from golive.domain.effects import is_in_effect, row_of

@@ -11,7 +11,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from golive import installation, token_changes, token_owners, tokens
+from golive import token_changes, token_owners, tokens
+from golive.database import installation
 from golive.domain.changes import Actor, Channel
 from golive.domain.rows import format_time
 from golive.domain.scopes import SCOPES

@@ -40,7 +40,7 @@ class Command(BaseCommand):
 
 def _read_applied(url: str, kind: Kind) -> Sequence[str]:
     # Here, so that a plain audit does not wait for the drivers.
-    from golive.management.commands._applied import read_applied
+    from golive.database.applied_migrations import read_applied
 
     return read_applied(url, kind)
 

@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, Error, transaction
 
-from golive.connections import explain_cause
+from golive.database.failures import explain_cause
 
 
 class Command(BaseCommand):

@@ -16,9 +16,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 
-from golive import controls, history, holders, installation, representations, state
-from golive.connections import explain_cause
+from golive import controls, history, holders, representations, state
 from golive.controls import Acknowledgement
+from golive.database import installation
+from golive.database.failures import explain_cause
 from golive.domain.changes import (
     ALL_PERMISSIONS,
     CHANGES,

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import Error, OperationalError, connections
 from psycopg.pq import TransactionStatus
 
-from golive.causes import NO_ANSWER, TABLES_MISSING, find_cause, lacks_tables
+from golive.database.causes import NO_ANSWER, TABLES_MISSING, find_cause, lacks_tables
 
 
 def drop_dead_connection(using: str) -> None:
