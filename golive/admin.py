@@ -28,7 +28,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
-from golive import controls, error_pages, history, problems, representations, shared_runs, state
+from golive import controls, error_pages, problems, representations, shared_runs
 from golive.client import actor_of, origin_of
 from golive.dialogs import make_dialogs, read_form
 from golive.domain.changes import CHANGES, Channel, Direction
@@ -44,6 +44,7 @@ from golive.domain.errors import (
 )
 from golive.domain.rows import GO_LIVE_STATE, GoLiveRow, SystemRow
 from golive.models import Event, GoLiveState, SystemMetadata
+from golive.state import history, singletons
 from golive.token_admin import ApiTokenAdmin  # noqa: F401 - registers itself
 
 admin.site.site_header = "Valhalla go-live"
@@ -169,7 +170,7 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         status: int = HTTPStatus.OK,
         with_checklist: bool = True,
     ) -> HttpResponse:
-        go_live, system = _read(state.read_go_live), _read(state.read_system)
+        go_live, system = _read(singletons.read_go_live), _read(singletons.read_system)
         row = go_live if self.subject == GO_LIVE_STATE else system
         held = actor_of(request.user).permissions
         checklist = shared_runs.read_checklist() if with_checklist else None

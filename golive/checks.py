@@ -10,7 +10,7 @@ from django.core import checks as system_checks
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.loader import MigrationLoader
 
-from golive import failover, history, project_graph, rehearsal, state, token_owners
+from golive import project_graph, rehearsal, token_owners
 from golive.domain.changes import ENGAGE
 from golive.domain.checklist import Severity
 from golive.domain.decision import decide
@@ -18,6 +18,7 @@ from golive.domain.effects import BACKEND_COMPLETE, judge_backend
 from golive.migration_graph.model import Severity as GraphSeverity
 from golive.migration_graph.model import UnusableInputError
 from golive.readiness import Finding, register
+from golive.state import failover, history, singletons
 
 # Many may ask at once, and a check must end in a second; `manage.py golive history --verify` recomputes all of it.
 EVENTS_VERIFIED = 500
@@ -37,13 +38,13 @@ def check_database() -> Finding:
 
 @register(SINGLETON_ROWS, severity=Severity.BLOCKER, message="Both rows can be read", is_in_checklist=False)
 def check_singleton_rows() -> Finding:
-    state.read_both()
+    singletons.read_both()
     return Finding(True, "Row 1 of system_metadata and of go_live_state can be read.")
 
 
 @register(BACKEND_COMPLETE, severity=Severity.BLOCKER, message="The backend is complete")
 def check_backend_complete() -> Finding:
-    result = judge_backend(state.read_system())
+    result = judge_backend(singletons.read_system())
     return Finding(result.ok, result.detail)
 
 
@@ -163,12 +164,12 @@ def check_clocks_agree() -> Finding:
     is_in_checklist=False,
 )
 def check_kill_switch_released() -> Finding:
-    if state.read_go_live().kill_switch_engaged:
+    if singletons.read_go_live().kill_switch_engaged:
         return Finding(False, "The kill switch is engaged. Release it before go-live is enabled.")
     return Finding(True, "The kill switch is released.")
 
 
 @register("execution", severity=Severity.INFO, message="What the controls say now", is_in_checklist=False)
 def check_execution() -> Finding:
-    decision = decide(state.read_go_live())
+    decision = decide(singletons.read_go_live())
     return Finding(True, decision.message)

@@ -11,7 +11,6 @@ from typing import TypeVar
 
 from django.db import connections, transaction
 
-from golive import leases, permits, snapshots
 from golive.database.causes import TABLES_MISSING, find_cause, find_severity, find_state, lacks_tables
 from golive.database.deadline import WRITE_SECONDS, database_deadline, extend_deadline, remaining_seconds
 from golive.database.failures import drop_dead_connection
@@ -19,6 +18,7 @@ from golive.domain.errors import GoLiveError, NotAppliedError, OutcomeUnknownErr
 from golive.domain.holders import Holder
 from golive.holders import find_holders
 from golive.postgresql.search_path import drop_foreign_schemas
+from golive.state import leases, permits, snapshots
 
 logger = logging.getLogger(__name__)
 

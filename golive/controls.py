@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from django.db import DEFAULT_DB_ALIAS, Error, transaction
 from django.db.models.expressions import RawSQL
 
-from golive import failover, history, readiness, state
+from golive import readiness
 from golive.commits import check_no_transaction, commit, commit_stop, rehearse
 from golive.domain import chain
 from golive.domain.changes import ENGAGE, UNKNOWN_ORIGIN, Actor, Change, Channel, Direction, Origin, check_can_apply
@@ -32,6 +32,7 @@ from golive.domain.rows import (
 )
 from golive.event_writer import EventWriter
 from golive.models import SINGLETON_ID, GoLiveState
+from golive.state import failover, history, singletons
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,12 @@ def apply_change(
     def write() -> tuple[Acknowledgement, int]:
         with_system = change.subject == SYSTEM_METADATA or change.is_guarded
         writer = EventWriter(
-            actor, channel, origin, request, rows=state.lock_rows(with_system=with_system, using=using), using=using
+            actor,
+            channel,
+            origin,
+            request,
+            rows=singletons.lock_rows(with_system=with_system, using=using),
+            using=using,
         )
         check_revision(change, writer.rows, request, find_change=lambda row: history.find_change(row, using=using))
         still_failed = _check_backend_again(writer.rows, request, failed) if change.is_guarded else failed
@@ -152,7 +158,7 @@ def reconcile(
 
     def write() -> tuple[tuple[str, ...], int]:
         writer = EventWriter(
-            actor, channel, origin, request, rows=state.lock_rows(with_system=True, using=using), using=using
+            actor, channel, origin, request, rows=singletons.lock_rows(with_system=True, using=using), using=using
         )
         row_of(writer.rows, SYSTEM_METADATA)  # missing, it cannot be recorded
         found = [*problems, *(p for p in history.verify(newest=1, using=using).problems if p.code in ("row", "head"))]
@@ -174,7 +180,7 @@ def record_deploy(difference: Difference, *, release: str | None, using: str = D
     actor, request = Actor(name="migrate", permissions=frozenset()), ChangeRequest(reason="")
 
     def write() -> tuple[None, int]:
-        rows = state.lock_rows(with_system=True, using=using)
+        rows = singletons.lock_rows(with_system=True, using=using)
         writer = EventWriter(actor, Channel.MIGRATION, UNKNOWN_ORIGIN, request, rows=rows, using=using)
         writer.record_drift()
         writer.record_deploy(after)
@@ -200,7 +206,7 @@ def record_token(
     """
 
     def work() -> tuple[T, int]:
-        rows = state.lock_rows(with_system=False, using=using)
+        rows = singletons.lock_rows(with_system=False, using=using)
         writer = EventWriter(actor, channel, origin, ChangeRequest(reason=""), rows=rows, using=using)
         result, before, after = write()
         if before is not None or after is not None:
@@ -217,7 +223,7 @@ def _check_checklist(request: ChangeRequest, using: str) -> tuple[CheckResult, .
 
     A state that is not known is no rule that refuses: StateUnknownError comes first.
     """
-    state.read_both(using=using)
+    singletons.read_both(using=using)
     checklist = readiness.run_checklist()
     blocking = checklist.find_blocking(request.override)
     if blocking or not checklist.required:

@@ -21,7 +21,7 @@ from golive import error_pages
 from golive.domain.decision import Decision, decide
 from golive.domain.errors import ExecutionDenied
 from golive.routes import is_ambiguous, is_below
-from golive.snapshots import read_snapshot
+from golive.state.snapshots import read_snapshot
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from django.db import transaction
 
-from golive import history, state
 from golive.domain import chain
 from golive.domain.changes import Actor, Channel, Origin
 from golive.domain.checklist import CheckResult
@@ -30,6 +29,7 @@ from golive.domain.rows import (
     record_of,
 )
 from golive.models import SINGLETON_ID, Event, GoLiveState, SystemMetadata
+from golive.state import history, singletons
 from golive.text import make_visible
 
 logger = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ class EventWriter:
 
     def _check_written(self) -> None:
         """What was written must stand as it was written: a trigger or a rule may have altered or swallowed it."""
-        written = state.read_again(with_system=self.rows.system is not None, using=self._using)
+        written = singletons.read_again(with_system=self.rows.system is not None, using=self._using)
         newest = history.newest_event(using=self._using)
         altered = [
             name

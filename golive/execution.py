@@ -8,10 +8,10 @@ from contextlib import ExitStack, contextmanager
 
 from django.db import DEFAULT_DB_ALIAS
 
-from golive import permits, snapshots
 from golive.database.failures import explain_cause
 from golive.domain.decision import Decision, decide
 from golive.domain.errors import ExecutionDenied, StateUnknownError
+from golive.state import permits, snapshots
 
 logger = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from golive import leases
 from golive.denials import describe_denial
 from golive.domain.decision import Decision
 from golive.problems import CONTENT_TYPE, RETRY_AFTER_SECONDS
 from golive.request_id import choose_request_id
-from golive.snapshots import Snapshot, read_snapshot
+from golive.state import leases
+from golive.state.snapshots import Snapshot, read_snapshot
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from django.db import DEFAULT_DB_ALIAS
 
-from golive import controls, snapshots
+from golive import controls
 from golive.controls import Acknowledgement
 from golive.database.deadline import WRITE_SECONDS
 from golive.domain.changes import REOPEN, Actor, Change, Channel, Origin, check_can_apply
@@ -25,6 +25,7 @@ from golive.domain.errors import OutcomeUnknownError, UnavailableError
 from golive.domain.gathering import GATHER_SECONDS, Batch, Queue, Repetition, merge
 from golive.domain.requests import read_request
 from golive.domain.rows import GO_LIVE_STATE, LEASE_MOST_MS
+from golive.state import snapshots
 
 # How often whoever waits for company looks whether the stop is still in effect.
 LOOK_SECONDS = 0.1

@@ -1,6 +1,6 @@
 """The tables: two singletons and the record of every request to change them. Fields and constraints only.
 
-Reads go through `golive.state` and `golive.history`, writes through `golive.controls`; nothing else touches the rows.
+Reads go through `golive.state`, writes through `golive.controls`; nothing else touches the rows.
 Defaults stand in the database and on the model: raw SQL gets the safe values, and an unsaved instance is safe too
 (with `db_default` alone its fields would be truthy placeholders).
 """

@@ -23,10 +23,10 @@ from dataclasses import dataclass
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
-from golive import state
 from golive.database.deadline import database_deadline
 from golive.domain.checklist import Checklist, CheckResult, Severity
 from golive.domain.errors import StateUnknownError
+from golive.state import singletons
 
 logger = logging.getLogger(__name__)
 
@@ -226,7 +226,7 @@ class _Worker(threading.Thread):
     def _open(self, stack: ExitStack) -> bool:
         try:
             with database_deadline(self._ends_at - time.monotonic()):
-                stack.enter_context(state.consistent_read())
+                stack.enter_context(singletons.consistent_read())
         except Exception:
             logger.warning("the checks have no database", exc_info=True)
             return False

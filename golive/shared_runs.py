@@ -2,7 +2,7 @@
 
 At most one run is under way for all of them in a process, so that it costs one connection however many ask. A request
 is answered by a result within its short lease, or by a run that started after the request came (as in
-`golive.snapshots`). Who asks all the time waits for nobody, since a result is renewed ahead of its end.
+`golive.state.snapshots`). Who asks all the time waits for nobody, since a result is renewed ahead of its end.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from golive import leases, readiness, snapshots
+from golive import readiness
 from golive.database.deadline import remaining_seconds
 from golive.domain.checklist import Checklist
+from golive.state import leases, snapshots
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from golive.domain.changes import UNKNOWN_ORIGIN, Actor, Channel, Origin
 from golive.domain.errors import FieldError, InvalidRequestError
 from golive.domain.scopes import SCOPES
 from golive.domain.tokens import is_name, make_token_text
-from golive.history import token_values
 from golive.models import ApiToken
+from golive.state.history import token_values
 
 MAX_EXPIRY = timedelta(days=3660)
 

@@ -7,10 +7,11 @@ from datetime import datetime
 from django.contrib.auth import get_user_model
 from django.db import DEFAULT_DB_ALIAS
 
-from golive import history, tokens
+from golive import tokens
 from golive.domain.changes import Channel
 from golive.domain.scopes import scopes_within
 from golive.models import ApiToken, Event
+from golive.state import history
 
 
 def find_owner_faults(*, now: datetime, using: str = DEFAULT_DB_ALIAS) -> dict[int, str]:

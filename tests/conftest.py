@@ -15,7 +15,7 @@ import pytest
 from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 
-from golive import snapshots
+from golive.state import snapshots
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +35,7 @@ def django_db_setup(django_db_blocker: Any) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def without_lease(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process every read is fresh and no writer waits, so that tests need not; `leased` ones are about that."""
-    from golive import leases
+    from golive.state import leases
 
     if request.node.get_closest_marker("leased") is None:
         monkeypatch.setattr(leases, "lease_seconds", lambda lease_ms: 0.0)

@@ -25,7 +25,7 @@ NAMES = ("engage", "disable", "reopen", "complete", "complete", "edit") * 2 + ("
 def main(role: str, options: dict[str, Any]) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "valhalla.settings")
     django.setup()
-    from golive import leases
+    from golive.state import leases
 
     # The wait comes after the transaction; what is looked at here comes before.
     vars(leases)["wait_out"] = lambda lease_ms: None
@@ -67,7 +67,7 @@ def run_load(processes: int, changes: int) -> None:
 
 
 def make_changes(number: int, count: int) -> list[dict[str, Any]]:
-    from golive import state
+    from golive.state import singletons
 
     chance = random.Random(number)
     outcomes = []
@@ -83,7 +83,7 @@ def make_changes(number: int, count: int) -> list[dict[str, Any]]:
             name = "complete"
             fields["expected_revision"] = 1_000_000
         elif chance.random() < 0.2:
-            fields["expected_revision"] = state.read_go_live().revision
+            fields["expected_revision"] = singletons.read_go_live().revision
         outcomes.append({"name": name, **make_change(name, f"{number}-{turn}", fields)})
     return outcomes
 

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from golive import history, readiness, shared_runs
+from golive import readiness, shared_runs
 from golive.controls import Acknowledgement, apply_change
 from golive.domain.changes import CHANGES, Actor, Channel, Direction, Origin
 from golive.domain.checklist import Checklist, CheckResult
 from golive.models import Event
+from golive.state import history
 from tests.factories import make_actor
 from tests.faults import run_sql
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
-from golive import leases
+from golive.state import leases
 from valhalla.wsgi import application
 
 __all__ = ["application"]

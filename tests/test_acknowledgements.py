@@ -14,13 +14,14 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 
-from golive import controls, history, leases, snapshots
+from golive import controls
 from golive.controls import apply_change
 from golive.database.deadline import database_deadline, remaining_seconds
 from golive.domain.changes import LEASE, Channel
 from golive.domain.errors import InvalidRequestError, NotAppliedError, PermissionRequiredError
 from golive.domain.rows import GO_LIVE_STATE
 from golive.models import Event
+from golive.state import history, leases, snapshots
 from tests.api.callers import ALERTMANAGER, bearer, make_token
 from tests.controls_kit import FAULTS, NAMES, apply, apply_effectively, check_sound, go_live, newest, prepare
 from tests.factories import make_actor

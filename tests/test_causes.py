@@ -13,13 +13,13 @@ from django.db import DataError, OperationalError, connection
 from django.test import Client
 
 import golive
-from golive import snapshots, state
 from golive.database import causes
 from golive.database.causes import find_cause
 from golive.domain.errors import NotAppliedError, OutcomeUnknownError, StateUnknownError
 from golive.domain.holders import Holder
 from golive.management.commands.golive import Command
 from golive.postgresql.base import DeadlineExceededError
+from golive.state import singletons, snapshots
 from tests.api.callers import bearer, make_token
 from tests.controls_kit import apply, go_live, snapshot
 from tests.faults import rerouted, run_sql, wait_until, watched_statements
@@ -158,11 +158,11 @@ def test_change__anything_raised_at_the_commit__is_not_known(error: Exception, m
             apply("engage")
 
     # The connection was in a transaction that is gone with it.
-    assert state.read_go_live().kill_switch_engaged is False
+    assert singletons.read_go_live().kill_switch_engaged is False
     assert apply("engage").changed
 
 
-@pytest.mark.parametrize("read", [state.read_go_live, state.read_system, state.read_both])
+@pytest.mark.parametrize("read", [singletons.read_go_live, singletons.read_system, singletons.read_both])
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
 def test_read__anything_raised__is_unknown(read: Callable[[], Any], error: Exception) -> None:
     def fail(sql: str) -> None:
@@ -171,7 +171,7 @@ def test_read__anything_raised__is_unknown(read: Callable[[], Any], error: Excep
     with watched_statements(before=fail):
         with pytest.raises(StateUnknownError) as unknown:
             read()
-        reading = state.read_rows()
+        reading = singletons.read_rows()
 
     assert unknown.value.detail == "The database does not answer."
     assert (reading.go_live, reading.problem) == (None, "The database does not answer.")
@@ -185,15 +185,15 @@ def test_row__that_is_there_twice__is_unknown_and_never_the_first_one(table: str
     copy_without_key(table)
     try:
         with pytest.raises(StateUnknownError, match=f"more than one row with id 1 in .*{table}"):
-            state.read_both()
-        reading = state.read_rows()
+            singletons.read_both()
+        reading = singletons.read_rows()
         with pytest.raises(StateUnknownError):
             apply("reopen")
     finally:
         put_back(table)
 
     assert (reading.go_live is None, reading.system is None) == (table == "go_live_state", table == "system_metadata")
-    assert state.read_go_live().kill_switch_engaged is False
+    assert singletons.read_go_live().kill_switch_engaged is False
 
 
 def copy_without_key(table: str) -> None:

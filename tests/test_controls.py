@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
-from golive import history, state
 from golive.domain.changes import CHANGES, Actor, Channel, Origin
 from golive.domain.decision import decide
 from golive.domain.errors import (
@@ -20,6 +19,7 @@ from golive.domain.errors import (
 )
 from golive.domain.rows import GO_LIVE_STATE, format_time, record_of
 from golive.models import Event
+from golive.state import history, singletons
 from tests.controls_kit import (
     NAMES,
     OTHERS,
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.usefixtures("database")
 def test_apply_change__each_change__records_every_column(name: str) -> None:
     prepare(name)
     subject = CHANGES[name].subject
-    go_live_before, system_before = state.read_both()
+    go_live_before, system_before = singletons.read_both()
     before = record_of(go_live_before if subject == GO_LIVE_STATE else system_before)
     count, previous, began = Event.objects.count(), newest(), datetime.now(UTC)
 
@@ -58,7 +58,7 @@ def test_apply_change__each_change__records_every_column(name: str) -> None:
     )
 
     event = events()[count]
-    go_live_after, system_after = state.read_both()
+    go_live_after, system_after = singletons.read_both()
     after = record_of(go_live_after if subject == GO_LIVE_STATE else system_after)
     assert began <= event.at <= datetime.now(UTC)
     assert {column: value for column, value in history.event_values(event).items() if column != "at"} == {
@@ -94,7 +94,7 @@ def test_apply_change__each_change__is_acknowledged_with_the_rows_as_they_stand(
 
     acknowledged = apply_effectively(name)
 
-    go_live_row, system_row = state.read_both()
+    go_live_row, system_row = singletons.read_both()
     assert acknowledged.change is CHANGES[name]
     assert acknowledged.go_live == go_live_row
     assert acknowledged.system in (None, system_row)
@@ -113,11 +113,11 @@ def test_apply_change__each_change__is_acknowledged_with_the_rows_as_they_stand(
 )
 def test_apply_change__a_switch__is_set_with_who_why_and_when(name: str, column: str, value: bool) -> None:
     prepare(name)
-    before = state.read_go_live()
+    before = singletons.read_go_live()
 
     apply(name, actor=make_actor("bea"), reason="because")
 
-    after = state.read_go_live()
+    after = singletons.read_go_live()
     expected = {
         **asdict(before),
         column: value,
@@ -133,7 +133,7 @@ def test_apply_change__a_switch__is_set_with_who_why_and_when(name: str, column:
 def test_apply_change__complete_with_version_and_notes__sets_them_and_the_time() -> None:
     apply("complete", version="2.0.0", notes="line\nline")
 
-    row = state.read_system()
+    row = singletons.read_system()
     assert (row.version, row.backend_complete, row.notes, row.revision) == ("2.0.0", True, "line\nline", 2)
     assert row.completed_at == row.updated_at == newest().at
 
@@ -143,24 +143,24 @@ def test_apply_change__reopen__clears_the_time_of_completion() -> None:
 
     apply("reopen")
 
-    row = state.read_system()
+    row = singletons.read_system()
     assert (row.backend_complete, row.completed_at) == (False, None)
 
 
 def test_apply_change__edit__keeps_the_time_of_completion() -> None:
     apply("complete")
-    completed_at = state.read_system().completed_at
+    completed_at = singletons.read_system().completed_at
 
     apply("edit", notes="new")
 
-    assert state.read_system().completed_at == completed_at
+    assert singletons.read_system().completed_at == completed_at
 
 
 def test_apply_change__from_defaults_to_live_and_back__is_allowed_only_in_between() -> None:
-    decisions = [decide(state.read_go_live()).code]
+    decisions = [decide(singletons.read_go_live()).code]
     for name in ("complete", "release", "enable", "engage", "disable"):
         apply(name)
-        decisions.append(decide(state.read_go_live()).code)
+        decisions.append(decide(singletons.read_go_live()).code)
 
     assert decisions == [
         "KILL_SWITCH_ENGAGED",
@@ -185,7 +185,7 @@ def test_apply_change__changed_by_in_the_request__is_not_the_actor() -> None:
 
     apply("engage", actor=make_actor("bea"), changed_by="root")
 
-    assert (newest().actor, newest().on_behalf_of, state.read_go_live().changed_by) == ("bea", "root", "bea")
+    assert (newest().actor, newest().on_behalf_of, singletons.read_go_live().changed_by) == ("bea", "root", "bea")
 
 
 # -- what changes nothing ----------------------------------------------------------------------------------------------
@@ -195,12 +195,12 @@ def test_apply_change__changed_by_in_the_request__is_not_the_actor() -> None:
 def test_apply_change__repeated__is_acknowledged_unchanged_and_recorded(name: str) -> None:
     prepare(name)
     apply_effectively(name, actor=make_actor("ann"), reason="first")
-    go_live_before, system_before = state.read_both()
+    go_live_before, system_before = singletons.read_both()
     count = Event.objects.count()
 
     acknowledged = apply_effectively(name, actor=make_actor("bea"), reason="second")
 
-    go_live_after, system_after = state.read_both()
+    go_live_after, system_after = singletons.read_both()
     event = newest()
     stamps: dict[str, Any] = {}
     if name in TOWARD_SAFE:
@@ -241,7 +241,7 @@ def test_apply_change__toward_live_after_a_stop_that_changed_nothing__has_to_hav
 ) -> None:
     if stop != "reopen":
         apply("complete")
-    go_live_row, system_row = state.read_both()
+    go_live_row, system_row = singletons.read_both()
     seen = (go_live_row if CHANGES[stop].subject == GO_LIVE_STATE else system_row).revision
 
     second = apply(stop, actor=make_actor("bea"), reason="there is a second leak")
@@ -335,7 +335,7 @@ def test_apply_change__a_clean_request__has_no_notes() -> None:
 def test_apply_change__unusual_text__is_kept_as_it_is(text: str) -> None:
     apply("complete", reason=text, notes=text, changed_by=text)
 
-    assert (newest().reason, newest().on_behalf_of, state.read_system().notes) == (text, text, text)
+    assert (newest().reason, newest().on_behalf_of, singletons.read_system().notes) == (text, text, text)
     check_sound()
 
 
@@ -345,7 +345,7 @@ def test_apply_change__unusual_text__is_kept_as_it_is(text: str) -> None:
 @pytest.mark.parametrize("name", OTHERS)
 def test_apply_change__the_revision_that_stands__is_accepted(name: str) -> None:
     prepare(name)
-    go_live_row, system_row = state.read_both()
+    go_live_row, system_row = singletons.read_both()
     current = go_live_row if CHANGES[name].subject == GO_LIVE_STATE else system_row
 
     acknowledged = apply_effectively(name, expected_revision=current.revision)
@@ -364,7 +364,7 @@ def test_apply_change__another_revision__is_refused_with_the_row_and_who_changed
     else:
         apply(first, actor=make_actor("cem"), version="1.5")
     apply(second, actor=make_actor("dora"))
-    go_live_row, system_row = state.read_both()
+    go_live_row, system_row = singletons.read_both()
     current = go_live_row if CHANGES[name].subject == GO_LIVE_STATE else system_row
     before = snapshot()
 
@@ -378,7 +378,7 @@ def test_apply_change__another_revision__is_refused_with_the_row_and_who_changed
 
 def test_apply_change__two_who_saw_the_same_revision__one_wins_and_the_other_is_told() -> None:
     apply("complete")
-    seen = state.read_go_live().revision
+    seen = singletons.read_go_live().revision
 
     apply("release", actor=make_actor("ann"), expected_revision=seen)
     with pytest.raises(RevisionMismatchError) as caught:

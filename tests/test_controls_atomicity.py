@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from golive import event_writer, state
+from golive import event_writer
 from golive.domain.errors import (
     NotAppliedError,
 )
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
+from golive.state import singletons
 from tests.controls_kit import (
     FAULTS,
     NAMES,
@@ -123,14 +124,14 @@ def test_apply_change__a_bug_in_the_middle__leaves_nothing(monkeypatch: pytest.M
 @pytest.mark.sqlite_only
 def test_apply_change__the_row_was_replaced_meanwhile__is_not_applied(monkeypatch: pytest.MonkeyPatch) -> None:
     # A database without row locks is held to the row that was read.
-    real = state.lock_rows
+    real = singletons.lock_rows
 
     def lock_and_lose(*, with_system: bool, using: str) -> Any:
         rows = real(with_system=with_system, using=using)
         run_sql("UPDATE go_live_state SET revision = revision + 1")
         return rows
 
-    monkeypatch.setattr(state, "lock_rows", lock_and_lose)
+    monkeypatch.setattr(singletons, "lock_rows", lock_and_lose)
     before = snapshot()
 
     with pytest.raises(NotAppliedError, match="came first"):

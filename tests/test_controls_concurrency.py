@@ -21,10 +21,11 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from golive import event_writer, state
+from golive import event_writer
 from golive.domain.errors import NotAppliedError, OutcomeUnknownError, UnavailableError
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
 from golive.models import Event
+from golive.state import singletons
 from tests.controls_kit import SEEDED, TOWARD_SAFE, apply, check_sound, events, go_live, snapshot
 from tests.faults import Fate, database_url, proxied, rerouted, run_sql, wait_until, watched_statements
 from tests.patience import ends_within
@@ -128,7 +129,7 @@ def test_controls__many_processes_at_once__lose_nothing() -> None:
     reopened = {outcome["reason"] for outcome in done if outcome["name"] == "reopen"}
     assert all(count == 1 or (count == 2 and reason in reopened) for reason, count in reasons.items())
     assert len({outcome["sequence"] for outcome in done}) == len(done)
-    go_live_row, system_row = state.read_both()
+    go_live_row, system_row = singletons.read_both()
     for subject, row in ((GO_LIVE_STATE, go_live_row), (SYSTEM_METADATA, system_row)):
         raised = [
             event.changed or event.action in TOWARD_SAFE for event in recorded[SEEDED:] if event.subject == subject
@@ -198,7 +199,7 @@ def await_blocked_or_through(racer: Child) -> None:
 
 
 def find_end() -> tuple[bool, bool]:
-    go_live_row, system_row = state.read_both()
+    go_live_row, system_row = singletons.read_both()
     return not go_live_row.kill_switch_engaged, system_row.backend_complete
 
 
@@ -245,7 +246,7 @@ def stop_in_time() -> None:
             apply("engage")
         except NotAppliedError:
             return
-    assert state.read_go_live().kill_switch_engaged is True
+    assert singletons.read_go_live().kill_switch_engaged is True
 
 
 FREEZES = {
@@ -264,12 +265,12 @@ def test_apply_change__another_writer_is_frozen_with_the_lock__a_stop_is_answere
         stop_in_time()
         stop_in_time()
 
-        assert state.read_go_live().kill_switch_engaged is True
+        assert singletons.read_go_live().kill_switch_engaged is True
         frozen.resume()
         assert frozen.read()["code"] == "NOT_APPLIED"
 
     assert "frozen" not in {event.reason for event in events()}
-    assert state.read_go_live().go_live_enabled is True
+    assert singletons.read_go_live().go_live_enabled is True
     check_sound()
 
 
@@ -457,7 +458,7 @@ def test_apply_change__the_connection_is_lost_at_commit__the_outcome_is_unknown(
     # Whatever became of it: all of it or nothing, and repeating is right.
     check_sound()
     apply(name)
-    assert state.read_go_live().kill_switch_engaged is True
+    assert singletons.read_go_live().kill_switch_engaged is True
     check_sound()
 
 

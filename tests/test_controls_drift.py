@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 from django.db import transaction
 
-from golive import history, state
 from golive.controls import reconcile
 from golive.domain.changes import Channel
 from golive.domain.decision import decide
@@ -19,6 +18,7 @@ from golive.domain.errors import (
 )
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, record_of
 from golive.models import Event
+from golive.state import history, singletons
 from tests.controls_kit import (
     FAULTS,
     SEEDED,
@@ -41,9 +41,9 @@ pytestmark = pytest.mark.usefixtures("database")
 
 def test_apply_change__the_row_was_altered_by_sql__is_recorded_first_as_drift() -> None:
     go_live()
-    recorded = record_of(state.read_go_live())
+    recorded = record_of(singletons.read_go_live())
     run_sql("UPDATE go_live_state SET kill_switch_engaged = true, reason = 'by hand'")
-    altered = record_of(state.read_go_live())
+    altered = record_of(singletons.read_go_live())
 
     acknowledged = apply("disable", actor=make_actor("bea"))
 
@@ -110,7 +110,7 @@ def test_apply_change__event_head_is_wrong__a_stop_is_made_and_the_fault_stays_v
     acknowledged = apply(name)
 
     assert acknowledged.changed is True
-    assert decide(state.read_go_live()).allowed is False
+    assert decide(singletons.read_go_live()).allowed is False
     assert history.verify().problems != ()
 
 
@@ -183,7 +183,7 @@ def test_reconcile__a_row_whose_revision_was_raised_by_sql__keeps_it() -> None:
 
     reconcile(actor=make_actor(), reason="it was me", channel=Channel.CLI)
 
-    assert state.read_go_live().revision == 50
+    assert singletons.read_go_live().revision == 50
     check_sound()
 
 

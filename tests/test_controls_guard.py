@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from golive import readiness, state
+from golive import readiness
 from golive.domain.changes import OVERRIDE_PERMISSION
 from golive.domain.checklist import Checklist, Severity
 from golive.domain.decision import decide
@@ -17,6 +17,7 @@ from golive.domain.errors import (
 )
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
 from golive.readiness import Finding
+from golive.state import singletons
 from tests.controls_kit import (
     NAMES,
     TOWARD_SAFE,
@@ -261,19 +262,19 @@ def test_apply_change__reopen_while_released__engages_in_the_same_transaction() 
     assert {event.actor for event in (reopened, engaged)} == {"bea"}
     assert reopened.at == engaged.at
     assert acknowledged.sequence == engaged.sequence
-    assert state.read_go_live().kill_switch_engaged is True
-    assert state.read_system().backend_complete is False
+    assert singletons.read_go_live().kill_switch_engaged is True
+    assert singletons.read_system().backend_complete is False
     check_sound()
 
 
 def test_apply_change__reopen_after_a_release_by_override__stops_execution() -> None:
     apply("release", override=["backend_complete"])
     apply("enable", override=["backend_complete"])
-    assert decide(state.read_go_live()).allowed is True
+    assert decide(singletons.read_go_live()).allowed is True
 
     apply("reopen")
 
-    assert decide(state.read_go_live()).allowed is False
+    assert decide(singletons.read_go_live()).allowed is False
     check_sound()
 
 
@@ -324,7 +325,7 @@ def test_apply_change__no_row_of_system_metadata__a_stop_is_made(name: str) -> N
     run_sql("DELETE FROM system_metadata")
 
     assert apply(name).changed is True
-    assert decide(state.read_go_live()).allowed is False
+    assert decide(singletons.read_go_live()).allowed is False
 
 
 @pytest.mark.parametrize("name", ["engage", "disable"])
@@ -333,7 +334,7 @@ def test_apply_change__no_table_system_metadata__a_stop_is_made(name: str) -> No
 
     with renamed_table(SYSTEM_METADATA):
         assert apply(name).changed is True
-        assert decide(state.read_go_live()).allowed is False
+        assert decide(singletons.read_go_live()).allowed is False
 
     check_sound()
 
@@ -344,5 +345,5 @@ def test_apply_change__no_other_table__is_not_applied(table: str) -> None:
     with renamed_table(table), pytest.raises(NotAppliedError):
         apply("engage")
 
-    assert state.read_go_live().kill_switch_engaged is False
+    assert singletons.read_go_live().kill_switch_engaged is False
     check_sound()

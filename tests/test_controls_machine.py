@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from golive import history, state
 from golive.controls import Acknowledgement, apply_change, reconcile
 from golive.domain.changes import ALL_PERMISSIONS, CHANGES, Actor, Channel
 from golive.domain.errors import GoLiveError
 from golive.models import Event
+from golive.state import history, singletons
 from tests.conftest import reset_database
 from tests.controls_kit import SEEDED, newest, problem_keys
 from tests.factories import make_actor
@@ -212,7 +212,7 @@ class ControlsMachine(RuleBasedStateMachine):
 
     @invariant()
     def rows_agree_with_the_model(self) -> None:
-        go_live, system = state.read_both()
+        go_live, system = singletons.read_both()
 
         assert self.model.rows == {
             "go_live_state": {
@@ -234,7 +234,7 @@ class ControlsMachine(RuleBasedStateMachine):
     def record_agrees_with_the_rows(self) -> None:
         assert problem_keys() == {f"row:{table}" for table in self.model.broken}
         assert history.verify().checked == Event.objects.count() == self.model.events
-        assert state.read_go_live().event_head == newest().hash
+        assert singletons.read_go_live().event_head == newest().hash
 
     @invariant()
     def released_means_complete_or_excused(self) -> None:

@@ -19,7 +19,7 @@ from golive import gate
 from golive.domain.decision import Code
 from golive.domain.rows import GoLiveRow
 from golive.gate import Gate
-from golive.snapshots import Snapshot
+from golive.state.snapshots import Snapshot
 from tests.api.contract import assert_documented
 from tests.controls_kit import apply, go_live
 from tests.factories import make_go_live

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from golive import controls, gathering, snapshots, state
+from golive import controls, gathering
 from golive.controls import Acknowledgement
 from golive.domain.changes import CHANGES, ENGAGE, RELEASE, Actor, Channel, Origin
 from golive.domain.errors import (
@@ -23,6 +23,7 @@ from golive.domain.errors import (
 from golive.domain.gathering import CROWD_SECONDS, GATHER_SECONDS, MAX_PATIENT, Repetition
 from golive.gathering import Gatherer, apply_stop
 from golive.models import Event
+from golive.state import singletons, snapshots
 from tests.controls_kit import apply, check_sound, events, go_live, newest
 from tests.factories import make_actor
 
@@ -96,7 +97,7 @@ def results(futures: list[Future[Acknowledgement]]) -> list[Acknowledgement]:
 
 def test_stop__repeated_by_one_credential__is_one_event_with_a_count(desk: Desk) -> None:
     first = stop(reason="first", id="r-1")
-    before = state.read_go_live()
+    before = singletons.read_go_live()
     waiting = []
     for number in range(5):
         waiting.append(desk.send(reason=f"again {number % 2}", id=f"r-{number + 2}"))
@@ -105,7 +106,7 @@ def test_stop__repeated_by_one_credential__is_one_event_with_a_count(desk: Desk)
     desk.pass_time(GATHER_SECONDS)
     done = results(waiting)
 
-    event, after = newest(), state.read_go_live()
+    event, after = newest(), singletons.read_go_live()
     assert {each.sequence for each in done} == {event.sequence} == {first.sequence + 1}
     assert (event.reason, event.changed) == ("again 0; again 1 [5 requests]", False)
     assert (event.actor, event.request_id) == ("token:pager", "r-2")
@@ -217,7 +218,7 @@ def test_reopen__backend_incomplete_but_released_by_override__is_made_at_once(de
     apply("release", override=["backend_complete"])
 
     assert desk.send("reopen").result(PATIENCE_SECONDS).changed is True
-    assert state.read_go_live().kill_switch_engaged is True
+    assert singletons.read_go_live().kill_switch_engaged is True
 
 
 def test_stop__released_while_one_waits__is_made_without_more_waiting(desk: Desk) -> None:
@@ -231,7 +232,7 @@ def test_stop__released_while_one_waits__is_made_without_more_waiting(desk: Desk
     done = waiting.result(PATIENCE_SECONDS)
 
     assert done.changed is True
-    assert state.read_go_live().kill_switch_engaged is True
+    assert singletons.read_go_live().kill_switch_engaged is True
 
 
 @pytest.mark.parametrize("missing", ["go_live", "system"])
@@ -250,7 +251,7 @@ def test_stop__state_not_known__is_tried_at_once(desk: Desk, monkeypatch: pytest
 def test_release__that_saw_the_state_before_a_gathered_stop__is_refused(desk: Desk) -> None:
     apply("complete")
     stop()
-    seen = state.read_go_live().revision
+    seen = singletons.read_go_live().revision
     waiting = [desk.send(reason="there is a second leak"), desk.send(reason="there is a second leak")]
     desk.await_members(2)
     desk.pass_time(GATHER_SECONDS)

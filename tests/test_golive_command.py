@@ -21,13 +21,14 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from golive import controls, history, readiness, state
+from golive import controls, readiness
 from golive.database import installation
 from golive.domain.chain import DRIFT, RECONCILE
 from golive.domain.changes import ALL_PERMISSIONS, CHANGES, Actor, Channel
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
 from golive.management.commands.golive import Command
 from golive.models import Event, GoLiveState, SystemMetadata
+from golive.state import history, singletons
 from tests.faults import append_only_suspended, database_url, renamed_table, run_sql
 from tests.patience import ends_within
 from tests.server import ROOT, clean_environment
@@ -284,7 +285,7 @@ WITH_REASON_ONLY = ("release", "enable", "complete")
 
 def read_effect(name: str) -> object:
     column, _ = EFFECTS[name]
-    go_live_row, system = state.read_both()
+    go_live_row, system = singletons.read_both()
     return getattr(go_live_row, column, None) if hasattr(go_live_row, column) else getattr(system, column)
 
 
@@ -392,14 +393,14 @@ def test_override__nothing_fails__is_not_recorded_as_one(golive: Golive) -> None
 @pytest.mark.parametrize("name", EFFECTS)
 def test_change__already_so__is_recorded_and_says_so(golive: Golive, name: str) -> None:
     apply_changes(*PREPARATIONS[name], name)
-    before, events = state.read_both(), count_events()
+    before, events = singletons.read_both(), count_events()
 
     outcome = golive(name, "--reason", "Again.")
 
     assert (outcome.code, outcome.err) == (DONE, "")
     assert outcome.out.startswith(f"{name}: nothing to change; the request is recorded (event {events + 1}).\n")
     assert (newest_event().changed, newest_event().reason) == (False, "Again.")
-    go_live_row, system = state.read_both()
+    go_live_row, system = singletons.read_both()
     raised = (go_live_row.revision - before[0].revision, system.revision - before[1].revision)
     assert raised == {"engage": (1, 0), "disable": (1, 0), "reopen": (0, 1)}.get(name, (0, 0))
 
@@ -422,14 +423,14 @@ def test_reopen__released_kill_switch__is_engaged_with_it(golive: Golive) -> Non
 
     assert outcome.code == DONE
     assert "KILL_SWITCH_ENGAGED" in outcome.out
-    assert state.read_go_live().kill_switch_engaged is True
+    assert singletons.read_go_live().kill_switch_engaged is True
 
 
 def test_complete__version_and_notes__are_stored_with_it(golive: Golive) -> None:
     outcome = golive("complete", "--version", "2.1.0", "--notes", "All but mail.", "--reason", "Ready.")
 
     assert outcome.code == DONE
-    row = state.read_system()
+    row = singletons.read_system()
     assert (row.backend_complete, row.version, row.notes) == (True, "2.1.0", "All but mail.")
     assert row.completed_at is not None
 
@@ -440,7 +441,7 @@ def test_complete__bad_field__is_refused_naming_it(golive: Golive, field: tuple[
 
     assert (outcome.code, outcome.out) == (REFUSED, "")
     assert f"INVALID_REQUEST: {field[0].removeprefix('--')}: " in outcome.err
-    assert state.read_system().backend_complete is False
+    assert singletons.read_system().backend_complete is False
 
 
 @pytest.mark.parametrize("name", EFFECTS)
@@ -469,7 +470,7 @@ def test_engage__row_held_by_another__is_not_applied_and_exits_2_within_5_second
     assert (outcome.code, outcome.out) == (NOT_APPLIED, "")
     assert outcome.err.startswith("CommandError: NOT_APPLIED: ")
     assert "nothing was done" in outcome.err
-    assert (count_events(), state.read_go_live().kill_switch_engaged) == (events, False)
+    assert (count_events(), singletons.read_go_live().kill_switch_engaged) == (events, False)
 
 
 @contextmanager
@@ -502,7 +503,7 @@ def test_actor__given__is_taken(golive: Golive) -> None:
 
     golive("release", "--reason", "Go.", "--actor", "Ada Lovelace")
 
-    assert (newest_event().actor, state.read_go_live().changed_by) == ("Ada Lovelace", "Ada Lovelace")
+    assert (newest_event().actor, singletons.read_go_live().changed_by) == ("Ada Lovelace", "Ada Lovelace")
 
 
 def test_actor__blank__is_the_default(golive: Golive) -> None:
@@ -888,7 +889,7 @@ def test_lease__within_the_limits__is_set_and_recorded(golive: Golive, lease_ms:
     outcome = golive("lease", str(lease_ms), "--reason", "Quicker stops", "--actor", "ann")
 
     assert outcome.code == DONE, outcome.err
-    assert state.read_go_live().lease_ms == lease_ms
+    assert singletons.read_go_live().lease_ms == lease_ms
     event = newest_event()
     assert (event.action, event.actor, event.reason, event.channel) == ("lease", "ann", "Quicker stops", "cli")
     assert event.changed is (lease_ms != 250)
@@ -902,4 +903,4 @@ def test_lease__that_is_none__is_wrong_usage_and_names_the_limits(golive: Golive
 
     assert outcome.code == NOT_APPLIED
     assert "0 to 5000" in outcome.err
-    assert (count_events(), state.read_go_live().lease_ms) == (events, 250)
+    assert (count_events(), singletons.read_go_live().lease_ms) == (events, 250)

@@ -12,9 +12,9 @@ import pytest
 from django.db import connection
 from django.test import override_settings
 
-from golive import state
 from golive.database import installation
 from golive.models import Event
+from golive.state import singletons
 from tests.faults import database_url
 from tests.people import make_change
 from tests.server import ROOT, clean_environment
@@ -37,7 +37,7 @@ def stop_before(name: str) -> int:
 
 
 def revision_of(name: str) -> int:
-    go_live_row, system = state.read_both()
+    go_live_row, system = singletons.read_both()
     return system.revision if name == "complete" else go_live_row.revision
 
 
@@ -145,7 +145,7 @@ def test_ask__somebody_stops_while_it_asks__is_refused_and_names_them(
     assert ended.value.code == REFUSED
     assert "REVISION_MISMATCH" in told
     assert all(word in told for word in ("bea", "engage", "A second leak."))
-    assert state.read_go_live().kill_switch_engaged is True
+    assert singletons.read_go_live().kill_switch_engaged is True
 
 
 # -- in a script -------------------------------------------------------------------------------------------------------

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from golive import history, state
 from golive.checks import check_events_intact
 from golive.controls import reconcile
 from golive.domain.chain import ChainVerifier, hash_event
 from golive.domain.changes import Channel
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, record_of
 from golive.models import Event
+from golive.state import history, singletons
 from tests.controls_kit import (
     SEEDED,
     apply,
@@ -54,7 +54,7 @@ def test_event_values__as_served__can_be_verified_by_an_outsider() -> None:
     verifier = ChainVerifier()
     verifier.feed(reversed(page))
 
-    row, system = state.read_both()
+    row, system = singletons.read_both()
     records = {GO_LIVE_STATE: record_of(row), SYSTEM_METADATA: record_of(system)}
     assert verifier.finish(head=row.event_head, records=records) == []
 

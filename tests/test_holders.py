@@ -13,10 +13,11 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from golive import holders, state
+from golive import holders
 from golive.domain.errors import NotAppliedError
 from golive.domain.holders import Holder
 from golive.management.commands.golive import Command
+from golive.state import singletons
 from tests.api.callers import bearer, make_client, make_token
 from tests.controls_kit import apply, check_sound, go_live, snapshot
 from tests.faults import database_url, rerouted
@@ -216,7 +217,7 @@ def test_command__by_force__ends_whoever_is_in_the_way_and_says_whom(golive: Gol
     assert "No permit is held." in out
     assert f"Ended pid {pid}" in err
     assert QUERY in err
-    assert state.read_go_live().lease_ms == 250
+    assert singletons.read_go_live().lease_ms == 250
     check_sound()
 
 

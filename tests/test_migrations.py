@@ -15,11 +15,11 @@ from django.core.management import call_command
 from django.db import Error, IntegrityError, connection, models, transaction
 from django.db.models.signals import pre_migrate
 
-from golive import history, state
 from golive.domain import chain
 from golive.domain.decision import decide
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, GoLiveRow, SystemRow, record_of
 from golive.models import ApiToken, Event, GoLiveState, SystemMetadata
+from golive.state import history, singletons
 from tests.controls_kit import apply, check_sound, events, go_live
 from tests.faults import append_only_suspended, database_url, is_postgresql, rerouted, run_sql
 from tests.postgres import fresh_database
@@ -61,7 +61,7 @@ def test_migrate__an_empty_database__has_the_safe_rows_and_their_events(scratch:
 
     migrate()
 
-    go_live_row, system_row = state.read_both()
+    go_live_row, system_row = singletons.read_both()
     seeded = rows_events()
     assert decide(go_live_row).code == "KILL_SWITCH_ENGAGED"
     assert (go_live_row.go_live_enabled, go_live_row.kill_switch_engaged, go_live_row.revision) == (False, True, 1)
@@ -82,11 +82,11 @@ def test_migrate__an_empty_database__has_the_safe_rows_and_their_events(scratch:
 
 def test_migrate__twice__changes_nothing(scratch: None) -> None:
     migrate()
-    before = (state.read_both(), [history.event_values(event) for event in events()])
+    before = (singletons.read_both(), [history.event_values(event) for event in events()])
 
     migrate()
 
-    assert (state.read_both(), [history.event_values(event) for event in events()]) == before
+    assert (singletons.read_both(), [history.event_values(event) for event in events()]) == before
 
 
 def test_migrate__rows_that_stand__are_recorded_and_left_as_they_are(scratch: None) -> None:
@@ -101,11 +101,11 @@ def test_migrate__rows_that_stand__are_recorded_and_left_as_they_are(scratch: No
         "VALUES (1, %s, %s, 'somebody', 'earlier', 9, 500)",
         [True, False],
     )
-    before = state.read_both()
+    before = singletons.read_both()
 
     migrate()
 
-    go_live_row, system_row = state.read_both()
+    go_live_row, system_row = singletons.read_both()
     assert system_row == before[1]
     assert record_of(go_live_row) == record_of(before[0])
     adopted = rows_events()
@@ -169,7 +169,7 @@ def test_migrate__to_zero_and_forward__is_as_after_the_first_time(scratch: None)
 
     migrate()
 
-    assert decide(state.read_go_live()).code == "KILL_SWITCH_ENGAGED"
+    assert decide(singletons.read_go_live()).code == "KILL_SWITCH_ENGAGED"
     assert len(rows_events()) == 2
     check_sound()
     with pytest.raises(Error):
@@ -179,12 +179,12 @@ def test_migrate__to_zero_and_forward__is_as_after_the_first_time(scratch: None)
 def test_migrate__back_to_the_tables_and_forward__keeps_rows_and_record(scratch: None) -> None:
     migrate()
     go_live()
-    before = (state.read_both(), len(events()))
+    before = (singletons.read_both(), len(events()))
 
     migrate("golive", "0001")
     migrate()
 
-    assert (state.read_both(), len(events())) == before
+    assert (singletons.read_both(), len(events())) == before
     check_sound()
 
 
@@ -203,7 +203,7 @@ def test_database__a_row_made_by_raw_sql__has_the_safe_values() -> None:
     run_sql("INSERT INTO go_live_state (id) VALUES (1)")
     run_sql("INSERT INTO system_metadata (id) VALUES (1)")
 
-    go_live_row, system_row = state.read_both()
+    go_live_row, system_row = singletons.read_both()
     assert record_of(go_live_row) == {
         "go_live_enabled": False,
         "kill_switch_engaged": True,
@@ -329,7 +329,7 @@ def test_database__a_first_row_with_another_id__is_refused(table: str) -> None:
 def test_database__lease__is_from_0_to_5000_milliseconds(lease_ms: int, is_taken: bool) -> None:
     if is_taken:
         run_sql(f"UPDATE go_live_state SET lease_ms = {lease_ms}")
-        assert state.read_go_live().lease_ms == lease_ms
+        assert singletons.read_go_live().lease_ms == lease_ms
         return
 
     with pytest.raises(IntegrityError):
@@ -463,7 +463,7 @@ def test_events__inside_a_transaction__the_refusal_undoes_it_all() -> None:
     with pytest.raises(Error):
         alter()
 
-    assert state.read_go_live().lease_ms == 250
+    assert singletons.read_go_live().lease_ms == 250
 
 
 @pytest.mark.usefixtures("database")

@@ -19,10 +19,11 @@ import pytest
 from django.db import OperationalError, connection, connections, transaction
 
 import golive
-from golive import ExecutionDenied, permits, state
+from golive import ExecutionDenied
 from golive.database import file_locks
 from golive.domain.decision import decide
-from golive.permits import Permit
+from golive.state import permits, singletons
+from golive.state.permits import Permit
 from tests.controls_kit import apply, go_live
 from tests.faults import database_url, is_postgresql, renamed_table, rerouted, run_sql, wait_until
 from tests.forks import ask_fork
@@ -157,7 +158,7 @@ def test_permit__held__a_stop_takes_effect_at_once_and_waits_for_its_end(is_in_t
 def ask_elsewhere() -> str:
     """What somebody else is told now."""
     with elsewhere() as other:
-        return str(decide(other.submit(state.read_go_live).result(10)).code)
+        return str(decide(other.submit(singletons.read_go_live).result(10)).code)
 
 
 @pytest.mark.parametrize("name", ["engage", "disable", "reopen"])
@@ -172,7 +173,7 @@ def test_permit__held_for_longer_than_a_stop_waits__is_counted_and_named(
 
     assert (done.changed, done.permits_outstanding) == (True, 1)
     assert not golive.is_execution_allowed()
-    (told,) = [record.getMessage() for record in caplog.records if record.name == "golive.permits"]
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "golive.state.permits"]
     assert "leaves 1 permits that are still held: " in told
     assert ("role " in told and "since 20" in told) if is_postgresql() else "the thread " in told
 

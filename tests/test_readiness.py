@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from golive import readiness, state
+from golive import readiness
 from golive.domain.checklist import Checklist, CheckResult, Severity
 from golive.domain.errors import StateUnknownError
 from golive.readiness import Check, Finding, register, run_all, run_checklist, run_checks, unregister
+from golive.state import singletons
 from tests.faults import proxied, renamed_table, rerouted, run_sql, wait_until
 from tests.forks import ask_fork, held_by_another_thread
 from tests.patience import ends_within
@@ -32,7 +33,7 @@ def pass_check() -> Finding:
 
 
 def read_check() -> Finding:
-    state.read_both()
+    singletons.read_both()
     return Finding(True, "Both rows can be read.")
 
 
@@ -214,7 +215,7 @@ WRITES = {
 
 @pytest.mark.parametrize("write", WRITES)
 def test_run_checks__a_check_that_writes__cannot_and_has_failed(write: str) -> None:
-    before = state.read_both()
+    before = singletons.read_both()
 
     def run() -> Finding:
         run_sql(WRITES[write])
@@ -223,12 +224,12 @@ def test_run_checks__a_check_that_writes__cannot_and_has_failed(write: str) -> N
     found = run_checks([make_check(run), make_check(read_check, "after")])
 
     assert [result.ok for result in found.results] == [False, True]
-    assert state.read_both() == before
+    assert singletons.read_both() == before
     assert "made_by_a_check" not in connection.introspection.table_names()
 
 
 def test_run_checks__a_check_that_writes_in_its_own_transaction__cannot() -> None:
-    before = state.read_both()
+    before = singletons.read_both()
 
     def run() -> Finding:
         with transaction.atomic():
@@ -237,14 +238,14 @@ def test_run_checks__a_check_that_writes_in_its_own_transaction__cannot() -> Non
 
     run_checks([make_check(run)])
 
-    assert state.read_both() == before
+    assert singletons.read_both() == before
 
 
 def test_run_checks__somebody_writes_meanwhile__all_checks_see_one_moment() -> None:
     seen: list[int] = []
 
     def look() -> Finding:
-        seen.append(state.read_go_live().lease_ms)
+        seen.append(singletons.read_go_live().lease_ms)
         return Finding(True, "Looked.")
 
     def write_elsewhere() -> Finding:
@@ -260,7 +261,7 @@ def test_run_checks__somebody_writes_meanwhile__all_checks_see_one_moment() -> N
     run_checks([make_check(look, "a"), make_check(write_elsewhere, "b"), make_check(look, "c")])
 
     assert seen == [250, 250]
-    assert state.read_go_live().lease_ms == 100
+    assert singletons.read_go_live().lease_ms == 100
 
 
 # -- hanging -----------------------------------------------------------------------------------------------------------
@@ -492,7 +493,7 @@ def test_run_all__from_inside_a_transaction_that_has_written__does_not_wait_for_
         assert run_sql("SELECT lease_ms FROM go_live_state") == [(100,)]
 
     assert results_of(found)["singleton_rows"].ok is True
-    assert state.read_go_live().lease_ms == 100
+    assert singletons.read_go_live().lease_ms == 100
 
 
 def test_run_all__the_caller_s_connection__is_not_used() -> None:

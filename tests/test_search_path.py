@@ -11,9 +11,10 @@ import psycopg
 import pytest
 from django.db import connection
 
-from golive import rehearsal, snapshots, state
+from golive import rehearsal
 from golive.postgresql import base, search_path
 from golive.postgresql.search_path import Schema, choose
+from golive.state import singletons, snapshots
 from tests.controls_kit import apply, check_sound, go_live
 from tests.faults import database_url, rerouted, run_sql
 from tests.roles import WEB_GRANTS, Login, login
@@ -106,7 +107,7 @@ def test_schema__in_front_by_somebody_else__answers_no_read_and_takes_no_change(
             snapshots.stop_all()
             # For whatever else is read, by Django's own queries.
             path = run_sql("SHOW search_path")
-            read = state.read_go_live()
+            read = singletons.read_go_live()
             leased = snapshots.read_snapshot().decision.allowed
             rehearsed = rehearsal.rehearse()
             done = apply("disable")
@@ -117,7 +118,7 @@ def test_schema__in_front_by_somebody_else__answers_no_read_and_takes_no_change(
     assert (read.kill_switch_engaged, leased, rehearsed.ok) == (True, False, True)
     assert done.changed
     assert theirs == [(True,)]
-    assert state.read_go_live().go_live_enabled is False
+    assert singletons.read_go_live().go_live_enabled is False
     check_sound()
     said = [record.getMessage() for record in caplog.records if "left out of the search path" in record.getMessage()]
     assert len(said) == 1
@@ -132,7 +133,7 @@ def test_schema__in_front_of_a_session_that_we_did_not_begin__is_not_read(
 ) -> None:
     """As behind a pooler in transaction mode, or with Django's own backend: the path is as the server has it."""
     monkeypatch.setattr(base, "drop_foreign_schemas", lambda *_, **__: ([], []))
-    monkeypatch.setattr(state, "_our_tables", {})
+    monkeypatch.setattr(singletons, "_our_tables", {})
     go_live()
     apply("engage")
 
@@ -141,25 +142,25 @@ def test_schema__in_front_of_a_session_that_we_did_not_begin__is_not_read(
             run_sql(f"DELETE FROM {web.role}.go_live_state")
         with rerouted(USER=web.role, PASSWORD=web.password):
             unsafe = run_sql("SELECT count(*) FROM go_live_state WHERE kill_switch_engaged")
-            read = state.read_go_live()
+            read = singletons.read_go_live()
             run_sql("RESET search_path")
             done = apply("disable")
 
     assert unsafe == [(0,)]
     assert read.kill_switch_engaged is True
     assert done.changed
-    assert state.read_go_live().go_live_enabled is False
+    assert singletons.read_go_live().go_live_enabled is False
 
 
 @pytest.mark.postgresql
 @pytest.mark.usefixtures("database")
 def test_read__of_tables_that_are_known__is_one_statement_on_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
-    state.read_both()
+    singletons.read_both()
     asked: list[Any] = []
-    monkeypatch.setattr(state, "drop_foreign_schemas", lambda *_, **__: asked.append(1))
+    monkeypatch.setattr(singletons, "drop_foreign_schemas", lambda *_, **__: asked.append(1))
 
     for _ in range(3):
-        state.read_both()
+        singletons.read_both()
 
     assert asked == []
 
@@ -179,7 +180,7 @@ def test_schema__of_the_role_that_migrates__is_used_by_the_service_s_role() -> N
             run_sql(f"UPDATE {name}.go_live_state SET revision = 77")
             run_sql(f"ALTER ROLE {web.role} SET search_path = {name}")
             with rerouted(USER=web.role, PASSWORD=web.password):
-                read = state.read_go_live()
+                read = singletons.read_go_live()
         finally:
             run_sql(f"DROP SCHEMA {name} CASCADE")
 

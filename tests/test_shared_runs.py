@@ -8,9 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from golive import leases, readiness, shared_runs
+from golive import readiness, shared_runs
 from golive.domain.checklist import Checklist, CheckResult, Severity
 from golive.shared_runs import TOO_LATE, TOO_MANY, SharedRun
+from golive.state import leases
 from tests.faults import run_sql, wait_until
 from tests.forks import ask_fork, held_by_another_thread
 

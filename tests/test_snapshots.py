@@ -17,13 +17,13 @@ from django.db import connections, transaction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golive import leases, snapshots
 from golive.database.deadline import READ_SECONDS, database_deadline
 from golive.domain.rows import GoLiveRow, SystemRow
 from golive.postgresql import renewal
 from golive.postgresql.base import DatabaseWrapper
-from golive.snapshots import PATIENCE_SECONDS, Snapshot, Store
-from golive.state import Reading
+from golive.state import leases, snapshots
+from golive.state.singletons import Reading
+from golive.state.snapshots import PATIENCE_SECONDS, Snapshot, Store
 from tests.factories import make_rows
 from tests.faults import Proxy, proxied, renamed_table, run_sql, wait_until
 from tests.forks import ask_fork, held_by_another_thread
@@ -310,7 +310,7 @@ def test_refresh__that_raises__is_unknown_and_the_thread_goes_on() -> None:
 
 
 def test_decision__that_changes__is_logged_once(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", logger="golive.snapshots")
+    caplog.set_level("INFO", logger="golive.state.snapshots")
     allowing = {"go_live_enabled": True, "kill_switch_engaged": False, "lease_ms": 0}
     away = Reading(None, None, "away", "away")
     readings = [
@@ -353,7 +353,7 @@ def test_decision__while_the_database_hangs__is_logged_as_unknown(
 def test_decision__of_a_slow_database_that_may_answer_for_longer__is_logged(
     bench: Bench, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", logger="golive.snapshots")
+    caplog.set_level("INFO", logger="golive.state.snapshots")
     bench.source.lease_ms = 5000
     asked = bench.ask_and_wait()
     bench.source.await_select(1)

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from django.db import Error, connection, transaction
 
-from golive import state
 from golive.database.deadline import database_deadline
 from golive.domain.decision import decide
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
 from golive.models import GoLiveState, SystemMetadata
+from golive.state import singletons
 from tests.controls_kit import go_live
 from tests.faults import is_postgresql, proxied, renamed_table, rerouted, run_sql, wait_until, watched_statements
 from tests.patience import SLACK, ends_within
@@ -26,9 +26,9 @@ pytestmark = pytest.mark.usefixtures("database")
 # Guarantee 2: unknown is answered within 3 seconds.
 LIMIT_SECONDS = 3.0
 READS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
-    "read_go_live": (state.read_go_live, (GO_LIVE_STATE,)),
-    "read_system": (state.read_system, (SYSTEM_METADATA,)),
-    "read_both": (state.read_both, (GO_LIVE_STATE, SYSTEM_METADATA)),
+    "read_go_live": (singletons.read_go_live, (GO_LIVE_STATE,)),
+    "read_system": (singletons.read_system, (SYSTEM_METADATA,)),
+    "read_both": (singletons.read_both, (GO_LIVE_STATE, SYSTEM_METADATA)),
 }
 
 
@@ -43,7 +43,7 @@ def check_unknown_in_time(read: Callable[[], Any], *, limit_seconds: float = LIM
 
 
 def test_read__after_the_migrations__is_safe() -> None:
-    go_live_row, system_row = state.read_both()
+    go_live_row, system_row = singletons.read_both()
 
     assert (go_live_row.go_live_enabled, go_live_row.kill_switch_engaged) == (False, True)
     assert (go_live_row.revision, go_live_row.lease_ms) == (1, 250)
@@ -55,10 +55,10 @@ def test_read__after_the_migrations__is_safe() -> None:
 def test_read__each_way__gives_the_same_rows_as_the_model() -> None:
     go_live()
 
-    go_live_row, system_row = state.read_both()
+    go_live_row, system_row = singletons.read_both()
 
-    assert state.read_go_live() == go_live_row
-    assert state.read_system() == system_row
+    assert singletons.read_go_live() == go_live_row
+    assert singletons.read_system() == system_row
     for row, model in ((go_live_row, GoLiveState.objects.get()), (system_row, SystemMetadata.objects.get())):
         for name in row.__dataclass_fields__:
             assert getattr(row, name) == getattr(model, name), name
@@ -67,7 +67,7 @@ def test_read__each_way__gives_the_same_rows_as_the_model() -> None:
 def test_read__times__are_in_utc() -> None:
     go_live()
 
-    go_live_row, system_row = state.read_both()
+    go_live_row, system_row = singletons.read_both()
 
     for moment in (go_live_row.updated_at, system_row.updated_at, system_row.completed_at):
         assert moment is not None
@@ -86,7 +86,7 @@ def test_read__changed_by_sql__is_seen_at_once() -> None:
     go_live()
     run_sql("UPDATE go_live_state SET kill_switch_engaged = true")
 
-    assert decide(state.read_go_live()).allowed is False
+    assert decide(singletons.read_go_live()).allowed is False
 
 
 # -- what is missing ---------------------------------------------------------------------------------------------------
@@ -159,16 +159,16 @@ def test_read__a_boolean_that_is_neither__is_unknown(table: str, column: str, va
     go_live()
 
     with handmade_table(table, column, value):
-        read = state.read_go_live if table == GO_LIVE_STATE else state.read_system
+        read = singletons.read_go_live if table == GO_LIVE_STATE else singletons.read_system
         assert column in check_unknown_in_time(read).detail
-        check_unknown_in_time(state.read_both)
+        check_unknown_in_time(singletons.read_both)
 
 
 @pytest.mark.sqlite_only
 @pytest.mark.parametrize(("value", "expected"), [(1, True), (0, False), (True, True), (False, False)])
 def test_read__zero_and_one__are_false_and_true(value: Any, expected: bool) -> None:
     with handmade_table(GO_LIVE_STATE, "kill_switch_engaged", value):
-        assert state.read_go_live().kill_switch_engaged is expected
+        assert singletons.read_go_live().kill_switch_engaged is expected
 
 
 @pytest.mark.sqlite_only
@@ -178,7 +178,7 @@ def test_read__zero_and_one__are_false_and_true(value: Any, expected: bool) -> N
     [(GO_LIVE_STATE, "updated_at"), (SYSTEM_METADATA, "updated_at"), (SYSTEM_METADATA, "completed_at")],
 )
 def test_read__a_time_that_is_none__is_unknown_or_no_time(table: str, column: str, value: Any) -> None:
-    read = state.read_go_live if table == GO_LIVE_STATE else state.read_system
+    read = singletons.read_go_live if table == GO_LIVE_STATE else singletons.read_system
 
     with handmade_table(table, column, value):
         try:
@@ -195,7 +195,7 @@ def test_read__a_time_that_is_none__is_unknown_or_no_time(table: str, column: st
     ("table", "column"), [(GO_LIVE_STATE, "revision"), (GO_LIVE_STATE, "lease_ms"), (SYSTEM_METADATA, "revision")]
 )
 def test_read__a_number_that_is_none__is_unknown(table: str, column: str, value: Any) -> None:
-    read = state.read_go_live if table == GO_LIVE_STATE else state.read_system
+    read = singletons.read_go_live if table == GO_LIVE_STATE else singletons.read_system
 
     with handmade_table(table, column, value):
         check_unknown_in_time(read)
@@ -205,10 +205,10 @@ def test_read__a_number_that_is_none__is_unknown(table: str, column: str, value:
 def test_read__a_time_that_python_cannot_hold__is_unknown() -> None:
     run_sql("UPDATE go_live_state SET updated_at = 'infinity'")
 
-    check_unknown_in_time(state.read_go_live)
+    check_unknown_in_time(singletons.read_go_live)
 
     run_sql("UPDATE go_live_state SET updated_at = NULL")
-    state.read_go_live()
+    singletons.read_go_live()
 
 
 # -- a standby ---------------------------------------------------------------------------------------------------------
@@ -247,11 +247,11 @@ def test_read__the_server_is_down__is_unknown_and_recovers_by_itself(name: str) 
 def test_read__the_server_is_frozen__is_unknown_in_time_and_recovers_by_itself(is_connected: bool) -> None:
     with proxied() as proxy:
         if is_connected:
-            state.read_both()
+            singletons.read_both()
         proxy.freeze()
 
-        check_unknown_in_time(state.read_both)
-        check_unknown_in_time(state.read_go_live)
+        check_unknown_in_time(singletons.read_both)
+        check_unknown_in_time(singletons.read_go_live)
 
         proxy.thaw()
         wait_until(can_read)
@@ -259,7 +259,7 @@ def test_read__the_server_is_frozen__is_unknown_in_time_and_recovers_by_itself(i
 
 def can_read() -> bool:
     with suppress(StateUnknownError):
-        return state.read_go_live().kill_switch_engaged
+        return singletons.read_go_live().kill_switch_engaged
     return False
 
 
@@ -271,19 +271,19 @@ def test_read__the_server_is_frozen_and_has_two_hosts__is_unknown_in_two_seconds
         with rerouted(HOST="127.0.0.1,127.0.0.1", PORT=port):
             proxy.freeze()
             try:
-                check_unknown_in_time(state.read_go_live, limit_seconds=2 * 2 + 1)
+                check_unknown_in_time(singletons.read_go_live, limit_seconds=2 * 2 + 1)
             finally:
                 proxy.thaw()
 
 
 @pytest.mark.postgresql
 def test_read__the_connection_was_lost__the_next_read_works() -> None:
-    state.read_go_live()
+    singletons.read_go_live()
     terminate_own_connection()
 
-    check_unknown_in_time(state.read_go_live)
+    check_unknown_in_time(singletons.read_go_live)
 
-    assert state.read_go_live().kill_switch_engaged is True
+    assert singletons.read_go_live().kill_switch_engaged is True
 
 
 def terminate_own_connection() -> None:
@@ -306,7 +306,7 @@ def test_read__many_at_once_on_a_frozen_server__all_are_unknown_in_time() -> Non
 
     def read() -> None:
         try:
-            state.read_go_live()
+            singletons.read_go_live()
             outcomes.append("an answer")
         except StateUnknownError:
             outcomes.append("unknown")
@@ -341,12 +341,12 @@ def test_read__a_lock_on_the_table__is_unknown_in_time() -> None:
     thread.start()
     assert is_locked.wait(60)
     try:
-        check_unknown_in_time(state.read_go_live)
+        check_unknown_in_time(singletons.read_go_live)
     finally:
         is_over.set()
         thread.join()
 
-    state.read_go_live()
+    singletons.read_go_live()
 
 
 @pytest.mark.sqlite_only
@@ -365,23 +365,23 @@ def test_read__while_somebody_writes__does_not_wait() -> None:
     assert is_writing.wait(60)
     try:
         # While the other one is still writing.
-        assert state.read_go_live().lease_ms == 250
+        assert singletons.read_go_live().lease_ms == 250
         assert thread.is_alive()
     finally:
         is_over.set()
         thread.join()
 
-    assert state.read_go_live().lease_ms == 100
+    assert singletons.read_go_live().lease_ms == 100
 
 
 def test_read__no_time_left__is_unknown_at_once_or_answers() -> None:
     with ends_within(LIMIT_SECONDS), database_deadline(0):
         try:
-            state.read_go_live()
+            singletons.read_go_live()
         except StateUnknownError:
             assert is_postgresql()
 
-    state.read_go_live()
+    singletons.read_go_live()
 
 
 # -- one moment --------------------------------------------------------------------------------------------------------
@@ -400,44 +400,44 @@ def write_elsewhere(statement: str) -> None:
 
 
 def test_consistent_read__somebody_writes_meanwhile__sees_one_moment() -> None:
-    with state.consistent_read():
-        before = state.read_both()
+    with singletons.consistent_read():
+        before = singletons.read_both()
         write_elsewhere("UPDATE go_live_state SET lease_ms = 100")
 
-        assert state.read_both() == before
+        assert singletons.read_both() == before
 
-    assert state.read_go_live().lease_ms == 100
+    assert singletons.read_go_live().lease_ms == 100
 
 
 def test_consistent_read__inside_another__is_part_of_it() -> None:
-    with state.consistent_read():
-        before = state.read_go_live()
-        with state.consistent_read():
-            assert state.read_go_live() == before
+    with singletons.consistent_read():
+        before = singletons.read_go_live()
+        with singletons.consistent_read():
+            assert singletons.read_go_live() == before
         write_elsewhere("UPDATE go_live_state SET lease_ms = 100")
-        with state.consistent_read():
-            assert state.read_go_live() == before
+        with singletons.consistent_read():
+            assert singletons.read_go_live() == before
 
 
 def test_consistent_read__a_write_inside__fails_and_nothing_stands() -> None:
-    with pytest.raises(Error), state.consistent_read():
+    with pytest.raises(Error), singletons.consistent_read():
         run_sql("UPDATE go_live_state SET lease_ms = 100")
 
-    assert state.read_go_live().lease_ms == 250
+    assert singletons.read_go_live().lease_ms == 250
     run_sql("UPDATE go_live_state SET lease_ms = 100")
-    assert state.read_go_live().lease_ms == 100
+    assert singletons.read_go_live().lease_ms == 100
 
 
 def test_consistent_read__an_exception_inside__leaves_a_connection_that_works() -> None:
-    with pytest.raises(ZeroDivisionError), state.consistent_read():
+    with pytest.raises(ZeroDivisionError), singletons.consistent_read():
         raise ZeroDivisionError
 
-    with state.consistent_read():
-        state.read_both()
+    with singletons.consistent_read():
+        singletons.read_both()
 
 
 def test_consistent_read__inside_a_transaction__is_part_of_it() -> None:
     with transaction.atomic():
         run_sql("UPDATE go_live_state SET lease_ms = 100")
-        with state.consistent_read():
-            assert state.read_go_live().lease_ms == 100
+        with singletons.consistent_read():
+            assert singletons.read_go_live().lease_ms == 100

@@ -14,10 +14,11 @@ import pytest
 from django.db import connection, connections
 from django.test import Client
 
-from golive import controls, gate, rehearsal, state
+from golive import controls, gate, rehearsal
 from golive.domain.errors import NotAppliedError
 from golive.readiness import run_all, run_checklist
 from golive.rehearsal import Rehearser, Result, Watch
+from golive.state import singletons
 from tests.controls_kit import apply, events, go_live, snapshot
 from tests.faults import (
     database_url,
@@ -218,12 +219,12 @@ def test_stop_possible__said_to_everybody__names_no_role_and_no_query() -> None:
 def test_rehearsal__possible__leaves_nothing_behind(is_live: bool) -> None:
     if is_live:
         go_live()
-    before, head = snapshot(), state.read_go_live()
+    before, head = snapshot(), singletons.read_go_live()
 
     results = [rehearsal.rehearse() for _ in range(3)]
 
     assert results == [Result(True, rehearsal.POSSIBLE, "")] * 3
-    assert (snapshot(), state.read_go_live()) == (before, head)
+    assert (snapshot(), singletons.read_go_live()) == (before, head)
     assert apply("engage").sequence == len(events())
 
 
@@ -398,7 +399,7 @@ def test_stop__whatever_the_database_has_for_defaults__works(name: str, value: s
     with with_default(name, value):
         rehearsed = rehearsal.rehearse()
         done = apply("engage")
-        row = state.read_go_live()
+        row = singletons.read_go_live()
 
     assert (rehearsed.ok, done.changed, done.go_live) == (True, True, row)
     assert (row.kill_switch_engaged, row.updated_at) == (True, events()[-1].at)

@@ -364,7 +364,7 @@ def test_export__that_cannot_be_written__is_2_and_leaves_nothing(tmp_path: Path,
 
 @pytest.mark.usefixtures("database")
 def test_export__that_fails_half_way__leaves_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from golive import history
+    from golive.state import history
 
     path = tmp_path / "record.jsonl"
     export(str(path))

@@ -9,12 +9,13 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from golive import checks, history, problems, representations, shared_runs, snapshots
+from golive import checks, problems, representations, shared_runs
 from golive.api.endpoint import Payload, answer_json, answer_tagged, endpoint
 from golive.credentials import can_see_details, check_can_read, check_can_see_history
 from golive.database import installation
 from golive.domain.errors import FieldError, InvalidRequestError
-from golive.snapshots import Snapshot
+from golive.state import history, snapshots
+from golive.state.snapshots import Snapshot
 
 HISTORY_DEFAULT, HISTORY_MOST = 50, 1_000
 _SEQUENCE_MOST = 2**63 - 1

@@ -10,13 +10,13 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from golive import failover, state
 from golive.controls import Difference
 from golive.database import schema
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import DEPLOY
 from golive.migrations._adoption import find_all_faults
 from golive.models import SINGLETON_ID, Event, GoLiveState, SystemMetadata
+from golive.state import failover, singletons
 from golive.text import make_visible
 
 APP = "golive"
@@ -107,8 +107,8 @@ def check_after(using: str) -> None:
     """Raise DeployError unless the tables are as the models say and both rows can be read."""
     faults = schema.find_faults(schema.describe(using=using), using=using)
     readers: tuple[tuple[Any, Callable[..., object]], ...] = (
-        (SystemMetadata, state.read_system),
-        (GoLiveState, state.read_go_live),
+        (SystemMetadata, singletons.read_system),
+        (GoLiveState, singletons.read_go_live),
     )
     for model, read in readers:
         table = model._meta.db_table

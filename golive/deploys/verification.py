@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from django.db import DEFAULT_DB_ALIAS, Error
 
-from golive import history, state
 from golive.database import schema
 from golive.deploys.client import Answer, send
 from golive.deploys.endpoints import ENDPOINTS, STATE_PATH, Endpoint
 from golive.domain.changes import ENGAGE
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import GO_LIVE_STATE
+from golive.state import history, singletons
 
 logger = logging.getLogger(__name__)
 
@@ -183,7 +183,7 @@ class Verifier:
     def _check_rows(self) -> Result:
         """The service must serve the row of this database, not of another one."""
         try:
-            row = state.read_go_live()
+            row = singletons.read_go_live()
         except StateUnknownError as error:
             return Result("rows", False, error.detail)
         answer = self._get(STATE_PATH)
@@ -192,7 +192,7 @@ class Verifier:
             return Result("rows", False, why)
         served = answer.json() or {}
         mine = (row.revision, row.event_head)
-        again = state.read_go_live()
+        again = singletons.read_go_live()
         is_same = (served.get("revision"), served.get("event_head")) in (mine, (again.revision, again.event_head))
         return Result(
             "rows", is_same, f"revision {served.get('revision')} is served, {row.revision} stands in the database"

@@ -14,8 +14,8 @@ from golive import controls, token_changes
 from golive.controls import Acknowledgement
 from golive.domain.changes import ALL_PERMISSIONS, CHANGES, Actor, Channel
 from golive.domain.scopes import SCOPES
-from golive.history import newest_event
 from golive.models import ApiToken, Event
+from golive.state.history import newest_event
 from tests.api.contract import assert_documented
 
 ALERTMANAGER = "/api/hooks/alertmanager"

@@ -9,8 +9,8 @@ import pytest
 from django.db import OperationalError
 from django.test import Client
 
-from golive import state
 from golive.models import Event
+from golive.state import singletons
 from tests.api.callers import ALERTMANAGER, bearer, go_live, make_token, newest
 
 # As Alertmanager 0.28 sends it, but for the names.
@@ -93,7 +93,7 @@ def test_resolved__changes_nothing(client: Client, message: Any) -> None:
     assert response.status_code == 200
     assert (response.json()["action"], response.json()["changed"], response.json()["event"]) == ("none", False, None)
     assert Event.objects.count() == count
-    assert not state.read_go_live().kill_switch_engaged
+    assert not singletons.read_go_live().kill_switch_engaged
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_unclear__counts_as_firing(client: Client, content: bytes) -> None:
 
     assert response.status_code == 200
     assert response.json()["changed"]
-    assert state.read_go_live().kill_switch_engaged
+    assert singletons.read_go_live().kill_switch_engaged
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_resolved__over_1_mib__changes_nothing(client: Client, count: int) -> No
     assert (response.status_code, response.json()["action"], response.json()["changed"]) == (200, "none", False)
     assert response.json()["resolved"] > 1_000
     assert "only the beginning of the body was read" in response.json()["notes_on_request"][0]
-    assert not state.read_go_live().kill_switch_engaged
+    assert not singletons.read_go_live().kill_switch_engaged
     assert Event.objects.count() == events
 
 
@@ -199,7 +199,7 @@ def test_firing__over_1_mib_whose_beginning_is_all_resolved__engages(client: Cli
     body = write_as_alertmanager("resolved", 5_000).replace(b'"status":"resolved"', b'"status":"firing"', 1)
 
     assert send(client, None, content=body).json()["changed"]
-    assert state.read_go_live().kill_switch_engaged
+    assert singletons.read_go_live().kill_switch_engaged
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_database_fails__is_503_so_that_it_is_sent_again(client: Client, monkeyp
         raise OperationalError("made to fail")
 
     token = bearer(make_token("engage"))
-    monkeypatch.setattr(state, "lock_rows", fail)
+    monkeypatch.setattr(singletons, "lock_rows", fail)
 
     response = send(client, MESSAGE, headers=token)
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from golive import state
 from golive.domain.changes import CHANGES, Direction
 from golive.models import Event
+from golive.state import singletons
 from tests.api.callers import bearer, call, go_live, make_change, make_person, make_token, newest, sign_in
 
 SAFE = [name for name, change in CHANGES.items() if change.direction is Direction.SAFE]
@@ -66,7 +66,7 @@ def test_change__with_a_trailing_slash__works_alike(client: Client, name: str) -
 
 
 def test_change__that_changes_nothing__is_acknowledged_and_recorded(client: Client) -> None:
-    before = state.read_go_live()
+    before = singletons.read_go_live()
 
     answer = call(client, "engage", {"reason": "Me too"}, token=make_token("engage")).json()
 
@@ -174,7 +174,7 @@ def test_expected_revision__toward_safe__is_ignored_and_said(client: Client, nam
 
 def test_two_toward_live__on_one_revision__one_wins_and_the_other_is_told(client: Client) -> None:
     make_change("complete")
-    revision = state.read_go_live().revision
+    revision = singletons.read_go_live().revision
     one, other = make_token(name="one"), make_token(name="other")
 
     won = call(client, "release", {"reason": "a", "expected_revision": revision}, token=one)
@@ -187,14 +187,14 @@ def test_two_toward_live__on_one_revision__one_wins_and_the_other_is_told(client
 
 def test_release__that_did_not_see_an_engage__does_not_undo_it(client: Client) -> None:
     go_live()
-    seen = state.read_go_live().revision
+    seen = singletons.read_go_live().revision
     token = make_token()
 
     assert call(client, "engage", {"reason": "Fire"}, token=token).status_code == 200
     response = call(client, "release", {"reason": "All good", "expected_revision": seen}, token=token)
 
     assert response.status_code == 412
-    assert state.read_go_live().kill_switch_engaged
+    assert singletons.read_go_live().kill_switch_engaged
 
 
 # -- what refuses toward live and is cleaned toward safe ---------------------------------------------------------------

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from golive import state
 from golive.domain.changes import CHANGES
+from golive.state import singletons
 from tests.api.callers import ALERTMANAGER, bearer, make_token, newest
 from tests.faults import wait_until
 from tests.people import go_live
@@ -40,7 +40,7 @@ def test_stop__as_curl_sends_it_from_inside__is_done_and_says_so(database: None,
     answer = request("POST", production.url(CHANGES["engage"].path), headers=bearer(make_token("engage")))
 
     assert (answer.status, answer.json()["kill_switch_engaged"]) == (200, True)
-    assert state.read_go_live().kill_switch_engaged
+    assert singletons.read_go_live().kill_switch_engaged
 
 
 def test_release__from_inside__is_refused_in_words(database: None, production: GunicornServer) -> None:
@@ -62,7 +62,7 @@ def test_alertmanager__that_reaches_the_service_directly__stops_it(database: Non
 
     with _running_alertmanager(production.url("//" + ALERTMANAGER.lstrip("/")), make_token("engage")) as url:
         request("POST", f"{url}/api/v2/alerts", headers={"Content-Type": "application/json"}, body=json.dumps([ALERT]))
-        wait_until(lambda: state.read_go_live().kill_switch_engaged, seconds=60)
+        wait_until(lambda: singletons.read_go_live().kill_switch_engaged, seconds=60)
 
     assert (newest().reason, newest().actor) == ("Half of all payments fail", "token:bot")
 

@@ -11,11 +11,12 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from golive import history, token_changes, token_owners, tokens
+from golive import token_changes, token_owners, tokens
 from golive.checks import check_events_intact, check_token_owners
 from golive.domain.changes import Channel
 from golive.domain.errors import InvalidRequestError, NotAppliedError, StateUnknownError
 from golive.models import ApiToken, Event
+from golive.state import history
 from tests.api.callers import issue, make_person, make_token, revoke
 from tests.controls_kit import check_sound, problem_keys
 from tests.factories import make_actor

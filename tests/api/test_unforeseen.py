@@ -10,9 +10,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.test import Client
 
-from golive import snapshots, state
 from golive.domain.changes import CHANGES, Direction
 from golive.models import Event
+from golive.state import singletons, snapshots
 from tests.api.callers import ALERTMANAGER, bearer, make_token
 from tests.http import endpoints
 from tests.http.endpoints import assert_problem, execute
@@ -149,7 +149,7 @@ def test_database__whose_dates_are_written_in_another_way__works(client: Client,
 
         assert client.post(CHANGES["engage"].path, headers=headers).status_code == 200
         assert client.get(endpoints.HISTORY, headers=headers).status_code == 200
-        assert state.read_go_live().kill_switch_engaged
+        assert singletons.read_go_live().kill_switch_engaged
         assert Event.objects.first() is not None
     finally:
         execute("ALTER ROLE CURRENT_USER RESET datestyle")

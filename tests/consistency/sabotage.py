@@ -26,20 +26,20 @@ def apply_from_environment() -> None:
 
 
 def slow_down(seconds: float) -> None:
-    from golive import state
+    from golive.state import singletons
 
-    read = state.read_rows
+    read = singletons.read_rows
 
     def read_slowly(**options: Any) -> Any:
         reading = read(**options)
         time.sleep(seconds)
         return reading
 
-    vars(state)["read_rows"] = read_slowly
+    vars(singletons)["read_rows"] = read_slowly
 
 
 def remove_wait() -> None:
-    from golive import leases
+    from golive.state import leases
 
     vars(leases)["wait_out"] = lambda lease_ms: None
 
@@ -63,7 +63,7 @@ def acknowledge_no_op_at_once() -> None:
 
 def join_stale_refresh() -> None:
     """A request may take the outcome of the refresh that was under way when it came."""
-    from golive.snapshots import Snapshot, Store
+    from golive.state.snapshots import Snapshot, Store
 
     find, lock, joined = Store._find_answer, threading.Lock(), set[int]()
 
@@ -78,7 +78,7 @@ def join_stale_refresh() -> None:
 
 
 def count_lease_from_after_select() -> None:
-    from golive import leases, snapshots
+    from golive.state import leases, snapshots
 
     make = snapshots._lease
     vars(snapshots)["_lease"] = lambda reading, sent_at: make(reading, leases.boottime())

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from django.db import connections
 
-from golive import history
 from golive.database import schema
+from golive.state import history
 from tests.deploys.project import Project, end_all
 from tests.postgres import PostgresServer
 

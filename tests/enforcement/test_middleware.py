@@ -19,7 +19,7 @@ from django.urls import path, re_path
 from golive import enforcement
 from golive.enforcement import golive_exempt
 from golive.routes import is_below
-from golive.snapshots import Snapshot
+from golive.state.snapshots import Snapshot
 from tests.factories import make_go_live
 
 runs: list[str] = []

@@ -15,7 +15,7 @@ from django.test import Client
 from golive import session_keys, throttle
 from golive import sign_in as sign_in_module
 from golive.models import CredentialFailure
-from golive.state import read_go_live
+from golive.state.singletons import read_go_live
 from tests.faults import renamed_table
 from tests.forks import ask_fork, held_by_another_thread
 from tests.http.rooms import CONTROL, LOGIN, apply_url

@@ -11,8 +11,8 @@ from django.conf import settings as django_settings
 from django.db import OperationalError, connection
 from django.test import Client
 
-from golive import state
 from golive.domain.errors import StateUnknownError
+from golive.state import singletons
 from tests.http import endpoints
 from tests.http.rooms import BROWSER
 from tests.people import go_live, make_change, make_user, sign_in
@@ -206,7 +206,7 @@ def test_error__whose_cause_holds_a_secret__does_not_tell(
         raise kind(secret, django_settings.SECRET_KEY)
 
     for name in ("read_go_live", "read_both", "read_rows", "read_system"):
-        monkeypatch.setattr(state, name, fail)
+        monkeypatch.setattr(singletons, name, fail)
 
     response = browser.get(path, headers={"Accept": accept})
 
@@ -225,7 +225,7 @@ def test_unknown_state__whose_cause_holds_a_secret__does_not_tell(
         raise StateUnknownError("The database does not answer.") from OperationalError("hunter2 at db.internal")
 
     for name in ("read_go_live", "read_both", "read_rows", "read_system"):
-        monkeypatch.setattr(state, name, fail)
+        monkeypatch.setattr(singletons, name, fail)
 
     for path in (endpoints.STATE, endpoints.STATUS, endpoints.RUNBOOK, "/", "/admin/golive/golivestate/"):
         text = browser.get(path).content.decode()

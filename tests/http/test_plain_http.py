@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from golive import state
 from golive.domain.changes import CHANGES, Direction
 from golive.middleware import READ_METHODS
+from golive.state import singletons
 from tests.api.callers import ALERTMANAGER, bearer, make_token
 from tests.http import endpoints
 from tests.http.endpoints import assert_problem
@@ -56,7 +56,7 @@ def test_alert__over_plain_http__engages(plain: Client, headers: dict[str, str])
     )
 
     assert response.status_code == 200
-    assert state.read_go_live().kill_switch_engaged
+    assert singletons.read_go_live().kill_switch_engaged
 
 
 def test_stop__without_credentials__is_401_by_any_host(plain: Client) -> None:
@@ -162,4 +162,4 @@ def test_slashes_in_front__of_a_stop_and_a_flag__count_as_one(client: Client) ->
     assert (stop.status_code, stop.json()["changed"]) == (200, True)
     assert flags.status_code == 200
     assert_problem(unknown, 404, "NOT_FOUND")
-    assert state.read_go_live().kill_switch_engaged
+    assert singletons.read_go_live().kill_switch_engaged

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from django.core.management.base import CommandError, OutputWrapper
 
-from golive import history, state
 from golive.database import installation
 from golive.domain.changes import STOP_OF, Change
 from golive.domain.decision import decide
@@ -15,6 +14,7 @@ from golive.domain.effects import is_in_effect, row_of
 from golive.domain.errors import RecordedChange
 from golive.domain.rows import Rows, format_time
 from golive.migration_graph.reports.words import make_visible
+from golive.state import history, singletons
 
 NOT_CONFIRMED = "Nothing was done: it was not confirmed with yes."
 
@@ -29,7 +29,7 @@ def ask(change: Change, output: OutputWrapper, *, refused: int, read_line: Calla
 
     Raises StateUnknownError if there is nothing to show.
     """
-    go_live, system = state.read_both()
+    go_live, system = singletons.read_both()
     row = row_of(Rows(go_live, system), change.subject)
     decision = decide(go_live)
     output.write(f"Environment: {installation.describe()}")

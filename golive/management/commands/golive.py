@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 
-from golive import controls, history, holders, representations, state
+from golive import controls, holders, representations
 from golive.controls import Acknowledgement
 from golive.database import installation
 from golive.database.failures import explain_cause
@@ -42,8 +42,9 @@ from golive.domain.errors import (
 from golive.domain.reasons import NAME_LIMIT, clean_text
 from golive.domain.rows import LEASE_MOST_MS
 from golive.management.commands import _consent
-from golive.management.commands._export import export_events, write_events
 from golive.management.commands._token import WRONG_USAGE, add_token, run_token
+from golive.state import history, singletons
+from golive.state.export import export_events, write_events
 from golive.text import make_visible
 
 ALLOWED, NOT_ALLOWED, UNKNOWN = 0, 1, 2
@@ -130,7 +131,7 @@ class Command(BaseCommand):
 
     def _show_status(self, options: dict[str, Any]) -> None:
         try:
-            go_live, system = state.read_both()
+            go_live, system = singletons.read_both()
         except StateUnknownError as error:
             decision = decide(None)
             if options["json"]:

@@ -25,8 +25,8 @@ from golive.migration_graph.model import UnusableInputError
 from golive.text import make_lines_visible, make_visible
 
 LOCK_TIMEOUT_SECONDS = 600.0
-# Below the patience of a read (golive.snapshots): whoever reads the table queues behind a statement that waits to alter
-# it, and the service is to go on answering.
+# Below the patience of a read (golive.state.snapshots): whoever reads the table queues behind a statement that waits
+# to alter it, and the service is to go on answering.
 DDL_LOCK_TIMEOUT_MS = 500
 DDL_STATEMENT_TIMEOUT_MS = 300_000
 DDL_TRIES = 10

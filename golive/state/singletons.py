@@ -14,12 +14,12 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from golive import failover
 from golive.database.deadline import READ_SECONDS, database_deadline
 from golive.database.failures import drop_dead_connection, explain_cause, explain_failure
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, GoLiveRow, Rows, SystemRow
 from golive.postgresql.search_path import drop_foreign_schemas
+from golive.state import failover
 
 _GO_LIVE_COLUMNS = (
     "go_live_enabled",

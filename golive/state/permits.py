@@ -15,12 +15,12 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
-from golive import snapshots, state
 from golive.database import file_locks
 from golive.database.deadline import READ_SECONDS, database_deadline
 from golive.database.failures import drop_dead_connection, explain_cause
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import GO_LIVE_STATE, GoLiveRow
+from golive.state import singletons, snapshots
 
 logger = logging.getLogger(__name__)
 
@@ -72,11 +72,11 @@ def hold(check: Callable[[GoLiveRow], None], *, using: str = DEFAULT_DB_ALIAS) -
         elif connections[using].in_atomic_block:
             # There is one writer at a time, and this is it: a stop comes after the caller's transaction.
             with database_deadline(READ_SECONDS), transaction.atomic(using=using):
-                state.take_only_lock(using=using)
-                check(state.read_go_live(using=using))
+                singletons.take_only_lock(using=using)
+                check(singletons.read_go_live(using=using))
         else:
             stack.enter_context(file_locks.share(_file_of(using)))
-            check(state.read_go_live(using=using))
+            check(singletons.read_go_live(using=using))
             stack.enter_context(_deferred_transaction(using))
         yield
 
@@ -96,7 +96,7 @@ def _take_shared_lock(stack: ExitStack, check: Callable[[GoLiveRow], None], usin
             # Permits share it, and stops do not take it.
             raise StateUnknownError("A session holds the lock of permits for itself alone, so none can be given.")
         if isolation == "read committed":
-            row = state.read_go_live(using=using)
+            row = singletons.read_go_live(using=using)
         else:
             # This transaction may see the row as it was long ago.
             row = snapshots.read_fresh(using=using).known_go_live()

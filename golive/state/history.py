@@ -12,7 +12,6 @@ from django.db import DEFAULT_DB_ALIAS, Error
 from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
 
-from golive import failover, state
 from golive.database import schema
 from golive.database.deadline import database_deadline
 from golive.domain.chain import COLUMNS, DRIFT, RECONCILE, ChainVerifier, Problem
@@ -30,6 +29,7 @@ from golive.domain.rows import (
     record_of,
 )
 from golive.models import ApiToken, Event
+from golive.state import failover, singletons
 
 _BATCH = 500
 BATCH_SECONDS = 4.0
@@ -154,7 +154,7 @@ def verify(*, newest: int | None = None, using: str = DEFAULT_DB_ALIAS) -> Verif
     The whole chain is compared with the tokens too. Takes as long as the events that are asked for are many, however
     long the record is. Raises database errors as they are, and StateUnknownError if the rows cannot be read at all.
     """
-    with state.consistent_read(using=using):
+    with singletons.consistent_read(using=using):
         with database_deadline(BATCH_SECONDS):
             top = newest_event(using=using)
         first = max(1, top.sequence - newest + 1) if newest and top else 1
@@ -187,7 +187,7 @@ def read_all(*, using: str = DEFAULT_DB_ALIAS) -> Generator[dict[str, Any]]:
 
     Raises database errors as they are. Close the generator, or run it to its end: it holds a read transaction.
     """
-    with state.consistent_read(using=using):
+    with singletons.consistent_read(using=using):
         for batch in _batches(1, using):
             yield from batch
 
@@ -229,8 +229,8 @@ def _read_records(using: str) -> tuple[str | None, dict[str, dict[str, Any] | No
     records: dict[str, dict[str, Any] | None] = {GO_LIVE_STATE: None, SYSTEM_METADATA: None}
     head = None
     with suppress(StateUnknownError), failover.disregarded():
-        go_live = state.read_go_live(using=using)
+        go_live = singletons.read_go_live(using=using)
         head, records[GO_LIVE_STATE] = go_live.event_head, record_of(go_live)
     with suppress(StateUnknownError):
-        records[SYSTEM_METADATA] = record_of(state.read_system(using=using))
+        records[SYSTEM_METADATA] = record_of(singletons.read_system(using=using))
     return head, records

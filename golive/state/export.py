@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from golive import history
+from golive.state import history
 
 
 def write_events(write: Callable[[str], object]) -> tuple[int, str | None]:

@@ -18,13 +18,13 @@ from typing import Any, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from golive import leases, state
 from golive.database.deadline import remaining_seconds
 from golive.domain.decision import Code, Decision, decide
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import GoLiveRow, SystemRow
 from golive.postgresql.renewal import RenewedConnection
-from golive.state import Reading
+from golive.state import leases, singletons
+from golive.state.singletons import Reading
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def _make_store(using: str) -> Store:
         store.refresh()
 
     renewed = RenewedConnection(using, clock=leases.boottime, on_ready=refresh)
-    store = Store(lambda: renewed.use(lambda: state.read_rows(using=using)), name=using, close=renewed.close)
+    store = Store(lambda: renewed.use(lambda: singletons.read_rows(using=using)), name=using, close=renewed.close)
     return store
 
 
