@@ -13,7 +13,8 @@ class GoLiveConfig(AppConfig):
 
     def ready(self) -> None:
         # For their effect: the checks register themselves.
-        from golive import checks, system_checks  # noqa: F401
+        import golive.checks
+        import golive.readiness.checks  # noqa: F401
         from golive.tokens import note_use
 
         request_finished.connect(note_use, dispatch_uid="golive.tokens")

@@ -1,175 +1,111 @@
-"""This project's own checks. Registered when the app is ready; the runner is in `golive.readiness`."""
+"""Django's system checks: whether a project that installs the app has set up enforcement so that it can work."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
-from django.core import checks as system_checks
+from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.migrations.loader import MigrationLoader
+from django.urls import get_resolver
+from django.utils.module_loading import import_string
 
-from golive import project_graph, rehearsal, token_owners
-from golive.domain.changes import ENGAGE
-from golive.domain.checklist import Severity
-from golive.domain.decision import decide
-from golive.domain.effects import BACKEND_COMPLETE, judge_backend
-from golive.migration_graph.model import Severity as GraphSeverity
-from golive.migration_graph.model import UnusableInputError
-from golive.readiness import Finding, register
-from golive.state import failover, history, singletons
+from golive import enforcement
+from golive.middleware import AtomicRequestMiddleware, GoLiveEnforcementMiddleware
+from golive.routes import is_ambiguous
+from golive.state import failover
 
-# Many may ask at once, and a check must end in a second; `manage.py golive history --verify` recomputes all of it.
-EVENTS_VERIFIED = 500
-CLOCK_TOLERANCE_SECONDS = 2.0
-
-DATABASE, MIGRATIONS_APPLIED, SINGLETON_ROWS = "database", "migrations_applied", "singleton_rows"
-STOP_POSSIBLE = "stop_possible"
+_NAME = "golive.middleware.GoLiveEnforcementMiddleware"
+_CORS = "corsheaders.middleware.CorsMiddleware"
 
 
-@register(DATABASE, severity=Severity.BLOCKER, message="The database answers", is_in_checklist=False)
-def check_database() -> Finding:
-    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
-        cursor.execute("SELECT 1")
-        cursor.fetchone()
-    return Finding(True, "The database answers.")
+@register()
+def check_enforcement(**kwargs: Any) -> list[CheckMessage]:
+    """That the middleware is there when it is to enforce, and stands where it acts before any view runs."""
+    kinds = [_load(name) for name in settings.MIDDLEWARE]
+    places = [place for place, kind in enumerate(kinds) if _is_a(kind, GoLiveEnforcementMiddleware)]
+    found = _check_presence(bool(places)) + _check_prefixes()
+    if not places:
+        return found
+    if any(_is_a(kind, AtomicRequestMiddleware) for kind in kinds[: places[0]]):
+        found.append(
+            Error(
+                "AtomicRequestMiddleware stands before GoLiveEnforcementMiddleware, so views run unguarded.",
+                hint=f"Move {_NAME} up in MIDDLEWARE: AtomicRequestMiddleware runs the view and must be the last.",
+                id="golive.E002",
+            )
+        )
+    if _CORS in settings.MIDDLEWARE[places[0] :]:
+        found.append(
+            Warning(
+                "CorsMiddleware stands after GoLiveEnforcementMiddleware.",
+                hint=f"Put {_CORS} first: it answers preflights, whatever the state.",
+                id="golive.W002",
+            )
+        )
+    return found
 
 
-@register(SINGLETON_ROWS, severity=Severity.BLOCKER, message="Both rows can be read", is_in_checklist=False)
-def check_singleton_rows() -> Finding:
-    singletons.read_both()
-    return Finding(True, "Row 1 of system_metadata and of go_live_state can be read.")
+@register()
+def check_failover(**kwargs: Any) -> list[CheckMessage]:
+    """That a safeguard which is asked for is there."""
+    if not failover.is_wanted() or connections[DEFAULT_DB_ALIAS].vendor == "postgresql":
+        return []
+    message = "GOLIVE_CLOSE_ON_FAILOVER is true, but only PostgreSQL can tell that it has failed over."
+    return [Error(message, hint="Unset it, or use PostgreSQL.", id="golive.E010")]
 
 
-@register(BACKEND_COMPLETE, severity=Severity.BLOCKER, message="The backend is complete")
-def check_backend_complete() -> Finding:
-    result = judge_backend(singletons.read_system())
-    return Finding(result.ok, result.detail)
+def _check_presence(is_present: bool) -> list[CheckMessage]:
+    if is_present or not enforcement.is_enforced():
+        return []
+    hint = f"Add {_NAME} to MIDDLEWARE, after CorsMiddleware and before everything that runs views."
+    if getattr(settings, "GO_LIVE_ENFORCE", None):
+        message = "GO_LIVE_ENFORCE is true, but no middleware enforces it."
+        return [Error(message, hint=hint, id="golive.E001")]
+    message = "No middleware enforces that views run only while execution is allowed."
+    return [Warning(message, hint=f"{hint} Or set GO_LIVE_ENFORCE = False.", id="golive.W001")]
 
 
-@register(MIGRATIONS_APPLIED, severity=Severity.BLOCKER, message="All migrations are applied")
-def check_migrations_applied() -> Finding:
-    # Every node, not a plan to the leaves: a plan takes the ancestors of what is applied for applied.
-    loader = MigrationLoader(connections[DEFAULT_DB_ALIAS])
-    pending = sorted(".".join(node) for node in loader.graph.nodes if node not in loader.applied_migrations)
-    if not pending:
-        return Finding(True, "All migrations are applied.")
-    return Finding(False, f"Not applied: {', '.join(pending)}. Run `manage.py migrate`.")
+def _check_prefixes() -> list[CheckMessage]:
+    prefixes = [str(prefix) for prefix in enforcement.exempt_prefixes()]
+    all_views = [prefix for prefix in prefixes if prefix.startswith("/") and not prefix.strip("/")]
+    bad = [prefix for prefix in prefixes if prefix not in all_views]
+    bad = [prefix for prefix in bad if not prefix.startswith("/") or is_ambiguous(prefix)]
+    found: list[CheckMessage] = []
+    if bad:
+        message = f"GOLIVE_EXEMPT_PREFIXES holds what is no plain path: {', '.join(map(repr, bad))}."
+        hint = r"Begin each prefix with /, without //, /., \\ and %."
+        found.append(Error(message, hint=hint, id="golive.E003"))
+    if all_views:
+        message = "GOLIVE_EXEMPT_PREFIXES holds /, which would exempt every view. It exempts none."
+        found.append(Error(message, hint="Name the paths, or set GO_LIVE_ENFORCE = False.", id="golive.E004"))
+    return found
 
 
-@register(
-    "migration_graph", severity=Severity.BLOCKER, message="The graph of migrations is sound", needs_database=False
-)
-def check_migration_graph() -> Finding:
+@register()
+def check_admin_namespace(**kwargs: Any) -> list[CheckMessage]:
+    """That nobody takes their own views for exempt because their namespace is called as the admin's is."""
+    if not enforcement.is_enforced() or not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    _, others = enforcement.find_admin_views(get_resolver())
+    if not others:
+        return []
+    return [
+        Warning(
+            f"No AdminSite made these views in the namespace of the admin, so they are guarded: {', '.join(others)}.",
+            hint='Give the namespace another name than "admin"; mark what may run while stopped @golive_exempt.',
+            id="golive.W004",
+        )
+    ]
+
+
+def _load(name: str) -> Any:
     try:
-        report = project_graph.audit_project()
-    except UnusableInputError as error:
-        return Finding(False, f"The migrations could not be audited: {error}.")
-    errors = [finding for finding in report.findings if finding.severity is GraphSeverity.ERROR]
-    if not errors:
-        return Finding(True, "The audit of the migrations finds no error.")
-    # Public: which errors, not the files and words of the project.
-    codes = ", ".join(sorted({f"{finding.code} {finding.name}" for finding in errors}))
-    return Finding(False, f"The audit finds {codes}. `manage.py audit_migrations --history` names the edit.")
+        return import_string(name)
+    except ImportError:
+        # Django says so itself when it loads the middleware.
+        return None
 
 
-@register(
-    "environment", severity=Severity.BLOCKER, message="The environment is fit for production", needs_database=False
-)
-def check_environment() -> Finding:
-    if getattr(settings, "APP_ENV", "production") != "production":
-        return Finding(True, f"APP_ENV is {settings.APP_ENV}; the settings of production are not asked for.")
-    found = system_checks.run_checks(tags=[system_checks.Tags.security], include_deployment_checks=True)
-    told = [message for message in found if message.level >= system_checks.WARNING and not message.is_silenced()]
-    faults = [message.id or message.msg for message in told]
-    if "*" in settings.ALLOWED_HOSTS:
-        faults.append("ALLOWED_HOSTS allows every host")
-    if connections[DEFAULT_DB_ALIAS].vendor != "postgresql":
-        faults.append("the database is not PostgreSQL")
-    if faults:
-        return Finding(False, f"Put right: {', '.join(faults)}. `manage.py check --deploy` explains each.")
-    return Finding(True, "The deployment checks find nothing.")
-
-
-@register("events_intact", severity=Severity.BLOCKER, message="The record of changes agrees with the rows")
-def check_events_intact() -> Finding:
-    found = history.verify(newest=EVENTS_VERIFIED)
-    if found.is_sound:
-        return Finding(True, "Chain, event_head and rows agree.")
-    told = " ".join(problem.detail for problem in found.problems[:3])
-    more = f" And {len(found.problems) - 3} more." if len(found.problems) > 3 else ""
-    return Finding(False, f"{told}{more} Look into it, then record it with `manage.py golive reconcile --reason ...`.")
-
-
-# On a connection of its own, since used-up connections are a cause too.
-@register(STOP_POSSIBLE, severity=Severity.BLOCKER, message="A stop can be written", needs_database=False)
-def check_stop_possible() -> Finding:
-    result = rehearsal.rehearse()
-    return Finding(result.ok, result.detail)
-
-
-if failover.is_wanted():
-
-    @register("failover", severity=Severity.BLOCKER, message="The database has not failed over since the last change")
-    def check_failover() -> Finding:
-        problem = failover.find_problem(DEFAULT_DB_ALIAS)
-        return Finding(problem is None, problem.detail if problem else "It is as at the last change.")
-
-
-@register("kill_switch_reach", severity=Severity.WARN, message="Somebody besides superusers can stop execution")
-def check_kill_switch_reach() -> Finding:
-    people = get_user_model().objects.with_perm(ENGAGE.permission, include_superusers=False)
-    if people.filter(is_staff=True).exists():
-        return Finding(True, "At least one operator can engage the kill switch.")
-    return Finding(False, "Put the people on duty into the group Operators.")
-
-
-@register("token_owners", severity=Severity.WARN, message="Tokens do no more than those who made them may do")
-def check_token_owners() -> Finding:
-    count = len(token_owners.find_owner_faults(now=datetime.now(UTC)))
-    if not count:
-        return Finding(True, "No valid token outlives the rights of whoever made it.")
-    # Public: how many. Their names are in the record, which not everybody may read.
-    tokens = "1 valid token outlives" if count == 1 else f"{count} valid tokens outlive"
-    return Finding(False, f"{tokens} the rights of whoever made it. `manage.py golive token list` says which and why.")
-
-
-@register("release_known", severity=Severity.WARN, message="The served release is known", needs_database=False)
-def check_release_known() -> Finding:
-    if getattr(settings, "RELEASE", None):
-        return Finding(True, "The served release is known.")
-    return Finding(False, "RENDER_GIT_COMMIT is not set, so answers cannot say which release gave them.")
-
-
-@register("clocks_agree", severity=Severity.WARN, message="The clocks of service and database agree")
-def check_clocks_agree() -> Finding:
-    connection = connections[DEFAULT_DB_ALIAS]
-    if connection.vendor != "postgresql":
-        return Finding(True, "The database has no clock of its own.")
-    with connection.cursor() as cursor:
-        # In UTC by itself, since a project without USE_TZ gets times without a zone.
-        cursor.execute("SELECT clock_timestamp() AT TIME ZONE 'UTC'")
-        (theirs,) = cursor.fetchone()
-    if abs((theirs.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()) <= CLOCK_TOLERANCE_SECONDS:
-        return Finding(True, f"They differ by less than {CLOCK_TOLERANCE_SECONDS:g} s.")
-    return Finding(False, f"They differ by more than {CLOCK_TOLERANCE_SECONDS:g} s; times in the record mislead.")
-
-
-@register(
-    "kill_switch_released",
-    severity=Severity.BLOCKER,
-    message="The kill switch is released",
-    # One releases first, so it cannot be asked for before that; the runbook says whether to enable go-live.
-    is_in_checklist=False,
-)
-def check_kill_switch_released() -> Finding:
-    if singletons.read_go_live().kill_switch_engaged:
-        return Finding(False, "The kill switch is engaged. Release it before go-live is enabled.")
-    return Finding(True, "The kill switch is released.")
-
-
-@register("execution", severity=Severity.INFO, message="What the controls say now", is_in_checklist=False)
-def check_execution() -> Finding:
-    decision = decide(singletons.read_go_live())
-    return Finding(True, decision.message)
+def _is_a(kind: Any, base: type) -> bool:
+    return isinstance(kind, type) and issubclass(kind, base)

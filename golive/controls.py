@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from django.db import DEFAULT_DB_ALIAS, Error, transaction
 from django.db.models.expressions import RawSQL
 
-from golive import readiness
 from golive.commits import check_no_transaction, commit, commit_stop, rehearse
 from golive.domain import chain
 from golive.domain.changes import ENGAGE, UNKNOWN_ORIGIN, Actor, Change, Channel, Direction, Origin, check_can_apply
@@ -32,6 +31,7 @@ from golive.domain.rows import (
 )
 from golive.event_writer import EventWriter
 from golive.models import SINGLETON_ID, GoLiveState
+from golive.readiness import registry, runner
 from golive.state import failover, history, singletons
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def apply_change(
     """
     check_no_transaction(using)
     check_can_apply(change, actor.permissions)
-    request = read_request(change, {**(fields or {}), "reason": reason}, checks=readiness.checklist_ids())
+    request = read_request(change, {**(fields or {}), "reason": reason}, checks=registry.checklist_ids())
     check_can_apply(change, actor.permissions, override=bool(request.override))
     failed = _check_checklist(request, using) if change.is_guarded else ()
 
@@ -224,7 +224,7 @@ def _check_checklist(request: ChangeRequest, using: str) -> tuple[CheckResult, .
     A state that is not known is no rule that refuses: StateUnknownError comes first.
     """
     singletons.read_both(using=using)
-    checklist = readiness.run_checklist()
+    checklist = runner.run_checklist()
     blocking = checklist.find_blocking(request.override)
     if blocking or not checklist.required:
         raise ChecklistFailedError(blocking)

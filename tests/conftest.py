@@ -45,10 +45,10 @@ def without_lease(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture(autouse=True)
 def patient_checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process a check has 20 s, for a busy machine; tests marked `check_limits` have the 1 s of the service."""
-    from golive import readiness
+    from golive.readiness import runner
 
     if request.node.get_closest_marker("check_limits") is None:
-        limits = readiness.run_checks.__kwdefaults__
+        limits = runner.run_checks.__kwdefaults__
         assert limits, "the limits are no defaults any more"
         for name, seconds in limits.items():
             monkeypatch.setitem(limits, name, 20 * seconds)

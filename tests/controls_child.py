@@ -42,7 +42,7 @@ def answer(values: Any) -> None:
 
 def run_load(processes: int, changes: int) -> None:
     """Fork, let every process make its changes, and answer with what came of each, as `make_change` tells it."""
-    from golive import checks
+    from golive.readiness import checks
 
     be_patient()
     # The whole record is verified in the end; once for every guarded change would take minutes.
@@ -152,12 +152,13 @@ def be_patient() -> None:
 
 def mutate(mutation: str | None) -> None:
     """Let the checklist find all well, since what is raced for comes after it; and break the code, if told."""
-    from golive import controls, readiness
+    from golive import controls
     from golive.domain import effects
     from golive.domain.checklist import Checklist
+    from golive.readiness import runner
     from tests.factories import make_result
 
-    readiness.run_checklist = lambda: Checklist.of([make_result()])
+    runner.run_checklist = lambda: Checklist.of([make_result()])
     if mutation == "reopen does not engage":
         vars(controls)["plan_steps"] = lambda *args, **options: effects.plan_steps(*args, **options)[:1]
 

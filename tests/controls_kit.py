@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from golive import readiness, shared_runs
 from golive.controls import Acknowledgement, apply_change
 from golive.domain.changes import CHANGES, Actor, Channel, Direction, Origin
 from golive.domain.checklist import Checklist, CheckResult
 from golive.models import Event
+from golive.readiness import runner, shared_runs
 from golive.state import history
 from tests.factories import make_actor
 from tests.faults import run_sql
@@ -101,6 +101,6 @@ def fake_checklist(monkeypatch: pytest.MonkeyPatch, *results: CheckResult) -> li
         runs.append(connection.in_atomic_block)
         return Checklist.of(results)
 
-    monkeypatch.setattr(readiness, "run_checklist", run)
+    monkeypatch.setattr(runner, "run_checklist", run)
     monkeypatch.setattr(shared_runs, "read_checklist", run)
     return runs

@@ -11,11 +11,11 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 
-from golive import checks, project_graph, readiness
 from golive.domain.checklist import CheckResult
 from golive.migration_graph.audit import audit
 from golive.migration_graph.model import Report
-from golive.readiness import run_all, run_checks
+from golive.readiness import checks, project_graph, registry
+from golive.readiness.runner import run_all, run_checks
 from tests.controls_kit import apply, go_live
 from tests.factories import make_actor
 from tests.faults import append_only_suspended, is_postgresql, run_sql
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("database")
 
 
 def run_one(id: str) -> CheckResult:
-    return run_checks([readiness._registry[id]]).results[0]
+    return run_checks([registry._registry[id]]).results[0]
 
 
 def test_backend_complete__as_the_row_says() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from golive import readiness
 from golive.domain.changes import OVERRIDE_PERMISSION
 from golive.domain.checklist import Checklist, Severity
 from golive.domain.decision import decide
@@ -16,7 +15,7 @@ from golive.domain.errors import (
     StateUnknownError,
 )
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
-from golive.readiness import Finding
+from golive.readiness import Finding, registry, runner
 from golive.state import singletons
 from tests.controls_kit import (
     NAMES,
@@ -162,11 +161,11 @@ def test_apply_change__no_check_is_required__is_refused_whatever_is_overridden(
 
 
 def test_apply_change__a_check_of_another_app__can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    readiness.register("payments", severity=Severity.BLOCKER, message="Payments")(lambda: Finding(False, "No key."))
+    registry.register("payments", severity=Severity.BLOCKER, message="Payments")(lambda: Finding(False, "No key."))
     try:
         apply("release", override=["payments", "backend_complete"])
     finally:
-        readiness.unregister("payments")
+        registry.unregister("payments")
 
     assert {"id": "payments", "detail": "No key."} in (newest().failed_checks or [])
 
@@ -246,7 +245,7 @@ def test_apply_change__toward_safe_with_a_broken_checklist__is_made(name: str, m
     def fail() -> Checklist:
         raise AssertionError("a stop waits for no checklist")
 
-    monkeypatch.setattr(readiness, "run_checklist", fail)
+    monkeypatch.setattr(runner, "run_checklist", fail)
 
     assert apply(name).changed is True
 

@@ -21,13 +21,14 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from golive import controls, readiness
+from golive import controls
 from golive.database import installation
 from golive.domain.chain import DRIFT, RECONCILE
 from golive.domain.changes import ALL_PERMISSIONS, CHANGES, Actor, Channel
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
 from golive.management.commands.golive import Command
 from golive.models import Event, GoLiveState, SystemMetadata
+from golive.readiness import runner
 from golive.state import history, singletons
 from tests.faults import append_only_suspended, database_url, renamed_table, run_sql
 from tests.patience import ends_within
@@ -707,7 +708,7 @@ def test_verify__row_changed_by_sql__exits_1(golive: Golive) -> None:
 
 
 def events_intact() -> bool:
-    (result,) = [result for result in readiness.run_checklist().results if result.id == "events_intact"]
+    (result,) = [result for result in runner.run_checklist().results if result.id == "events_intact"]
     return result.ok
 
 

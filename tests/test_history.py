@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from golive.checks import check_events_intact
 from golive.controls import reconcile
 from golive.domain.chain import ChainVerifier, hash_event
 from golive.domain.changes import Channel
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, record_of
 from golive.models import Event
+from golive.readiness.checks import check_events_intact
 from golive.state import history, singletons
 from tests.controls_kit import (
     SEEDED,

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from golive import readiness
 from golive.domain.checklist import Checklist, CheckResult, Severity
 from golive.domain.errors import StateUnknownError
-from golive.readiness import Check, Finding, register, run_all, run_checklist, run_checks, unregister
+from golive.readiness import registry, runner
+from golive.readiness.registry import Check, Finding, register, unregister
+from golive.readiness.runner import run_all, run_checklist, run_checks
 from golive.state import singletons
 from tests.faults import proxied, renamed_table, rerouted, run_sql, wait_until
 from tests.forks import ask_fork, held_by_another_thread
@@ -379,7 +380,7 @@ def test_run_checklist__for_two_changes_at_once__one_runs_after_the_other(monkey
         open_runs -= 1
         return Checklist.of([])
 
-    monkeypatch.setattr(readiness, "run_checks", run)
+    monkeypatch.setattr(runner, "run_checks", run)
 
     def ask() -> None:
         both_asked.wait(10)
@@ -397,19 +398,19 @@ def test_run_checklist__for_two_changes_at_once__one_runs_after_the_other(monkey
 def test_run_checklist__another_change_takes_all_the_time__has_failed_and_says_why(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(readiness, "RUN_SECONDS", 0.05)
+    monkeypatch.setattr(runner, "RUN_SECONDS", 0.05)
 
-    with readiness._change_slot:
+    with runner._change_slot:
         found = run_checklist()
 
     assert found.ok is False
-    assert {result.detail for result in found.results} == {readiness.ANOTHER_CHANGE}
+    assert {result.detail for result in found.results} == {runner.ANOTHER_CHANGE}
     assert run_checklist().results
 
 
 def test_run_checklist__in_a_fork_that_was_made_during_a_run__runs() -> None:
-    with held_by_another_thread(readiness._change_slot):
-        answer = ask_fork(lambda: str(readiness._change_slot.acquire(timeout=5)))
+    with held_by_another_thread(runner._change_slot):
+        answer = ask_fork(lambda: str(runner._change_slot.acquire(timeout=5)))
 
     assert answer == "True"
 
@@ -418,7 +419,7 @@ def test_run_checklist__in_a_fork_that_was_made_during_a_run__runs() -> None:
 
 
 def needing_database() -> set[str]:
-    return {check.id for check in readiness._registry.values() if check.needs_database}
+    return {check.id for check in registry._registry.values() if check.needs_database}
 
 
 @pytest.mark.postgresql
@@ -427,10 +428,10 @@ def test_run_all__the_server_is_down__has_every_result_in_time() -> None:
         found = run_in_time(run_all)
 
     results = results_of(found)
-    assert results.keys() == readiness._registry.keys()
+    assert results.keys() == registry._registry.keys()
     assert {id for id in needing_database() if results[id].ok} == set()
     assert results["environment"].ok is True
-    assert results["database"].detail == readiness.NO_DATABASE
+    assert results["database"].detail == runner.NO_DATABASE
 
 
 @pytest.mark.postgresql
@@ -439,7 +440,7 @@ def test_run_all__the_server_is_frozen__has_every_result_in_time_and_recovers_by
         proxy.freeze()
         for _ in range(2):
             results = results_of(run_in_time(run_all))
-            assert results.keys() == readiness._registry.keys()
+            assert results.keys() == registry._registry.keys()
             assert {id for id in needing_database() if results[id].ok} == set()
 
         proxy.thaw()
@@ -467,7 +468,7 @@ def test_run_all__a_table_is_missing__has_every_result(table: str) -> None:
     with renamed_table(table):
         found = run_in_time(run_all)
 
-    assert results_of(found).keys() == readiness._registry.keys()
+    assert results_of(found).keys() == registry._registry.keys()
     assert found.ok is False
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from golive import checks, controls
+from golive import controls
 from golive.domain.changes import CHANGES, Channel
 from golive.models import Event
+from golive.readiness import checks
 from golive.state import history
 from tests.controls_kit import apply
 from tests.factories import make_actor

@@ -8,9 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from golive import readiness, shared_runs
 from golive.domain.checklist import Checklist, CheckResult, Severity
-from golive.shared_runs import TOO_LATE, TOO_MANY, SharedRun
+from golive.readiness import registry, runner, shared_runs
+from golive.readiness.shared_runs import TOO_LATE, TOO_MANY, SharedRun
 from golive.state import leases
 from tests.faults import run_sql, wait_until
 from tests.forks import ask_fork, held_by_another_thread
@@ -200,7 +200,7 @@ def test_read__the_lease_is_over_and_it_may_not_wait__is_the_last_result_for_a_w
 def test_read__a_check_could_not_run_and_it_may_not_wait__is_soon_not_the_result_any_more(
     clock: Callable[[float], None],
 ) -> None:
-    shared = SharedRun(lambda: readiness.fail_all(readiness.NO_DATABASE))
+    shared = SharedRun(lambda: runner.fail_all(runner.NO_DATABASE))
     shared.read()
 
     clock(0.11)
@@ -219,7 +219,7 @@ def test_read__rows_not_known__is_not_used_again(shared: SharedRun, runs: Runs) 
 @pytest.mark.leased
 def test_read__a_check_that_could_not_run__is_soon_asked_again(clock: Callable[[float], None]) -> None:
     """As when the database was away: whoever asks after it is back must not be told that it is not."""
-    outcomes = [readiness.fail_all(readiness.NO_DATABASE), Checklist.of([])]
+    outcomes = [runner.fail_all(runner.NO_DATABASE), Checklist.of([])]
     shared = SharedRun(lambda: outcomes.pop(0))
     shared.read()
 
@@ -233,7 +233,7 @@ def test_read__may_not_wait__says_that_nothing_was_checked_and_starts_nothing(sh
 
     assert found.ok is False
     assert {result.detail for result in found.results} == {TOO_MANY}
-    assert {result.id for result in found.results} == readiness._registry.keys()
+    assert {result.id for result in found.results} == registry._registry.keys()
     assert runs.begun == 0
 
 
@@ -254,7 +254,7 @@ def test_read__the_run_raises__has_failed_and_the_next_works() -> None:
         runs += 1
         if runs == 1:
             raise RuntimeError("made to fail")
-        return readiness.run_all()
+        return runner.run_all()
 
     shared = SharedRun(run)
 
@@ -292,12 +292,12 @@ def test_read__in_a_fork_that_was_made_during_a_run__runs() -> None:
 
 
 def test_read_checklist_and_named__are_parts_of_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_runs, "_shared", SharedRun(readiness.run_all))
+    monkeypatch.setattr(shared_runs, "_shared", SharedRun(runner.run_all))
 
     checklist = shared_runs.read_checklist()
     named = shared_runs.read_named("singleton_rows", "database")
 
-    assert checklist == readiness.run_checklist()
+    assert checklist == runner.run_checklist()
     assert [(result.id, result.ok) for result in named.results] == [("singleton_rows", True), ("database", True)]
 
 
@@ -311,7 +311,7 @@ def test_run_checklist__while_readers_have_a_result_and_a_run__is_a_run_of_its_o
     reading: Future[Checklist] = pool.submit(shared.read)
     wait_until(lambda: runs.begun == 1, SECONDS)
 
-    found = readiness.run_checklist()
+    found = runner.run_checklist()
 
     assert [result.id for result in found.failed] == ["backend_complete"]
     assert not reading.done()

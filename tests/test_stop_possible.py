@@ -16,7 +16,7 @@ from django.test import Client
 
 from golive import controls, gate, rehearsal
 from golive.domain.errors import NotAppliedError
-from golive.readiness import run_all, run_checklist
+from golive.readiness.runner import run_all, run_checklist
 from golive.rehearsal import Rehearser, Result, Watch
 from golive.state import singletons
 from tests.controls_kit import apply, events, go_live, snapshot

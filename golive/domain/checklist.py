@@ -1,6 +1,6 @@
 """The checklist (what must hold before going toward live) and the runbook (the same for people), aggregated.
 
-Running the checks is not done here: see `golive.readiness`.
+Running the checks is not done here: see `golive.readiness.runner`.
 """
 
 from __future__ import annotations

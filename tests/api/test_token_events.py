@@ -12,10 +12,10 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from golive import token_changes, token_owners, tokens
-from golive.checks import check_events_intact, check_token_owners
 from golive.domain.changes import Channel
 from golive.domain.errors import InvalidRequestError, NotAppliedError, StateUnknownError
 from golive.models import ApiToken, Event
+from golive.readiness.checks import check_events_intact, check_token_owners
 from golive.state import history
 from tests.api.callers import issue, make_person, make_token, revoke
 from tests.controls_kit import check_sound, problem_keys

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from golive.system_checks import check_admin_namespace, check_enforcement
+from golive.checks import check_admin_namespace, check_enforcement
 
 CORS = "corsheaders.middleware.CorsMiddleware"
 OURS = "golive.middleware.GoLiveEnforcementMiddleware"

@@ -11,9 +11,8 @@ import pytest
 from django.db import connections
 from django.test import Client
 
-from golive import readiness
 from golive.domain.checklist import Severity
-from golive.readiness import Finding
+from golive.readiness import Finding, registry
 from tests.http import endpoints
 from tests.http.endpoints import describe
 from tests.patience import ends_within
@@ -26,11 +25,11 @@ SECRET = "hunter2-in-the-connection-string"
 @contextmanager
 def _registered(run: Callable[[], Finding], *, severity: Severity = Severity.BLOCKER) -> Iterator[None]:
     """One more check, as another app would add it."""
-    readiness.register("added", severity=severity, message="What another app asks for")(run)
+    registry.register("added", severity=severity, message="What another app asks for")(run)
     try:
         yield
     finally:
-        readiness.unregister("added")
+        registry.unregister("added")
 
 
 def _release() -> None:

@@ -13,7 +13,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import migrate as django_migrate
 from django.db import connections
 
-from golive import controls, project_graph
+from golive import controls
 from golive.deploys import record
 from golive.deploys.attempts import Attempts
 from golive.deploys.connection import Limits, direct_connection, libpq_parameters, working_session
@@ -22,6 +22,7 @@ from golive.deploys.lock import ANSWER_SECONDS, LockError, MigrationLock
 from golive.deploys.record_table import prepare_table
 from golive.domain.errors import GoLiveError
 from golive.migration_graph.model import UnusableInputError
+from golive.readiness import project_graph
 from golive.text import make_lines_visible, make_visible
 
 LOCK_TIMEOUT_SECONDS = 600.0

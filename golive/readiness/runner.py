@@ -1,14 +1,4 @@
-"""The checks behind checklist, runbook and `/readyz`: a registry, and a runner that always ends in time.
-
-Another app adds its own in `AppConfig.ready`:
-
-    @register("payments_configured", severity=Severity.BLOCKER, message="Payments are configured")
-    def check_payments() -> Finding:
-        return Finding(bool(settings.PAYMENTS_KEY), "The key is set.")
-
-A check only reads. It runs in a savepoint of a read-only transaction, on a connection and a thread of the run's own,
-so that one that fails, hangs or breaks its statement harms neither the other checks nor the request.
-"""
+"""Runs the registered checks, and always ends in time."""
 
 from __future__ import annotations
 
@@ -17,15 +7,15 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from golive.database.deadline import database_deadline
-from golive.domain.checklist import Checklist, CheckResult, Severity
+from golive.domain.checklist import Checklist, CheckResult
 from golive.domain.errors import StateUnknownError
+from golive.readiness.registry import Check, all_checks
 from golive.state import singletons
 
 logger = logging.getLogger(__name__)
@@ -36,27 +26,6 @@ NO_DATABASE = "The check could not run: the database does not answer."
 ANOTHER_CHANGE = "The check was not run: those for another change took all the time. Try again."
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What a check returns. `detail` is public: no secret, no person's name, nothing that differs between calls."""
-
-    ok: bool
-    detail: str
-
-
-@dataclass(frozen=True)
-class Check:
-    """A registered check. `is_in_checklist` False: shown in the runbook and `/readyz` only."""
-
-    id: str
-    severity: Severity
-    message: str
-    run: Callable[[], Finding]
-    needs_database: bool = True
-    is_in_checklist: bool = True
-
-
-_registry: dict[str, Check] = {}
 _stuck_lock = threading.Lock()
 # The worker that hangs in a check, by the id of the check.
 _stuck: dict[str, threading.Thread] = {}
@@ -73,39 +42,13 @@ def _start_anew() -> None:
 os.register_at_fork(after_in_child=_start_anew)
 
 
-def register(
-    id: str, *, severity: Severity, message: str, needs_database: bool = True, is_in_checklist: bool = True
-) -> Callable[[Callable[[], Finding]], Callable[[], Finding]]:
-    """Register a check under a unique id. Raises ValueError if the id is taken."""
-
-    def add(function: Callable[[], Finding]) -> Callable[[], Finding]:
-        if id in _registry:
-            raise ValueError(f"a check named {id} is registered already")
-        _registry[id] = Check(id, severity, message, function, needs_database, is_in_checklist)
-        return function
-
-    return add
-
-
-def unregister(id: str) -> None:
-    """Take a check out again; does nothing if there is none of that id."""
-    _registry.pop(id, None)
-
-
-def checklist_ids() -> tuple[str, ...]:
-    """The ids of the required checks of the checklist, in the order of registration: what an override may name."""
-    return tuple(
-        check.id for check in _registry.values() if check.is_in_checklist and check.severity is Severity.BLOCKER
-    )
-
-
 def run_checklist() -> Checklist:
     """Run what must hold before going toward live, and the warnings, for a change that they guard.
 
     Always a run of its own, which no reader shares or delays; one at a time in this process, so that it takes one
     connection. Never raises; at most RUN_SECONDS, the wait for another change's run included.
     """
-    in_checklist = [check for check in _registry.values() if check.is_in_checklist]
+    in_checklist = [check for check in all_checks() if check.is_in_checklist]
     ends_at = time.monotonic() + RUN_SECONDS
     if not _change_slot.acquire(timeout=RUN_SECONDS):
         return _fail_each(in_checklist, ANOTHER_CHANGE)
@@ -116,18 +59,16 @@ def run_checklist() -> Checklist:
 
 
 def run_all() -> Checklist:
-    """Run every registered check. Never raises; at most RUN_SECONDS. Readers share its runs: `golive.shared_runs`."""
-    return run_checks(_registry.values())
+    """Run every registered check. Never raises; at most RUN_SECONDS.
+
+    Readers share its runs: `golive.readiness.shared_runs`.
+    """
+    return run_checks(all_checks())
 
 
 def fail_all(detail: str) -> Checklist:
     """Every registered check as one that was not run, for the reason in `detail`."""
-    return _fail_each(_registry.values(), detail)
-
-
-def all_checklist_ids() -> frozenset[str]:
-    """The ids of the checks, warnings among them, that belong to the checklist."""
-    return frozenset(check.id for check in _registry.values() if check.is_in_checklist)
+    return _fail_each(all_checks(), detail)
 
 
 def run_checks(

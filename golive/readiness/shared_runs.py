@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from golive import readiness
 from golive.database.deadline import remaining_seconds
 from golive.domain.checklist import Checklist
+from golive.readiness import registry, runner
 from golive.state import leases, snapshots
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ FAILURE_LEASE_MS = 100
 # For whoever may not wait: a busy service whose checks have just passed is not one of which nothing is known.
 CROWD_SECONDS = 10.0
 # A little more than a run may take, so that one which uses all its time can still answer those who wait.
-WAIT_SECONDS = readiness.RUN_SECONDS + 0.1
+WAIT_SECONDS = runner.RUN_SECONDS + 0.1
 
 TOO_MANY = "The check was not run: too many ask at this moment. Ask again in a second."
 TOO_LATE = "The check did not end in time."
@@ -37,7 +37,7 @@ FAILED = "The check could not run."
 
 def read_checklist(*, may_wait: bool = True) -> Checklist:
     """What must hold before going toward live, and the warnings. Never raises, as all of these."""
-    ids = readiness.all_checklist_ids()
+    ids = registry.all_checklist_ids()
     return Checklist.of(result for result in read_all(may_wait=may_wait).results if result.id in ids)
 
 
@@ -86,7 +86,7 @@ class SharedRun:
                     self._demand()
             return kept.checklist
         if not may_wait:
-            return readiness.fail_all(TOO_MANY)
+            return runner.fail_all(TOO_MANY)
         return self._await_run(now)
 
     def _await_run(self, arrived_at: float) -> Checklist:
@@ -96,10 +96,10 @@ class SharedRun:
             # The run under way may have looked before this request came.
             ticket = self._begun + 1
             if not self._demand():
-                return readiness.fail_all(TOO_MANY)
+                return runner.fail_all(TOO_MANY)
             if self._condition.wait_for(lambda: self._ended >= ticket, max(0.0, gives_up_at - leases.boottime())):
                 return self._outcome
-        return readiness.fail_all(TOO_LATE)
+        return runner.fail_all(TOO_LATE)
 
     def _demand(self) -> bool:
         """Have a run begun, with the lock held. False: no thread can be had for it."""
@@ -136,7 +136,7 @@ class SharedRun:
             return self._source()
         except Exception:
             logger.exception("the checks could not be run")
-            return readiness.fail_all(FAILED)
+            return runner.fail_all(FAILED)
 
     def _keep(self, outcome: Checklist, rows: Any, began_at: float) -> None:
         has_run = all(result.could_run for result in outcome.results)
@@ -172,8 +172,8 @@ def _known_rows() -> Any:
 def _start_anew() -> None:
     """A fork has no thread that runs the checks."""
     global _shared  # noqa: PLW0603 - one process, one run
-    _shared = SharedRun(readiness.run_all)
+    _shared = SharedRun(runner.run_all)
 
 
-_shared = SharedRun(readiness.run_all)
+_shared = SharedRun(runner.run_all)
 os.register_at_fork(after_in_child=_start_anew)
