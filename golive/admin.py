@@ -28,7 +28,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
-from golive import controls, error_pages, problems, representations
+from golive import controls
 from golive.client import actor_of, origin_of
 from golive.dialogs import make_dialogs, read_form
 from golive.domain.changes import CHANGES, Channel, Direction
@@ -47,6 +47,7 @@ from golive.models import Event, GoLiveState, SystemMetadata
 from golive.readiness import shared_runs
 from golive.state import history, singletons
 from golive.token_admin import ApiTokenAdmin  # noqa: F401 - registers itself
+from golive.web import error_pages, problems, representations
 
 admin.site.site_header = "Valhalla go-live"
 admin.site.site_title = "Valhalla go-live"

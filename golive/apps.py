@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.core.signals import request_finished
 
-from golive.request_id import forget_request_id
+from golive.web.request_id import forget_request_id
 
 
 class GoLiveConfig(AppConfig):
@@ -19,4 +19,4 @@ class GoLiveConfig(AppConfig):
 
         request_finished.connect(note_use, dispatch_uid="golive.tokens")
         # Last: what the others log belongs to the request.
-        request_finished.connect(forget_request_id, dispatch_uid="golive.request_id")
+        request_finished.connect(forget_request_id, dispatch_uid="golive.web.request_id")

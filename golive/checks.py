@@ -10,10 +10,10 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
-from golive import enforcement
 from golive.middleware import AtomicRequestMiddleware, GoLiveEnforcementMiddleware
-from golive.routes import is_ambiguous
 from golive.state import failover
+from golive.web import enforcement
+from golive.web.routes import is_ambiguous
 
 _NAME = "golive.middleware.GoLiveEnforcementMiddleware"
 _CORS = "corsheaders.middleware.CorsMiddleware"

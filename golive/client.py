@@ -10,7 +10,7 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permissi
 from django.http import HttpRequest
 
 from golive.domain.changes import Actor, Origin
-from golive.request_id import get_request_id
+from golive.web.request_id import get_request_id
 
 # As proxies write it (RFC 7239, section 6). A zone is a name on the machine of whoever wrote it.
 _ADDRESS = re.compile(

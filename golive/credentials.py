@@ -11,13 +11,14 @@ from django.db import Error
 from django.http import HttpRequest
 from django.middleware.csrf import CsrfViewMiddleware
 
-from golive import problems, throttle, tokens
+from golive import throttle, tokens
 from golive.client import actor_of, client_address
 from golive.database.failures import only_database_errors
 from golive.domain.changes import Actor
 from golive.domain.errors import PermissionRequiredError
 from golive.domain.scopes import READ_PERMISSION
-from golive.problems import HttpError
+from golive.web import problems
+from golive.web.problems import HttpError
 
 logger = logging.getLogger(__name__)
 

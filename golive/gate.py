@@ -14,12 +14,12 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from golive.denials import describe_denial
 from golive.domain.decision import Decision
-from golive.problems import CONTENT_TYPE, RETRY_AFTER_SECONDS
-from golive.request_id import choose_request_id
 from golive.state import leases
 from golive.state.snapshots import Snapshot, read_snapshot
+from golive.web.denials import describe_denial
+from golive.web.problems import CONTENT_TYPE, RETRY_AFTER_SECONDS
+from golive.web.request_id import choose_request_id
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """What requests pass through: id, probes, time limit on the database, the short way of an endpoint, all-or-nothing.
 
-`GoLiveEnforcementMiddleware` is in `golive.enforcement`; settings name it here, with the others.
+`GoLiveEnforcementMiddleware` is in `golive.web.enforcement`; settings name it here, with the others.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from django.middleware import common
 from django.urls import Resolver404, resolve
 from psycopg.pq import TransactionStatus
 
-from golive import error_pages
 from golive.database.deadline import READ_SECONDS, WRITE_SECONDS, database_deadline
 from golive.domain.errors import ExecutionDenied
-from golive.enforcement import GetResponse, GoLiveEnforcementMiddleware, golive_exempt, is_enforced, is_exempt
-from golive.problems import lacks_tls, method_not_allowed, problem, tls_required
-from golive.request_id import choose_request_id, set_request_id
+from golive.web import error_pages
+from golive.web.enforcement import GetResponse, GoLiveEnforcementMiddleware, golive_exempt, is_enforced, is_exempt
+from golive.web.problems import lacks_tls, method_not_allowed, problem, tls_required
+from golive.web.request_id import choose_request_id, set_request_id
 
 __all__ = [
     "AtomicRequestMiddleware",

@@ -21,10 +21,11 @@ from django.core.exceptions import ValidationError
 from django.db import Error, transaction
 from django.http import HttpRequest, HttpResponse
 
-from golive import error_pages, throttle
+from golive import throttle
 from golive.client import client_address
-from golive.enforcement import golive_exempt
-from golive.problems import HttpError
+from golive.web import error_pages
+from golive.web.enforcement import golive_exempt
+from golive.web.problems import HttpError
 
 logger = logging.getLogger(__name__)
 

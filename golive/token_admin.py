@@ -17,12 +17,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_variables
 
-from golive import error_pages, token_changes, tokens
+from golive import token_changes, tokens
 from golive.client import actor_of, origin_of
 from golive.domain.changes import Channel
 from golive.domain.errors import GoLiveError, InvalidRequestError
 from golive.domain.scopes import scopes_within
 from golive.models import ApiToken
+from golive.web import error_pages
 
 REVOKE_PERMISSION = "golive.revoke_apitoken"
 EXPIRY_DAYS = 90

@@ -6,8 +6,8 @@ from django.urls import re_path
 
 from golive import pages
 from golive.api import changes, documentation, hooks, ofrep, reads
-from golive.enforcement import mark_exempt
-from golive.routes import route
+from golive.web.enforcement import mark_exempt
+from golive.web.routes import route
 
 app_name = "golive"
 urlpatterns = [

@@ -19,8 +19,8 @@ from django.db import connection
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from golive.enforcement import find_admin_views, is_marked_exempt
 from golive.middleware import atomic_aliases
+from golive.web.enforcement import find_admin_views, is_marked_exempt
 from tests.faulty.views import MESSAGE, TABLES
 from tests.postgres import PostgresServer
 from tests.server import ROOT, GunicornServer, Response, clean_environment, request

@@ -137,7 +137,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"  # where a sign-in ends whose `next` leads elsewhere
-CSRF_FAILURE_VIEW = "golive.error_pages.handle_csrf_failure"
+CSRF_FAILURE_VIEW = "golive.web.error_pages.handle_csrf_failure"
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
@@ -224,7 +224,7 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
-        "request_id": {"()": "golive.request_id.RequestIdFilter"},
+        "request_id": {"()": "golive.web.request_id.RequestIdFilter"},
         "one_line": {"()": "valhalla.logs.OneLineFilter"},
     },
     "formatters": {

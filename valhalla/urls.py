@@ -17,7 +17,7 @@ urlpatterns = [
     path("", include("golive.urls")),
 ]
 
-handler400 = "golive.error_pages.handle_bad_request"
-handler403 = "golive.error_pages.handle_forbidden"
-handler404 = "golive.error_pages.handle_not_found"
-handler500 = "golive.error_pages.handle_server_error"
+handler400 = "golive.web.error_pages.handle_bad_request"
+handler403 = "golive.web.error_pages.handle_forbidden"
+handler404 = "golive.web.error_pages.handle_not_found"
+handler500 = "golive.web.error_pages.handle_server_error"

@@ -12,9 +12,9 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from golive import problems
 from golive.database.deadline import extend_deadline
-from golive.problems import HttpError
+from golive.web import problems
+from golive.web.problems import HttpError
 
 KIB = 1024
 CHANGE_LIMIT = 16 * KIB

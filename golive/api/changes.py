@@ -11,7 +11,7 @@ from django.db import Error
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 
-from golive import controls, credentials, gathering, representations
+from golive import controls, credentials, gathering
 from golive.api import body, reads
 from golive.api.endpoint import View, answer_json, endpoint
 from golive.client import origin_of
@@ -20,7 +20,8 @@ from golive.domain.changes import CHANGES, EDIT, Actor, Change, Channel, Directi
 from golive.domain.decision import decide
 from golive.domain.errors import NotAppliedError, UnavailableError
 from golive.domain.rows import GO_LIVE_STATE
-from golive.routes import route
+from golive.web import representations
+from golive.web.routes import route
 
 logger = logging.getLogger(__name__)
 

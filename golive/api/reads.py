@@ -9,7 +9,6 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from golive import problems, representations
 from golive.api.endpoint import Payload, answer_json, answer_tagged, endpoint
 from golive.credentials import can_see_details, check_can_read, check_can_see_history
 from golive.database import installation
@@ -17,6 +16,7 @@ from golive.domain.errors import FieldError, InvalidRequestError
 from golive.readiness import checks, shared_runs
 from golive.state import history, snapshots
 from golive.state.snapshots import Snapshot
+from golive.web import problems, representations
 
 HISTORY_DEFAULT, HISTORY_MOST = 50, 1_000
 _SEQUENCE_MOST = 2**63 - 1

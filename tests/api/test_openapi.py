@@ -13,7 +13,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern
 
-from golive import problems, urls
+from golive import urls
 from golive.api.openapi.answers import CODES, DENIALS, DESCRIPTIONS
 from golive.api.openapi.document import make_document
 from golive.domain import errors
@@ -21,6 +21,7 @@ from golive.domain.changes import CHANGES
 from golive.domain.errors import GoLiveError
 from golive.gate import GATES
 from golive.middleware import LIVENESS_PATHS
+from golive.web import problems
 
 DOCUMENT = make_document()
 # Answered before Django, whatever the method.

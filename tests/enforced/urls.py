@@ -6,8 +6,8 @@ from django.contrib.staticfiles.views import serve as serve_static
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.static import serve
 
-from golive.enforcement import golive_exempt
 from golive.pages import show_status
+from golive.web.enforcement import golive_exempt
 from tests.enforced import views
 
 

@@ -16,10 +16,10 @@ from django.test import AsyncRequestFactory, RequestFactory
 from django.test.utils import override_settings
 from django.urls import path, re_path
 
-from golive import enforcement
-from golive.enforcement import golive_exempt
-from golive.routes import is_below
 from golive.state.snapshots import Snapshot
+from golive.web import enforcement
+from golive.web.enforcement import golive_exempt
+from golive.web.routes import is_below
 from tests.factories import make_go_live
 
 runs: list[str] = []

@@ -10,7 +10,7 @@ from golive.checks import check_admin_namespace, check_enforcement
 
 CORS = "corsheaders.middleware.CorsMiddleware"
 OURS = "golive.middleware.GoLiveEnforcementMiddleware"
-ELSEWHERE = "golive.enforcement.GoLiveEnforcementMiddleware"
+ELSEWHERE = "golive.web.enforcement.GoLiveEnforcementMiddleware"
 ATOMIC = "golive.middleware.AtomicRequestMiddleware"
 GONE = "no.such.Middleware"
 

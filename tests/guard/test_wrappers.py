@@ -13,9 +13,9 @@ from wsgiref.validate import validator
 
 import pytest
 
-from golive.denials import describe_denial
 from golive.domain.decision import Code, Decision
 from golive.guard import GateGuard, WsgiGateGuard
+from golive.web.denials import describe_denial
 from tests.guard.fake_gate import DENIED, FakeGate, answer
 from tests.server import find_free_port
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from golive.api.openapi.examples import EXAMPLE_REQUEST_ID, extension_of
 from golive.api.openapi.schemas import reference
-from golive.denials import DENIAL_CODES, describe_denial
 from golive.domain.decision import Code, Decision
-from golive.problems import CONTENT_TYPE, TITLES, type_of
+from golive.web.denials import DENIAL_CODES, describe_denial
+from golive.web.problems import CONTENT_TYPE, TITLES, type_of
 
 # Which codes come with a status.
 CODES: dict[int, tuple[str, ...]] = {

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from golive import representations
 from golive.domain.changes import CHANGES, Change, Direction
 from golive.domain.checklist import Checklist, CheckResult, Severity
 from golive.domain.decision import decide
@@ -14,6 +13,7 @@ from golive.domain.effects import BACKEND_COMPLETE
 from golive.domain.flags import evaluate_flags
 from golive.domain.holders import Holder
 from golive.domain.rows import GO_LIVE_STATE, GoLiveRow, SystemRow
+from golive.web import representations
 
 EXAMPLE_REQUEST_ID = "5d1c8f0e9b7a4c33a1e2d4f6b8c0a9e7"
 _AT = datetime(2026, 11, 22, 16, 58, 0, 123456, tzinfo=UTC)

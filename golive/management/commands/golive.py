@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 
-from golive import controls, holders, representations
+from golive import controls, holders
 from golive.controls import Acknowledgement
 from golive.database import installation
 from golive.database.failures import explain_cause
@@ -46,6 +46,7 @@ from golive.management.commands._token import WRONG_USAGE, add_token, run_token
 from golive.state import history, singletons
 from golive.state.export import export_events, write_events
 from golive.text import make_visible
+from golive.web import representations
 
 ALLOWED, NOT_ALLOWED, UNKNOWN = 0, 1, 2
 REFUSED, NOT_APPLIED = 1, 2

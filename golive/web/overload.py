@@ -11,8 +11,8 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from django.template.loader import render_to_string
 
-from golive.problems import CONTENT_TYPE, RETRY_AFTER_SECONDS, TITLES, type_of
-from golive.request_id import choose_request_id
+from golive.web.problems import CONTENT_TYPE, RETRY_AFTER_SECONDS, TITLES, type_of
+from golive.web.request_id import choose_request_id
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from golive import representations
 from golive.domain.errors import (
     ChecklistFailedError,
     GoLiveError,
@@ -22,7 +21,8 @@ from golive.domain.errors import (
     StateUnknownError,
 )
 from golive.domain.rows import GoLiveRow, format_time
-from golive.request_id import get_request_id
+from golive.web import representations
+from golive.web.request_id import get_request_id
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"

@@ -17,12 +17,12 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.cache import patch_vary_headers
 
-from golive import problems
-from golive.denials import describe_denial
 from golive.domain.decision import Decision
 from golive.domain.errors import GoLiveError, StateUnknownError
-from golive.request_id import choose_request_id, get_request_id
-from golive.routes import is_below
+from golive.web import problems
+from golive.web.denials import describe_denial
+from golive.web.request_id import choose_request_id, get_request_id
+from golive.web.routes import is_below
 
 logger = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from django.http.response import HttpResponseBase
 from django.urls import URLResolver, get_resolver
 from django.views import static
 
-from golive import error_pages
 from golive.domain.decision import Decision, decide
 from golive.domain.errors import ExecutionDenied
-from golive.routes import is_ambiguous, is_below
 from golive.state.snapshots import read_snapshot
+from golive.web import error_pages
+from golive.web.routes import is_ambiguous, is_below
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from golive.domain.decision import Code, Decision
-from golive.problems import TITLES, type_of
+from golive.web.problems import TITLES, type_of
 
 DENIAL_CODES = tuple(str(code) for code in Code if code is not Code.ALLOWED)
 
