@@ -29,7 +29,6 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from golive import controls
-from golive.client import actor_of, origin_of
 from golive.dialogs import make_dialogs, read_form
 from golive.domain.changes import CHANGES, Channel, Direction
 from golive.domain.decision import decide
@@ -43,6 +42,7 @@ from golive.domain.errors import (
     UnavailableError,
 )
 from golive.domain.rows import GO_LIVE_STATE, GoLiveRow, SystemRow
+from golive.identity.actors import actor_of, origin_of
 from golive.models import Event, GoLiveState, SystemMetadata
 from golive.readiness import shared_runs
 from golive.state import history, singletons

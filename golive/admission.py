@@ -28,9 +28,9 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from django.conf import settings
 from django.http import parse_cookie
 
-from golive import session_keys
 from golive.domain.changes import CHANGES, Direction
 from golive.domain.tokens import read_token_text
+from golive.identity import session_keys
 from golive.web import overload
 
 logger = logging.getLogger(__name__)

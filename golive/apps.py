@@ -15,8 +15,8 @@ class GoLiveConfig(AppConfig):
         # For their effect: the checks register themselves.
         import golive.checks
         import golive.readiness.checks  # noqa: F401
-        from golive.tokens import note_use
+        from golive.identity.tokens import note_use
 
-        request_finished.connect(note_use, dispatch_uid="golive.tokens")
+        request_finished.connect(note_use, dispatch_uid="golive.identity.tokens")
         # Last: what the others log belongs to the request.
         request_finished.connect(forget_request_id, dispatch_uid="golive.web.request_id")

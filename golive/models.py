@@ -131,7 +131,7 @@ class Event(models.Model):
 
 
 class ApiToken(models.Model):
-    """What a program shows to be let in. Only a hash of its secret is kept; see `golive.tokens`."""
+    """What a program shows to be let in. Only a hash of its secret is kept; see `golive.identity.tokens`."""
 
     name = models.TextField()
     prefix = models.TextField(unique=True, editable=False)
@@ -162,7 +162,7 @@ class ApiToken(models.Model):
 
 
 class CredentialFailure(models.Model):
-    """How often bad credentials have come from an address, or for an account from one; see `golive.throttle`."""
+    """How often bad credentials came from an address, or for an account from one; see `golive.identity.throttle`."""
 
     address = models.TextField(primary_key=True)
     failures = models.IntegerField()

@@ -8,8 +8,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
 
-from golive.credentials import can_see_details, is_signed_in, reads_need_credentials
 from golive.domain.decision import decide
+from golive.identity.credentials import can_see_details, is_signed_in, reads_need_credentials
 from golive.state import snapshots
 from golive.web import error_pages, problems
 

@@ -17,11 +17,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_variables
 
-from golive import token_changes, tokens
-from golive.client import actor_of, origin_of
+from golive import token_changes
 from golive.domain.changes import Channel
 from golive.domain.errors import GoLiveError, InvalidRequestError
 from golive.domain.scopes import scopes_within
+from golive.identity import tokens
+from golive.identity.actors import actor_of, origin_of
 from golive.models import ApiToken
 from golive.web import error_pages
 

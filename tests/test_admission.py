@@ -10,8 +10,9 @@ import pytest
 from django.conf import settings
 from django.test import RequestFactory
 
-from golive import admission, session_keys
+from golive import admission
 from golive.admission import CHECK_THREADS, RESERVED, STOP_THREADS, STRANGER_THREADS, Admission, Kind, find_kind
+from golive.identity import session_keys
 from tests.forks import ask_fork, held_by_another_thread
 
 THREADS = 16

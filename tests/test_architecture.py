@@ -19,7 +19,13 @@ from tests.server import ROOT
 PACKAGES = ("golive", "valhalla")
 # The one module that writes the rows and the record, and the migrations, which make and seed them.
 # `tokens`, `token_changes` and `throttle` write tables of their own, which are neither.
-WRITERS = ("golive/controls.py", "golive/event_writer.py", "golive/migrations/", "golive/throttle.py", "golive/token")
+WRITERS = (
+    "golive/controls.py",
+    "golive/event_writer.py",
+    "golive/migrations/",
+    "golive/identity/throttle.py",
+    "golive/token",
+)
 MODELS = ("GoLiveState", "SystemMetadata", "Event")
 TABLES = ("go_live_state", "system_metadata", "golive_event")
 MOST_LINES = 400

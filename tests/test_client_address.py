@@ -9,7 +9,7 @@ from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golive.client import client_address, read_address
+from golive.identity.actors import client_address, read_address
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 from django.contrib.auth import SESSION_KEY
 
 from golive.admission import RESERVED
-from golive.sign_in import HASHES
+from golive.identity.sign_in import HASHES
 from tests.api.callers import make_token
 from tests.api.service import Service, manage, running_service
 from tests.faults import wait_until

@@ -169,7 +169,7 @@ if IS_PRODUCTION:
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
 # Keys that show whose load a request is, before anybody asks the database.
-SESSION_ENGINE = "golive.session_keys"
+SESSION_ENGINE = "golive.identity.session_keys"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 12 * 60 * 60  # seconds: a shift, not a fortnight

@@ -4,8 +4,8 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
+from golive.identity.sign_in import SignInForm, sign_in
 from golive.middleware import golive_exempt
-from golive.sign_in import SignInForm, sign_in
 
 admin.site.login_form = SignInForm
 

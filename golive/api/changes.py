@@ -11,15 +11,16 @@ from django.db import Error
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 
-from golive import controls, credentials, gathering
+from golive import controls, gathering
 from golive.api import body, reads
 from golive.api.endpoint import View, answer_json, endpoint
-from golive.client import origin_of
 from golive.controls import Acknowledgement
 from golive.domain.changes import CHANGES, EDIT, Actor, Change, Channel, Direction, check_can_apply
 from golive.domain.decision import decide
 from golive.domain.errors import NotAppliedError, UnavailableError
 from golive.domain.rows import GO_LIVE_STATE
+from golive.identity import credentials
+from golive.identity.actors import origin_of
 from golive.web import representations
 from golive.web.routes import route
 

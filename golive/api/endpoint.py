@@ -16,9 +16,9 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.http import parse_etags
 from django.views.decorators.csrf import csrf_exempt
 
-from golive import credentials
 from golive.database.failures import is_database_failure
 from golive.domain.errors import GoLiveError, StateUnknownError
+from golive.identity import credentials
 from golive.web import problems
 from golive.web.error_pages import DATABASE_AWAY
 

@@ -6,13 +6,14 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from golive import credentials, gathering
+from golive import gathering
 from golive.api import body
 from golive.api.changes import authenticate, describe, failures_reported
 from golive.api.endpoint import answer_json, endpoint
-from golive.client import origin_of
 from golive.domain.alerts import read_cut_object, read_message
 from golive.domain.changes import ENGAGE, check_can_apply
+from golive.identity import credentials
+from golive.identity.actors import origin_of
 
 ALERT_LIMIT = 1024 * body.KIB
 # Of a longer message, so that its sender hears the answer.

@@ -16,10 +16,10 @@ from django.http import HttpRequest, HttpResponse
 
 from golive.api import body
 from golive.api.endpoint import Payload, answer_payload, answer_tagged, encode, endpoint
-from golive.credentials import API_KEY_HEADER, check_can_read
 from golive.database.deadline import READ_SECONDS, database_deadline
 from golive.domain.errors import GoLiveError
 from golive.domain.flags import SAFE_VALUES, evaluate_flags
+from golive.identity.credentials import API_KEY_HEADER, check_can_read
 from golive.state import snapshots
 from golive.state.snapshots import Snapshot
 from golive.web import problems, representations

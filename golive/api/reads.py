@@ -10,9 +10,9 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from golive.api.endpoint import Payload, answer_json, answer_tagged, endpoint
-from golive.credentials import can_see_details, check_can_read, check_can_see_history
 from golive.database import installation
 from golive.domain.errors import FieldError, InvalidRequestError
+from golive.identity.credentials import can_see_details, check_can_read, check_can_see_history
 from golive.readiness import checks, shared_runs
 from golive.state import history, snapshots
 from golive.state.snapshots import Snapshot

@@ -10,11 +10,12 @@ from django.core import checks as system_checks
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.loader import MigrationLoader
 
-from golive import rehearsal, token_owners
+from golive import rehearsal
 from golive.domain.changes import ENGAGE
 from golive.domain.checklist import Severity
 from golive.domain.decision import decide
 from golive.domain.effects import BACKEND_COMPLETE, judge_backend
+from golive.identity import token_owners
 from golive.migration_graph.model import Severity as GraphSeverity
 from golive.migration_graph.model import UnusableInputError
 from golive.readiness import Finding, project_graph, register

@@ -1,1 +1,1 @@
-"""HTTP without rules of its own: errors as problem+json and as pages, representations, routes, request ids, enforcement."""
+"""HTTP without rules of its own: errors as problem+json and as pages, representations, routes, enforcement."""

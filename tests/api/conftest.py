@@ -12,7 +12,7 @@ from tests.api.callers import DocumentedClient, make_client
 @pytest.fixture(autouse=True)
 def forgetful_throttle() -> Iterator[None]:
     """No test inherits the bad credentials of another."""
-    from golive import throttle
+    from golive.identity import throttle
 
     throttle.forget_all()
     yield

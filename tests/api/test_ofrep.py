@@ -11,10 +11,10 @@ import pytest
 from django.db import OperationalError
 from django.test import Client
 
-from golive import tokens
 from golive.api.ofrep import FLAGS_PATH
 from golive.domain.flags import SAFE_VALUES
-from golive.throttle import TOKENS
+from golive.identity import tokens
+from golive.identity.throttle import TOKENS
 from tests.api.callers import BAD_TOKEN, go_live, make_change, make_token
 from tests.http.endpoints import execute, without_table
 

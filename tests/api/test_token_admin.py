@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from golive import tokens
 from golive.domain.changes import ALL_PERMISSIONS
+from golive.identity import tokens
 from golive.models import ApiToken
 from tests.api.callers import make_person, make_token
 

@@ -9,7 +9,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from golive import tokens
+from golive.identity import tokens
 from golive.models import ApiToken
 
 

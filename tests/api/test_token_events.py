@@ -11,9 +11,10 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from golive import token_changes, token_owners, tokens
+from golive import token_changes
 from golive.domain.changes import Channel
 from golive.domain.errors import InvalidRequestError, NotAppliedError, StateUnknownError
+from golive.identity import token_owners, tokens
 from golive.models import ApiToken, Event
 from golive.readiness.checks import check_events_intact, check_token_owners
 from golive.state import history

@@ -15,9 +15,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from golive import throttle, tokens
 from golive.domain.errors import InvalidRequestError
 from golive.domain.tokens import NO_HASH, TokenText, is_same_hash, make_token_text, read_token_text
+from golive.identity import throttle, tokens
 from golive.models import ApiToken, CredentialFailure
 from tests.api.callers import (
     ALL_SCOPES,

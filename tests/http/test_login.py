@@ -12,8 +12,8 @@ from django.contrib.auth.hashers import MD5PasswordHasher
 from django.db import connection
 from django.test import Client
 
-from golive import session_keys, throttle
-from golive import sign_in as sign_in_module
+from golive.identity import session_keys, throttle
+from golive.identity import sign_in as sign_in_module
 from golive.models import CredentialFailure
 from golive.state.singletons import read_go_live
 from tests.faults import renamed_table
@@ -234,7 +234,7 @@ def test_login__wrong__is_logged_with_the_address_and_no_secret(
     try_password()
     try_password("hunter2-typed-into-the-wrong-field", "hunter3")
 
-    told = [record.getMessage() for record in caplog.records if record.name == "golive.sign_in"]
+    told = [record.getMessage() for record in caplog.records if record.name == "golive.identity.sign_in"]
     assert told == [
         "failed sign-in from 192.0.2.1 as 'ann'",
         "failed sign-in from 192.0.2.1 as nobody who has an account",

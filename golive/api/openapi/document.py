@@ -11,7 +11,7 @@ from golive.api.openapi import flags
 from golive.api.openapi.answers import CODES, DENIALS, HEADERS, problem
 from golive.api.openapi.operations import CHANGING, GATE, HOOKS, PROBES, READS, make_paths
 from golive.api.openapi.schemas import SCHEMAS
-from golive.credentials import API_KEY_HEADER
+from golive.identity.credentials import API_KEY_HEADER
 
 _DESCRIPTION = """\
 Whether a production system may execute, and the one place where programs stop or start it.

@@ -11,11 +11,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from golive import token_changes, token_owners, tokens
+from golive import token_changes
 from golive.database import installation
 from golive.domain.changes import Actor, Channel
 from golive.domain.rows import format_time
 from golive.domain.scopes import SCOPES
+from golive.identity import token_owners, tokens
 from golive.models import ApiToken
 from golive.text import make_visible
 

@@ -30,7 +30,7 @@ def is_ours(key: str) -> bool:
 
 
 def _mark(text: str) -> str:
-    return salted_hmac("golive.session_keys", text, algorithm="sha256").hexdigest()[:_MARK_LENGTH]
+    return salted_hmac("golive.identity.session_keys", text, algorithm="sha256").hexdigest()[:_MARK_LENGTH]
 
 
 class MarkedSessionStore(db.SessionStore):
@@ -42,5 +42,5 @@ class MarkedSessionStore(db.SessionStore):
         return key
 
 
-# The name by which Django finds it: SESSION_ENGINE = "golive.session_keys".
+# The name by which Django finds it: SESSION_ENGINE = "golive.identity.session_keys".
 SessionStore = MarkedSessionStore

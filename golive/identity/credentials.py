@@ -11,12 +11,12 @@ from django.db import Error
 from django.http import HttpRequest
 from django.middleware.csrf import CsrfViewMiddleware
 
-from golive import throttle, tokens
-from golive.client import actor_of, client_address
 from golive.database.failures import only_database_errors
 from golive.domain.changes import Actor
 from golive.domain.errors import PermissionRequiredError
 from golive.domain.scopes import READ_PERMISSION
+from golive.identity import throttle, tokens
+from golive.identity.actors import actor_of, client_address
 from golive.web import problems
 from golive.web.problems import HttpError
 

@@ -21,8 +21,8 @@ from django.core.exceptions import ValidationError
 from django.db import Error, transaction
 from django.http import HttpRequest, HttpResponse
 
-from golive import throttle
-from golive.client import client_address
+from golive.identity import throttle
+from golive.identity.actors import client_address
 from golive.web import error_pages
 from golive.web.enforcement import golive_exempt
 from golive.web.problems import HttpError

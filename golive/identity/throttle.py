@@ -50,7 +50,7 @@ class Limit:
 
 TOKENS = Limit(10, 60_000)
 ACCOUNT_FROM_ADDRESS = Limit(10, 15 * 60_000)
-# Many people may share an address; what it costs is bounded otherwise (`golive.sign_in`).
+# Many people may share an address; what it costs is bounded otherwise (`golive.identity.sign_in`).
 SIGN_INS_FROM_ADDRESS = Limit(100, 15 * 60_000)
 
 _SWEEP_MS = 60_000

@@ -7,9 +7,9 @@ from datetime import datetime
 from django.contrib.auth import get_user_model
 from django.db import DEFAULT_DB_ALIAS
 
-from golive import tokens
 from golive.domain.changes import Channel
 from golive.domain.scopes import scopes_within
+from golive.identity import tokens
 from golive.models import ApiToken, Event
 from golive.state import history
 
