@@ -28,7 +28,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
-from golive import controls
+from golive.controls.apply import apply_change
 from golive.dialogs import make_dialogs, read_form
 from golive.domain.changes import CHANGES, Channel, Direction
 from golive.domain.decision import decide
@@ -123,7 +123,7 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         reason, fields = read_form(change, request.POST)
         actor = actor_of(request.user)
         try:
-            done = controls.apply_change(
+            done = apply_change(
                 change, actor=actor, reason=reason, channel=Channel.ADMIN, fields=fields, origin=origin_of(request)
             )
         except (RefusedError, StateUnknownError, NotAppliedError, OutcomeUnknownError) as error:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from importlib import import_module
+
 from django.apps import AppConfig
 from django.core.signals import request_finished
 
@@ -12,9 +14,9 @@ class GoLiveConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # For their effect: the checks register themselves.
-        import golive.checks
-        import golive.readiness.checks  # noqa: F401
+        # For their effect: the checks register themselves, and are shown in this order.
+        for module in ("checks", "readiness.checks", "controls.checks", "identity.checks"):
+            import_module(f"golive.{module}")
         from golive.identity.tokens import note_use
 
         request_finished.connect(note_use, dispatch_uid="golive.identity.tokens")

@@ -72,7 +72,7 @@ class Gate:
         self._watched_by = os.getpid()
         try:
             # Django's models, which this module must not need when it is imported.
-            from golive import rehearsal
+            from golive.controls import rehearsal
 
             rehearsal.start_watch()
         except Exception:

@@ -17,7 +17,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_variables
 
-from golive import token_changes
+from golive.controls import token_changes
 from golive.domain.changes import Channel
 from golive.domain.errors import GoLiveError, InvalidRequestError
 from golive.domain.scopes import scopes_within

@@ -57,7 +57,7 @@ def patient_checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 @pytest.fixture(autouse=True)
 def without_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing rehearses a stop by itself while a test alters tables; the tests of that ask for it."""
-    from golive import rehearsal
+    from golive.controls import rehearsal
 
     monkeypatch.setattr(rehearsal, "start_watch", lambda: None)
     monkeypatch.setattr(rehearsal, "SHARED_SECONDS", 0.0)
@@ -66,7 +66,7 @@ def without_watch(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """A migrated database as after the first deploy: both rows with their safe defaults, two events, two groups."""
-    from golive import gathering
+    from golive.controls import gathering
 
     with django_db_blocker.unblock():
         try:

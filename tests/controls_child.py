@@ -90,7 +90,7 @@ def make_changes(number: int, count: int) -> list[dict[str, Any]]:
 
 def make_change(name: str, reason: str, fields: dict[str, object]) -> dict[str, Any]:
     """Make a change; what came of it. An error that no rule names is told with its class and words."""
-    from golive.controls import apply_change
+    from golive.controls.apply import apply_change
     from golive.domain.changes import CHANGES, Channel
     from golive.domain.errors import GoLiveError
     from tests.factories import make_actor
@@ -143,16 +143,16 @@ def run_race(name: str, seed: int, mutation: str | None = None, can_hold: bool =
 
 def be_patient() -> None:
     """Give up nothing because the machine is busy: a minute for what has 2 to 5 s."""
-    from golive import commits
+    from golive.controls import transactions
 
-    commits._SETTINGS.update(lock_timeout="60000", statement_timeout="60000")
-    commits._SETTINGS["idle_in_transaction_session_timeout"] = "60000"
-    vars(commits)["WRITE_SECONDS"] = 60.0
+    transactions._SETTINGS.update(lock_timeout="60000", statement_timeout="60000")
+    transactions._SETTINGS["idle_in_transaction_session_timeout"] = "60000"
+    vars(transactions)["WRITE_SECONDS"] = 60.0
 
 
 def mutate(mutation: str | None) -> None:
     """Let the checklist find all well, since what is raced for comes after it; and break the code, if told."""
-    from golive import controls
+    from golive.controls import apply
     from golive.domain import effects
     from golive.domain.checklist import Checklist
     from golive.readiness import runner
@@ -160,14 +160,14 @@ def mutate(mutation: str | None) -> None:
 
     runner.run_checklist = lambda: Checklist.of([make_result()])
     if mutation == "reopen does not engage":
-        vars(controls)["plan_steps"] = lambda *args, **options: effects.plan_steps(*args, **options)[:1]
+        vars(apply)["plan_steps"] = lambda *args, **options: effects.plan_steps(*args, **options)[:1]
 
 
 def watch(before: Callable[[str], None], mutation: str | None = None) -> AbstractContextManager[None]:
     """Call `before` with each statement. With the mutation 'one row locked', `system_metadata` is not."""
     from django.db import connection
 
-    from golive.event_writer import EventWriter
+    from golive.controls.event_writer import EventWriter
 
     if mutation == "one row locked":
         # It reads both rows again, which would notice.

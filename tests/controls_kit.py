@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from golive.controls import Acknowledgement, apply_change
-from golive.domain.changes import CHANGES, Actor, Channel, Direction, Origin
+from golive.controls.apply import apply_change
+from golive.domain.changes import CHANGES, Acknowledgement, Actor, Channel, Direction, Origin
 from golive.domain.checklist import Checklist, CheckResult
 from golive.models import Event
 from golive.readiness import runner, shared_runs

@@ -8,9 +8,8 @@ from typing import Any
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
-from golive import controls
-from golive.controls import Acknowledgement
-from golive.domain.changes import CHANGES, Channel
+from golive.controls.apply import apply_change
+from golive.domain.changes import CHANGES, Acknowledgement, Channel
 from tests.factories import make_actor
 
 OPERATORS, RELEASE_MANAGERS = "Operators", "Release managers"
@@ -47,9 +46,7 @@ def sign_in(user: User, **options: Any) -> Client:
 
 def make_change(name: str, *, reason: str = "It is time.", actor: str = "bea", **fields: object) -> Acknowledgement:
     """Make a change of the table, past the web, by somebody who may do everything."""
-    return controls.apply_change(
-        CHANGES[name], actor=make_actor(actor), reason=reason, channel=Channel.CLI, fields=fields
-    )
+    return apply_change(CHANGES[name], actor=make_actor(actor), reason=reason, channel=Channel.CLI, fields=fields)
 
 
 def go_live() -> None:

@@ -14,8 +14,8 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 
-from golive import controls
-from golive.controls import apply_change
+from golive.controls.apply import apply_change
+from golive.controls.reconcile import reconcile
 from golive.database.deadline import database_deadline, remaining_seconds
 from golive.domain.changes import LEASE, Channel
 from golive.domain.errors import InvalidRequestError, NotAppliedError, PermissionRequiredError
@@ -60,7 +60,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     monkeypatch.setattr(history, "CLOCK_SKEW", -timedelta(minutes=5))
     with monkeypatch.context() as patch:
         patch.setattr(leases, "wait_out", lambda lease_ms: None)
-        controls.reconcile(actor=make_actor(), reason="Set up.", channel=Channel.CLI)
+        reconcile(actor=make_actor(), reason="Set up.", channel=Channel.CLI)
 
     def forget(*, using: str) -> None:
         made.commits.append(leases.boottime())

@@ -20,8 +20,8 @@ PACKAGES = ("golive", "valhalla")
 # The one module that writes the rows and the record, and the migrations, which make and seed them.
 # `tokens`, `token_changes` and `throttle` write tables of their own, which are neither.
 WRITERS = (
-    "golive/controls.py",
-    "golive/event_writer.py",
+    "golive/controls/apply.py",
+    "golive/controls/event_writer.py",
     "golive/migrations/",
     "golive/identity/throttle.py",
     "golive/token",
@@ -132,7 +132,7 @@ def test_writer__is_found_writing() -> None:
         "from golive import models\nmodels.Event.objects.create(sequence=1)",
         "import golive.models as m\nm.Event.objects.bulk_create([])",
         "from golive.models import SystemMetadata as S\nasync def f(): await S.objects.aupdate_or_create(id=1)",
-        "from golive.controls import GoLiveState\nGoLiveState().save()",
+        "from golive.controls.apply import GoLiveState\nGoLiveState().save()",
         "from golive import controls\ncontrols.GoLiveState().save()",
         "from django.apps import apps\napps.get_model('golive', 'Event')._default_manager.all().delete()",
         "cursor.execute('UPDATE go_live_state SET go_live_enabled = true')",

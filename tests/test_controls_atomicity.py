@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from golive import event_writer
+from golive.controls import event_writer
 from golive.domain.errors import (
     NotAppliedError,
 )

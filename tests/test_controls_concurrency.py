@@ -21,7 +21,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from golive import event_writer
+from golive.controls import event_writer
 from golive.domain.errors import NotAppliedError, OutcomeUnknownError, UnavailableError
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
 from golive.models import Event

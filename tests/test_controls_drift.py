@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from django.db import transaction
 
-from golive.controls import reconcile
+from golive.controls.reconcile import reconcile
 from golive.domain.changes import Channel
 from golive.domain.decision import decide
 from golive.domain.errors import (

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from golive.controls import Acknowledgement, apply_change, reconcile
-from golive.domain.changes import ALL_PERMISSIONS, CHANGES, Actor, Channel
+from golive.controls.apply import apply_change
+from golive.controls.reconcile import reconcile
+from golive.domain.changes import ALL_PERMISSIONS, CHANGES, Acknowledgement, Actor, Channel
 from golive.domain.errors import GoLiveError
 from golive.models import Event
 from golive.state import history, singletons

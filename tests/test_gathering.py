@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from golive import controls, gathering
-from golive.controls import Acknowledgement
-from golive.domain.changes import CHANGES, ENGAGE, RELEASE, Actor, Channel, Origin
+from golive.controls import gathering
+from golive.controls.apply import apply_change
+from golive.controls.gathering import Gatherer, apply_stop
+from golive.domain.changes import CHANGES, ENGAGE, RELEASE, Acknowledgement, Actor, Channel, Origin
 from golive.domain.errors import (
     NotAppliedError,
     OutcomeUnknownError,
@@ -21,7 +22,6 @@ from golive.domain.errors import (
     RevisionMismatchError,
 )
 from golive.domain.gathering import CROWD_SECONDS, GATHER_SECONDS, MAX_PATIENT, Repetition
-from golive.gathering import Gatherer, apply_stop
 from golive.models import Event
 from golive.state import singletons, snapshots
 from tests.controls_kit import apply, check_sound, events, go_live, newest
@@ -268,14 +268,14 @@ def test_stop__that_comes_while_a_batch_is_being_written__is_part_of_the_next_on
 ) -> None:
     """Its event must be written after it came."""
     is_writing, may_write = threading.Event(), threading.Event()
-    write = controls.apply_change
+    write = apply_change
 
     def write_slowly(*arguments: Any, **options: Any) -> Acknowledgement:
         is_writing.set()
         assert may_write.wait(PATIENCE_SECONDS)
         return write(*arguments, **options)
 
-    monkeypatch.setattr(controls, "apply_change", write_slowly)
+    monkeypatch.setattr(gathering, "apply_change", write_slowly)
     first = desk.send(reason="first")
     assert is_writing.wait(PATIENCE_SECONDS)
     second = desk.send(reason="second")

@@ -21,7 +21,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from golive import controls
+from golive.controls.apply import apply_change
 from golive.database import installation
 from golive.domain.chain import DRIFT, RECONCILE
 from golive.domain.changes import ALL_PERMISSIONS, CHANGES, Actor, Channel
@@ -98,7 +98,7 @@ def run_golive(*arguments: str | bytes, **values: str) -> Outcome:
 
 def apply_changes(*names: str) -> None:
     for name in names:
-        controls.apply_change(
+        apply_change(
             CHANGES[name],
             actor=Actor("preparation", ALL_PERMISSIONS),
             reason="Prepare the test.",

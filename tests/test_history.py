@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from golive.controls import reconcile
+from golive.controls.reconcile import reconcile
 from golive.domain.chain import ChainVerifier, hash_event
 from golive.domain.changes import Channel
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, record_of

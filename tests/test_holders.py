@@ -13,7 +13,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from golive import holders
+from golive.controls import holders
 from golive.domain.errors import NotAppliedError
 from golive.domain.holders import Holder
 from golive.management.commands.golive import Command

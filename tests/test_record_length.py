@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from golive import controls
+from golive.controls.apply import apply_change
 from golive.domain.changes import CHANGES, Channel
 from golive.models import Event
 from golive.readiness import checks
@@ -98,15 +98,15 @@ def _rows(node: dict[str, Any]) -> float:
 def test_change__of_a_long_record__reads_no_more_than_of_a_short_one(
     long_record: None, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(controls, "_check_checklist", lambda *_: ())
-    monkeypatch.setattr(controls, "_check_backend_again", lambda *_: ())
+    monkeypatch.setattr("golive.controls.apply._check_checklist", lambda *_: ())
+    monkeypatch.setattr("golive.controls.apply._check_backend_again", lambda *_: ())
     # The others ask who changed the row last, under its lock.
     table = CHANGES[name].subject
     revision = run_sql(f"SELECT revision FROM {table}")[0][0]
     fields = {"expected_revision": revision} if name in ("edit", "release") else {}
 
     with explained() as plans:
-        controls.apply_change(CHANGES[name], actor=make_actor(), reason="why", channel=Channel.CLI, fields=fields)
+        apply_change(CHANGES[name], actor=make_actor(), reason="why", channel=Channel.CLI, fields=fields)
 
     check_plans(plans, max_rows=MAX_ROWS_OF_A_STOP)
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from django.db import connection
 
-from golive import rehearsal
+from golive.controls import rehearsal
 from golive.postgresql import base, search_path
 from golive.postgresql.search_path import Schema, choose
 from golive.state import singletons, snapshots

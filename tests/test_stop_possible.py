@@ -14,10 +14,12 @@ import pytest
 from django.db import connection, connections
 from django.test import Client
 
-from golive import controls, gate, rehearsal
+from golive import gate
+from golive.controls import rehearsal
+from golive.controls.apply import rehearse_stop
+from golive.controls.rehearsal import Rehearser, Result, Watch
 from golive.domain.errors import NotAppliedError
 from golive.readiness.runner import run_all, run_checklist
-from golive.rehearsal import Rehearser, Result, Watch
 from golive.state import singletons
 from tests.controls_kit import apply, events, go_live, snapshot
 from tests.faults import (
@@ -232,7 +234,7 @@ def test_rehearsal__is_the_transaction_of_a_stop_itself() -> None:
     go_live()
 
     with watched_statements() as rehearsed:
-        controls.rehearse_stop()
+        rehearse_stop()
     with watched_statements() as done:
         apply("engage")
 
@@ -312,7 +314,7 @@ def test_check__a_rehearsal_that_is_skipped__is_noticed(monkeypatch: pytest.Monk
 
 
 def test_watch__a_stop_becomes_impossible__is_said_once_a_minute_and_its_end(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", logger="golive.rehearsal")
+    caplog.set_level("INFO", logger="golive.controls.rehearsal")
     answers = {0.0: True, 30.0: False, 60.0: False, 90.0: False, 120.0: False, 150.0: True, 180.0: True, 210.0: False}
     now = 0.0
     watch = Watch(lambda: Result(answers[now], "", "the disk is full"))

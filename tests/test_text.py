@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golive import event_writer
+from golive.controls import event_writer
 from golive.domain.errors import NotAppliedError
 from golive.models import ApiToken
 from golive.text import make_lines_visible, make_visible
@@ -115,11 +115,11 @@ def test_error__with_a_name_of_somebody__stays_in_its_line() -> None:
 
 @pytest.mark.usefixtures("database")
 def test_log__of_a_change__is_one_line_with_the_new_head(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "golive.event_writer")
+    caplog.set_level(logging.INFO, "golive.controls.event_writer")
 
     apply("engage", actor=make_actor("eve\nINFO release by ann\u202e"), reason=FORGED)
 
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "golive.event_writer"]
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "golive.controls.event_writer"]
     event = newest()
     assert line == (
         "engage of go_live_state by eve\\nINFO release by ann\\u202e via api: no change, "
@@ -132,13 +132,13 @@ def test_log__of_a_change_that_is_rolled_back__is_none(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    caplog.set_level(logging.INFO, "golive.event_writer")
+    caplog.set_level(logging.INFO, "golive.controls.event_writer")
     monkeypatch.setattr(event_writer.EventWriter, "find_longest_lease", lambda self: 1 / 0)
 
     with pytest.raises(NotAppliedError):
         apply("engage")
 
-    assert [record for record in caplog.records if record.name == "golive.event_writer"] == []
+    assert [record for record in caplog.records if record.name == "golive.controls.event_writer"] == []
 
 
 def _write(message: str, *arguments: Any, error: BaseException | None = None) -> str:

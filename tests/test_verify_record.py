@@ -224,7 +224,7 @@ def test_heads__a_hash_that_is_only_written_down__does_not_count() -> None:
 def test_read_heads__of_logs_and_answers__takes_heads_and_no_other_hash() -> None:
     one, two, three, other = ("1" * 64, "2" * 64, "3" * 64, "4" * 64)
     lines = [
-        f"2026 INFO golive.event_writer [-] engage of go_live_state by x: changed, event 3, event_head {one}\n",
+        f"2026 INFO golive.controls.event_writer [-] engage of go_live_state by x: event 3, event_head {one}\n",
         json.dumps({"revision": 2, "event_head": two, "request_id": other}),
         f"  {three}\n",
         f"sha256 {other}\n",

@@ -11,11 +11,11 @@ from django.db import Error
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 
-from golive import controls, gathering
 from golive.api import body, reads
 from golive.api.endpoint import View, answer_json, endpoint
-from golive.controls import Acknowledgement
-from golive.domain.changes import CHANGES, EDIT, Actor, Change, Channel, Direction, check_can_apply
+from golive.controls import gathering
+from golive.controls.apply import apply_change
+from golive.domain.changes import CHANGES, EDIT, Acknowledgement, Actor, Change, Channel, Direction, check_can_apply
 from golive.domain.decision import decide
 from golive.domain.errors import NotAppliedError, UnavailableError
 from golive.domain.rows import GO_LIVE_STATE
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 NO_CREDENTIALS_READ = "The database does not answer; nothing was done. Repeat the request."
 
 
-def apply_change(request: HttpRequest, change: Change) -> HttpResponse:
+def answer_change(request: HttpRequest, change: Change) -> HttpResponse:
     """Who, whether they may, what they say, the change itself; answers only when it is committed."""
     actor = authenticate(request)
     check_can_apply(change, actor.permissions)
@@ -45,7 +45,7 @@ def apply_change(request: HttpRequest, change: Change) -> HttpResponse:
     else:
         fields = body.read_strictly(request)
         with failures_reported(request):
-            done = controls.apply_change(
+            done = apply_change(
                 change,
                 actor=actor,
                 reason=fields.pop("reason", None),
@@ -97,7 +97,7 @@ def describe(done: Acknowledgement, notes: tuple[str, ...] = (), *, with_details
 def _make_view(change: Change) -> View:
     @endpoint(change.method, is_direct=change.direction is Direction.SAFE)
     def view(request: HttpRequest) -> HttpResponse:
-        return apply_change(request, change)
+        return answer_change(request, change)
 
     return view
 
@@ -106,7 +106,7 @@ def _make_view(change: Change) -> View:
 def read_or_edit_system_status(request: HttpRequest) -> HttpResponse:
     """The one path that is both read and written."""
     if request.method == EDIT.method:
-        return apply_change(request, EDIT)
+        return answer_change(request, EDIT)
     return reads.read_system_status(request)
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from golive import gathering
 from golive.api import body
 from golive.api.changes import authenticate, describe, failures_reported
 from golive.api.endpoint import answer_json, endpoint
+from golive.controls import gathering
 from golive.domain.alerts import read_cut_object, read_message
 from golive.domain.changes import ENGAGE, check_can_apply
 from golive.identity import credentials

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from golive.api.endpoint import Payload, answer_json, answer_tagged, endpoint
+from golive.controls.checks import STOP_POSSIBLE
 from golive.database import installation
 from golive.domain.errors import FieldError, InvalidRequestError
 from golive.identity.credentials import can_see_details, check_can_read, check_can_see_history
@@ -128,7 +129,7 @@ def read_readiness(request: HttpRequest) -> HttpResponse:
         checks.DATABASE,
         checks.MIGRATIONS_APPLIED,
         checks.SINGLETON_ROWS,
-        checks.STOP_POSSIBLE,
+        STOP_POSSIBLE,
         may_wait=_may_wait(request),
     )
     is_ready = all(result.ok for result in found.results)

@@ -10,8 +10,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from golive.controls import Difference
 from golive.database import schema
+from golive.domain.deploys import Difference
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import DEPLOY
 from golive.migrations._adoption import find_all_faults

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from golive.domain.errors import PermissionRequiredError
-from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
+from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, GoLiveRow, SystemRow
 
 
 class Direction(StrEnum):
@@ -187,3 +187,20 @@ def _missing_permission(change: Change, permissions: Collection[str], *, overrid
     if override and change.is_guarded and OVERRIDE_PERMISSION not in permissions:
         return OVERRIDE_PERMISSION
     return None
+
+
+@dataclass(frozen=True)
+class Acknowledgement:
+    """A change that is committed. `changed` False: it was so already, and the request is recorded all the same.
+
+    The rows are as the change left them; `system` is None where the change does not concern it. `permits_outstanding`,
+    of a change toward safe: how many permits are still held that were given before it; None if that is not known.
+    """
+
+    change: Change
+    changed: bool
+    go_live: GoLiveRow | None
+    system: SystemRow | None
+    sequence: int
+    notes_on_request: tuple[str, ...] = ()
+    permits_outstanding: int | None = None

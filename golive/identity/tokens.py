@@ -1,6 +1,6 @@
 """API tokens: found, verified, listed. Nothing is cached, so a revocation counts at once, everywhere.
 
-They are made and revoked in `golive.token_changes`, which records it.
+They are made and revoked in `golive.controls.token_changes`, which records it.
 """
 
 from __future__ import annotations

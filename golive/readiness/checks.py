@@ -1,4 +1,6 @@
-"""This project's own checks. Registered when the app is ready; the runner is in `golive.readiness.runner`."""
+"""This project's own checks. Registered when the app is ready.
+
+Those of other rooms stand there: `golive.controls.checks`, `golive.identity.checks`."""
 
 from __future__ import annotations
 
@@ -10,12 +12,10 @@ from django.core import checks as system_checks
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.loader import MigrationLoader
 
-from golive import rehearsal
 from golive.domain.changes import ENGAGE
 from golive.domain.checklist import Severity
 from golive.domain.decision import decide
 from golive.domain.effects import BACKEND_COMPLETE, judge_backend
-from golive.identity import token_owners
 from golive.migration_graph.model import Severity as GraphSeverity
 from golive.migration_graph.model import UnusableInputError
 from golive.readiness import Finding, project_graph, register
@@ -26,7 +26,6 @@ EVENTS_VERIFIED = 500
 CLOCK_TOLERANCE_SECONDS = 2.0
 
 DATABASE, MIGRATIONS_APPLIED, SINGLETON_ROWS = "database", "migrations_applied", "singleton_rows"
-STOP_POSSIBLE = "stop_possible"
 
 
 @register(DATABASE, severity=Severity.BLOCKER, message="The database answers", is_in_checklist=False)
@@ -103,13 +102,6 @@ def check_events_intact() -> Finding:
     return Finding(False, f"{told}{more} Look into it, then record it with `manage.py golive reconcile --reason ...`.")
 
 
-# On a connection of its own, since used-up connections are a cause too.
-@register(STOP_POSSIBLE, severity=Severity.BLOCKER, message="A stop can be written", needs_database=False)
-def check_stop_possible() -> Finding:
-    result = rehearsal.rehearse()
-    return Finding(result.ok, result.detail)
-
-
 if failover.is_wanted():
 
     @register("failover", severity=Severity.BLOCKER, message="The database has not failed over since the last change")
@@ -124,16 +116,6 @@ def check_kill_switch_reach() -> Finding:
     if people.filter(is_staff=True).exists():
         return Finding(True, "At least one operator can engage the kill switch.")
     return Finding(False, "Put the people on duty into the group Operators.")
-
-
-@register("token_owners", severity=Severity.WARN, message="Tokens do no more than those who made them may do")
-def check_token_owners() -> Finding:
-    count = len(token_owners.find_owner_faults(now=datetime.now(UTC)))
-    if not count:
-        return Finding(True, "No valid token outlives the rights of whoever made it.")
-    # Public: how many. Their names are in the record, which not everybody may read.
-    tokens = "1 valid token outlives" if count == 1 else f"{count} valid tokens outlive"
-    return Finding(False, f"{tokens} the rights of whoever made it. `manage.py golive token list` says which and why.")
 
 
 @register("release_known", severity=Severity.WARN, message="The served release is known", needs_database=False)

@@ -10,9 +10,9 @@ from typing import Any
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from golive import controls, token_changes
-from golive.controls import Acknowledgement
-from golive.domain.changes import ALL_PERMISSIONS, CHANGES, Actor, Channel
+from golive.controls import token_changes
+from golive.controls.apply import apply_change
+from golive.domain.changes import ALL_PERMISSIONS, CHANGES, Acknowledgement, Actor, Channel
 from golive.domain.scopes import SCOPES
 from golive.models import ApiToken, Event
 from golive.state.history import newest_event
@@ -103,7 +103,7 @@ def call(
 
 def make_change(name: str, *, reason: str = "It is time.", actor: str = "bea", **fields: object) -> Acknowledgement:
     """Make a change past the web, by somebody who may do everything."""
-    return controls.apply_change(
+    return apply_change(
         CHANGES[name], actor=Actor(actor, ALL_PERMISSIONS), reason=reason, channel=Channel.CLI, fields=fields
     )
 

@@ -11,12 +11,13 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from golive import token_changes
+from golive.controls import token_changes
 from golive.domain.changes import Channel
 from golive.domain.errors import InvalidRequestError, NotAppliedError, StateUnknownError
 from golive.identity import token_owners, tokens
+from golive.identity.checks import check_token_owners
 from golive.models import ApiToken, Event
-from golive.readiness.checks import check_events_intact, check_token_owners
+from golive.readiness.checks import check_events_intact
 from golive.state import history
 from tests.api.callers import issue, make_person, make_token, revoke
 from tests.controls_kit import check_sound, problem_keys

@@ -9,9 +9,9 @@ from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-unt
 from django.db import connection
 from playwright.sync_api import Page
 
+from golive.controls.token_changes import make_token
 from golive.domain.changes import Channel
 from golive.domain.scopes import SCOPES
-from golive.token_changes import make_token
 from tests.browser.conftest import Visitors
 from tests.chromium import NARROW, WIDE, Scheme, find_overflow
 from tests.factories import make_actor

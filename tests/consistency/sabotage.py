@@ -45,7 +45,7 @@ def remove_wait() -> None:
 
 
 def acknowledge_no_op_at_once() -> None:
-    from golive import controls
+    from golive.controls import apply
 
     def make_impatient(commit: Callable[..., Any]) -> Callable[..., Any]:
         def commit_impatiently(write: Callable[[], tuple[Any, int]], using: str) -> Any:
@@ -58,7 +58,7 @@ def acknowledge_no_op_at_once() -> None:
         return commit_impatiently
 
     for name in ("commit", "commit_stop"):
-        vars(controls)[name] = make_impatient(getattr(controls, name))
+        vars(apply)[name] = make_impatient(getattr(apply, name))
 
 
 def join_stale_refresh() -> None:

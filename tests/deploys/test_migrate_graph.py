@@ -92,7 +92,7 @@ def test_migrate__sound_graph__says_nothing_of_it(tmp_path: Path) -> None:
 
     assert done.returncode == 0
     # One line, which is of the deploy's event.
-    assert [line.split()[3] for line in done.stderr.splitlines()] == ["golive.event_writer"]
+    assert [line.split()[3] for line in done.stderr.splitlines()] == ["golive.controls.event_writer"]
     assert "golive_event" in list_tables(project)
 
 

@@ -460,7 +460,7 @@ def test_is_in_effect__edit__never() -> None:
 
 
 def _decide_request(change: Change, rows: Rows, held: frozenset[str], override: bool) -> str:
-    """What `golive.controls` asks, in its order, with a checklist that consists of the backend alone."""
+    """What `golive.controls.apply` asks, in its order, with a checklist that consists of the backend alone."""
     fields = {"reason": "why", "override": [BACKEND_COMPLETE] if override else []}
     request = read_request(change, fields, checks=[BACKEND_COMPLETE])
     if not can_apply(change, held, override=bool(request.override)):

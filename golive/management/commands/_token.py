@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from golive import token_changes
+from golive.controls import token_changes
 from golive.database import installation
 from golive.domain.changes import Actor, Channel
 from golive.domain.rows import format_time
@@ -39,7 +39,7 @@ def add_token(parser: ArgumentParser, add_actor: Callable[[ArgumentParser], None
 
 
 def run_token(command: BaseCommand, options: dict[str, Any], *, read_actor: Callable[[dict[str, Any]], Actor]) -> None:
-    """Raises as `golive.token_changes`, CommandError for wrong usage, and database errors."""
+    """Raises as `golive.controls.token_changes`, CommandError for wrong usage, and database errors."""
     if options["action"] == "create":
         _create(command, options, read_actor(options))
     elif options["action"] == "list":

@@ -16,8 +16,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 
-from golive import controls, holders
-from golive.controls import Acknowledgement
+from golive.controls import holders
+from golive.controls.apply import apply_change
+from golive.controls.reconcile import reconcile
 from golive.database import installation
 from golive.database.failures import explain_cause
 from golive.domain.changes import (
@@ -26,6 +27,7 @@ from golive.domain.changes import (
     EDIT,
     LEASE,
     STOP_OF,
+    Acknowledgement,
     Actor,
     Change,
     Channel,
@@ -177,7 +179,7 @@ class Command(BaseCommand):
             fields["expected_revision"] = _consent.ask(change, self.stdout, refused=REFUSED, read_line=_read_line)
 
         def make() -> Acknowledgement:
-            return controls.apply_change(
+            return apply_change(
                 change,
                 actor=_actor(options),
                 reason=options["reason"],
@@ -261,7 +263,7 @@ class Command(BaseCommand):
             self._exit(REFUSED)
 
     def _reconcile(self, options: dict[str, Any]) -> None:
-        found = controls.reconcile(actor=_actor(options), reason=options["reason"], channel=Channel.CLI)
+        found = reconcile(actor=_actor(options), reason=options["reason"], channel=Channel.CLI)
         for detail in found:
             self._say(f"Recorded: {detail}")
         if not found:

@@ -13,7 +13,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import migrate as django_migrate
 from django.db import connections
 
-from golive import controls
+from golive.controls.deploys import record_deploy
 from golive.deploys import record
 from golive.deploys.attempts import Attempts
 from golive.deploys.connection import Limits, direct_connection, libpq_parameters, working_session
@@ -152,7 +152,7 @@ class Command(django_migrate.Command):
         if record.is_installed(using):
             record.check_after(using)
             difference = record.compare_with_events(using)
-            controls.record_deploy(difference, release=getattr(settings, "RELEASE", None), using=using)
+            record_deploy(difference, release=getattr(settings, "RELEASE", None), using=using)
 
     def _tell(self, text: str) -> None:
         if self.verbosity >= 1:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS
 
-from golive import controls
+from golive.controls.event_writer import EventWriter
+from golive.controls.transactions import commit
 from golive.domain.changes import UNKNOWN_ORIGIN, Actor, Channel, Origin
 from golive.domain.errors import FieldError, InvalidRequestError
+from golive.domain.requests import ChangeRequest
 from golive.domain.scopes import SCOPES
 from golive.domain.tokens import is_name, make_token_text
 from golive.models import ApiToken
+from golive.state import singletons
 from golive.state.history import token_values
 
 MAX_EXPIRY = timedelta(days=3660)
 
+T = TypeVar("T")
 _Values = dict[str, Any]
 
 
@@ -57,7 +61,7 @@ def make_token(
         token.save(using=using, force_insert=True)
         return token, None, token_values(token)
 
-    token = controls.record_token("create", write, actor=actor, channel=channel, origin=origin, using=using)
+    token = _record("create", write, actor=actor, channel=channel, origin=origin, using=using)
     return token, text.text
 
 
@@ -76,7 +80,7 @@ def revoke_token(
         token.save(using=using, update_fields=["revoked_at", "revoked_by"])
         return token, token_values(token), None
 
-    return controls.record_token("revoke", write, actor=actor, channel=channel, origin=origin, using=using)
+    return _record("revoke", write, actor=actor, channel=channel, origin=origin, using=using)
 
 
 def revoke_token_named(name: str, *, actor: Actor, channel: Channel, using: str = DEFAULT_DB_ALIAS) -> ApiToken:
@@ -102,3 +106,31 @@ def _check_new(name: str, scopes: Collection[str], expires_in: timedelta | None)
         errors.append(FieldError("expires", f"must lie between now and {MAX_EXPIRY.days} days from now"))
     if errors:
         raise InvalidRequestError(errors)
+
+
+def _record(
+    action: str,
+    write: Callable[[], tuple[T, _Values | None, _Values | None]],
+    *,
+    actor: Actor,
+    channel: Channel,
+    origin: Origin = UNKNOWN_ORIGIN,
+    using: str = DEFAULT_DB_ALIAS,
+) -> T:
+    """Run a write of a token's row and record it, in one transaction and in turn with all other changes.
+
+    `write` returns its result and what the event says of the token before and after; both None: nothing was done, and
+    nothing is recorded. Raises as `apply_change`, and what `write` raises.
+    """
+
+    def work() -> tuple[T, int]:
+        rows = singletons.lock_rows(with_system=False, using=using)
+        writer = EventWriter(actor, channel, origin, ChangeRequest(reason=""), rows=rows, using=using)
+        result, before, after = write()
+        if before is not None or after is not None:
+            writer.record_drift()
+            writer.record_token(action, before=before, after=after)
+            writer.close()
+        return result, writer.find_longest_lease()
+
+    return commit(work, using)

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from django.db import transaction
+from django.db import Error, transaction
+from django.db.models.expressions import RawSQL
 
 from golive.domain import chain
 from golive.domain.changes import Actor, Channel, Origin
@@ -29,7 +30,7 @@ from golive.domain.rows import (
     record_of,
 )
 from golive.models import SINGLETON_ID, Event, GoLiveState, SystemMetadata
-from golive.state import history, singletons
+from golive.state import failover, history, singletons
 from golive.text import make_visible
 
 logger = logging.getLogger(__name__)
@@ -173,6 +174,18 @@ class EventWriter:
         rows = (self._locked.go_live, self.rows.go_live)
         recent = history.recent_leases(newest=self.sequence, now=self.now, using=self._using)
         return max(*(row.lease_ms for row in rows if row is not None), *recent)
+
+    def note_timeline(self) -> None:
+        """Where the setting asks for it, note the database's timeline of now: somebody answers for the state on it."""
+        if not failover.is_watched(self._using):
+            return
+        rows = GoLiveState._default_manager.using(self._using).filter(pk=SINGLETON_ID)
+        try:
+            with transaction.atomic(using=self._using):
+                rows.update(timeline=RawSQL(failover.TIMELINE, []))  # noqa: S611 - a constant
+        except Error:
+            # A change toward safe is made all the same; the state stays unknown.
+            logger.exception("the timeline of the database could not be noted")
 
     def _take(self, row: GoLiveRow | SystemRow) -> None:
         if isinstance(row, GoLiveRow):

@@ -16,10 +16,9 @@ from dataclasses import replace
 
 from django.db import DEFAULT_DB_ALIAS
 
-from golive import controls
-from golive.controls import Acknowledgement
+from golive.controls.apply import apply_change
 from golive.database.deadline import WRITE_SECONDS
-from golive.domain.changes import REOPEN, Actor, Change, Channel, Origin, check_can_apply
+from golive.domain.changes import REOPEN, Acknowledgement, Actor, Change, Channel, Origin, check_can_apply
 from golive.domain.effects import is_in_effect
 from golive.domain.errors import OutcomeUnknownError, UnavailableError
 from golive.domain.gathering import GATHER_SECONDS, Batch, Queue, Repetition, merge
@@ -51,7 +50,7 @@ def apply_stop(
     request = read_request(change, {**fields, "reason": reason})
 
     def write(said: Repetition) -> Acknowledgement:
-        return controls.apply_change(
+        return apply_change(
             change,
             actor=actor,
             reason=said.reason,

@@ -11,12 +11,12 @@ from typing import TypeVar
 
 from django.db import connections, transaction
 
+from golive.controls.holders import find_holders
 from golive.database.causes import TABLES_MISSING, find_cause, find_severity, find_state, lacks_tables
 from golive.database.deadline import WRITE_SECONDS, database_deadline, extend_deadline, remaining_seconds
 from golive.database.failures import drop_dead_connection
 from golive.domain.errors import GoLiveError, NotAppliedError, OutcomeUnknownError, UnavailableError
 from golive.domain.holders import Holder
-from golive.holders import find_holders
 from golive.postgresql.search_path import drop_foreign_schemas
 from golive.state import leases, permits, snapshots
 

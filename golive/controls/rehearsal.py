@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from django.db import connections
 from django.urls import NoReverseMatch, reverse
 
-from golive import controls
+from golive.controls.apply import rehearse_stop
 from golive.domain.errors import GoLiveError, NotAppliedError
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def rehearse() -> Result:
 
 def _rehearse_stop() -> Result:
     try:
-        controls.rehearse_stop()
+        rehearse_stop()
     except NotAppliedError as error:
         # Nobody has asked for anything that could be repeated.
         cause = error.describe().replace(" Repeat the request.", "")
