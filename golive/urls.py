@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.urls import re_path
 
-from golive import pages
 from golive.api import changes, documentation, hooks, ofrep, reads
+from golive.console import status_page
 from golive.web.enforcement import mark_exempt
 from golive.web.routes import route
 
@@ -18,7 +18,7 @@ urlpatterns = [
     route(f"{ofrep.FLAGS_PATH.removeprefix('/')}/(?P<key>(?s:.+?))", ofrep.evaluate_flag, "evaluate-flag"),
     route(ofrep.FLAGS_PATH.removeprefix("/"), ofrep.evaluate_all_flags, "evaluate-all-flags"),
     route("api/system/status", changes.read_or_edit_system_status, "system-status"),
-    re_path(r"^/*$", pages.show_status, name="status-page"),
+    re_path(r"^/*$", status_page.show_status, name="status-page"),
     route("readyz", reads.read_readiness, "readiness"),
     route("api/governance/go-live/checklist", reads.read_checklist, "checklist"),
     route("api/governance/go-live/history", reads.read_history, "history"),

@@ -6,7 +6,7 @@ from django.contrib.staticfiles.views import serve as serve_static
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.static import serve
 
-from golive.pages import show_status
+from golive.console.status_page import show_status
 from golive.web.enforcement import golive_exempt
 from tests.enforced import views
 
