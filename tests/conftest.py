@@ -89,7 +89,10 @@ def reset_database() -> None:
         connection.close()
     tables = [model._meta.db_table for model in apps.get_models(include_auto_created=True)]
     tables = [table for table in tables if table not in ("django_content_type", "auth_permission")]
-    seeds = [import_module("golive.migrations._seed").seed, import_module("golive.migrations.0003_groups").make_groups]
+    seeds = [
+        import_module("golive.migrations.operations.seed").seed,
+        import_module("golive.migrations.0003_groups").make_groups,
+    ]
     with transaction.atomic(), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SET LOCAL session_replication_role = replica")

@@ -488,7 +488,7 @@ def test_append_only_suspended__afterwards__refuses_again() -> None:
 )
 @pytest.mark.parametrize(("action", "head"), list(itertools.product(["seed", "adopt"], [None, "ab" * 32])))
 def test_seed__its_hash__is_that_of_the_domain(after: dict[str, Any], action: str, head: str | None) -> None:
-    made = import_module("golive.migrations._seed")._make_event(7, head, SYSTEM_METADATA, action, after)
+    made = import_module("golive.migrations.operations.seed")._make_event(7, head, SYSTEM_METADATA, action, after)
 
     assert made["hash"] == chain.hash_event(made)
     assert set(made) == {*chain.COLUMNS, "hash"} - {"salt"}
@@ -497,7 +497,7 @@ def test_seed__its_hash__is_that_of_the_domain(after: dict[str, Any], action: st
 
 
 def test_seed__its_columns__are_those_of_the_rows() -> None:
-    seed = import_module("golive.migrations._seed")
+    seed = import_module("golive.migrations.operations.seed")
 
     for columns, model in ((seed._GO_LIVE, GoLiveState), (seed._SYSTEM, SystemMetadata)):
         # `event_head` the event makes; `timeline` is of the database, not of the state, and came later.

@@ -14,7 +14,7 @@ from golive.database import schema
 from golive.domain.deploys import Difference
 from golive.domain.errors import StateUnknownError
 from golive.domain.rows import DEPLOY
-from golive.migrations._adoption import find_all_faults
+from golive.migrations.adoption.operation import find_all_faults
 from golive.models import SINGLETON_ID, Event, GoLiveState, SystemMetadata
 from golive.state import failover, singletons
 from golive.text import make_visible

@@ -1,7 +1,7 @@
 from django.db import migrations, models
 
-from golive.migrations._adoption import CreateOrAdopt
-from golive.migrations._append_only import allow_alteration, refuse_alteration
+from golive.migrations.adoption.operation import CreateOrAdopt
+from golive.migrations.operations.append_only import allow_alteration, refuse_alteration
 
 
 class Migration(migrations.Migration):

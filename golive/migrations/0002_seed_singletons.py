@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from golive.migrations._seed import seed
+from golive.migrations.operations.seed import seed
 
 
 class Migration(migrations.Migration):

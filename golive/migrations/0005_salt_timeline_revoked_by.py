@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-from golive.migrations._lasting_column import AddLastingField
+from golive.migrations.operations.lasting_column import AddLastingField
 
 
 class Migration(migrations.Migration):

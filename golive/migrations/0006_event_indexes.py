@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-from golive.migrations._concurrent_index import AddIndexConcurrently
+from golive.migrations.operations.concurrent_index import AddIndexConcurrently
 
 
 class Migration(migrations.Migration):

@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from golive.migrations._concurrent_index import RemoveIndexConcurrently
+from golive.migrations.operations.concurrent_index import RemoveIndexConcurrently
 
 
 class Migration(migrations.Migration):

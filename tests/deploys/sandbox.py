@@ -22,7 +22,7 @@ from django.db.migrations.state import ProjectState
 from psycopg.rows import dict_row
 
 from golive.database import schema
-from golive.migrations._adoption import find_all_faults
+from golive.migrations.adoption.operation import find_all_faults
 from tests.deploys.snapshots import Snapshot, find_differences, take_snapshot
 
 TABLES = ("system_metadata", "go_live_state")

@@ -12,8 +12,8 @@ from django.db import OperationalError, transaction
 from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
-from golive.migrations import _adoption
-from golive.migrations._shapes import Shape
+from golive.migrations.adoption import operation
+from golive.migrations.adoption.shapes import Shape
 from tests.deploys.defects import BASE, DEFECTS, GLOBALS, Defect
 from tests.deploys.remedies import read_remedies
 from tests.deploys.sandbox import Sandbox, open_sandbox
@@ -216,7 +216,7 @@ def test_mutation__a_refused_adoption_that_altered_something__is_caught(
     if mutant == "what is tried stays":
         monkeypatch.setattr(transaction, "set_rollback", lambda rollback, using=None: None)
     else:
-        use_standing = _adoption._use_standing
+        use_standing = operation._use_standing
 
         def use_and_commit(cursor: Any, shape: Shape, pending: Collection[Shape]) -> bool:
             done = use_standing(cursor, shape, [shape])
@@ -224,7 +224,7 @@ def test_mutation__a_refused_adoption_that_altered_something__is_caught(
             cursor.execute("BEGIN")
             return done
 
-        monkeypatch.setattr(_adoption, "_use_standing", use_and_commit)
+        monkeypatch.setattr(operation, "_use_standing", use_and_commit)
     with pytest.raises(AssertionError, match="pg_attribute"):
         base.refuse()
 

@@ -12,8 +12,8 @@ import pytest
 from django.core.management.base import CommandError
 from django.db import connection, connections
 
-from golive.migrations import _shapes
-from golive.migrations._adoption import find_all_faults
+from golive.migrations.adoption import shapes
+from golive.migrations.adoption.operation import find_all_faults
 from golive.models import GoLiveState, SystemMetadata
 from tests.deploys.commands import assert_refused, manage
 from tests.deploys.defects import BASE
@@ -259,7 +259,7 @@ def test_shapes__against_the_models__are_the_same() -> None:
     types = {"boolean": "BooleanField", "text": "TextField", "integer": "IntegerField", "bigint": "BigIntegerField"}
     types["timestamp with time zone"] = "DateTimeField"
     for model in (SystemMetadata, GoLiveState):
-        shape = _shapes.SHAPES[model._meta.db_table]
+        shape = shapes.SHAPES[model._meta.db_table]
         fields = {field.column: field for field in model._meta.concrete_fields if field.column != "id"}
         assert [name for name in fields if name not in later] == [column.name for column in shape.columns]
         for column in shape.columns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from golive.migrations._inspection import StandingTable
+from golive.migrations.adoption.inspection import StandingTable
 
 # `refobjsubid` is the number of a column; all of them where none is given.
 _DEPENDENTS = """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from golive.migrations._inspection import Constraint, StandingColumn, StandingTable
-from golive.migrations._shapes import BOOLEAN, ID, TEXT, TIMESTAMP, Column, Shape
+from golive.migrations.adoption.inspection import Constraint, StandingColumn, StandingTable
+from golive.migrations.adoption.shapes import BOOLEAN, ID, TEXT, TIMESTAMP, Column, Shape
 
 # Whether a check on a column of numbers says no more than that it is 0 or 1.
 SaysNothing = Callable[[Constraint, StandingColumn], bool]

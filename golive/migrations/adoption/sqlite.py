@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from golive.migrations._judgement import Fault
-from golive.migrations._shapes import BIGINT, BOOLEAN, ID, INTEGER, TEXT, TIMESTAMP, Column, Shape
+from golive.migrations.adoption.judgement import Fault
+from golive.migrations.adoption.shapes import BIGINT, BOOLEAN, ID, INTEGER, TEXT, TIMESTAMP, Column, Shape
 
 # As Django declares them, and converts values by.
 _TYPES = {BOOLEAN: "bool", TEXT: "text", TIMESTAMP: "datetime", INTEGER: "integer", BIGINT: "bigint"}

@@ -11,11 +11,11 @@ from typing import Any
 
 from django.db import Error, transaction
 
-from golive.migrations._dependents import Dependent, find_dependents
-from golive.migrations._inspection import Constraint, StandingColumn, StandingTable, find_free_name
-from golive.migrations._judgement import Fault
-from golive.migrations._plan import Step, plan
-from golive.migrations._shapes import Shape
+from golive.migrations.adoption.dependents import Dependent, find_dependents
+from golive.migrations.adoption.inspection import Constraint, StandingColumn, StandingTable, find_free_name
+from golive.migrations.adoption.judgement import Fault
+from golive.migrations.adoption.plan import Step, plan
+from golive.migrations.adoption.shapes import Shape
 
 # Classes of SQLSTATE that say something of the moment, not of the table: connection, resources, rollback, operator,
 # system, internal. A lock that is not had, and no SQLSTATE at all, are of this kind too.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from golive.migrations import _remedies as remedies
-from golive.migrations._dependents import find_dependents
-from golive.migrations._inspection import StandingColumn, StandingTable, find_free_name, find_type
-from golive.migrations._shapes import BOOLEAN, CONVERTIBLE, ID, LEASE_MS, TIMESTAMP, Column, Shape
+from golive.migrations.adoption import remedies
+from golive.migrations.adoption.dependents import find_dependents
+from golive.migrations.adoption.inspection import StandingColumn, StandingTable, find_free_name, find_type
+from golive.migrations.adoption.shapes import BOOLEAN, CONVERTIBLE, ID, LEASE_MS, TIMESTAMP, Column, Shape
 
 _KINDS = {
     "v": ("a view", "VIEW"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from golive.migrations._dependents import Dependent
-from golive.migrations._inspection import StandingColumn, StandingTable
-from golive.migrations._shapes import BOOLEAN, INTEGERS, TEXT, TIMESTAMP, Column
+from golive.migrations.adoption.dependents import Dependent
+from golive.migrations.adoption.inspection import StandingColumn, StandingTable
+from golive.migrations.adoption.shapes import BOOLEAN, INTEGERS, TEXT, TIMESTAMP, Column
 
 _NUMBERS = (*INTEGERS, "numeric", "real", "double precision")
 

@@ -12,11 +12,11 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import migrations, transaction
 
-from golive.migrations._attempt import find_refusals, make_steps
-from golive.migrations._inspection import StandingTable, inspect_table
-from golive.migrations._judgement import Fault, judge, judge_absent, judge_relation
-from golive.migrations._shapes import SHAPES, Shape
-from golive.migrations._sqlite import find_object, judge_sqlite
+from golive.migrations.adoption.attempt import find_refusals, make_steps
+from golive.migrations.adoption.inspection import StandingTable, inspect_table
+from golive.migrations.adoption.judgement import Fault, judge, judge_absent, judge_relation
+from golive.migrations.adoption.shapes import SHAPES, Shape
+from golive.migrations.adoption.sqlite import find_object, judge_sqlite
 
 # Set on what this project made, so that migrating to zero drops that and nothing else.
 MADE_BY_US = "Made by the golive migrations."
