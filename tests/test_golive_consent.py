@@ -126,8 +126,8 @@ def test_ask__somebody_stops_while_it_asks__is_refused_and_names_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The revision that was shown is the one that counts."""
-    from golive.management.commands import _consent
     from golive.management.commands import golive as command
+    from golive.management.shell import consent
 
     stop_before("release")
 
@@ -135,7 +135,7 @@ def test_ask__somebody_stops_while_it_asks__is_refused_and_names_them(
         make_change("engage", actor="bea", reason="A second leak.")
         return "yes\n"
 
-    monkeypatch.setattr(_consent, "is_terminal", lambda output: True)
+    monkeypatch.setattr(consent, "is_terminal", lambda output: True)
     monkeypatch.setattr(command, "_read_line", read_line)
 
     with pytest.raises(SystemExit) as ended:

@@ -43,8 +43,8 @@ from golive.domain.errors import (
 )
 from golive.domain.reasons import NAME_LIMIT, clean_text
 from golive.domain.rows import LEASE_MOST_MS
-from golive.management.commands import _consent
-from golive.management.commands._token import WRONG_USAGE, add_token, run_token
+from golive.management.shell import consent
+from golive.management.shell.token_command import WRONG_USAGE, add_token, run_token
 from golive.state import history, singletons
 from golive.state.export import export_events, write_events
 from golive.text import make_visible
@@ -174,9 +174,9 @@ class Command(BaseCommand):
         taken = ("override", "expected_revision", *change.takes)
         fields = {name: options[name] for name in taken if options.get(name) is not None}
         is_blind = change.direction is Direction.LIVE and "expected_revision" not in fields
-        if is_blind and _consent.is_terminal(self.stdout):
+        if is_blind and consent.is_terminal(self.stdout):
             is_blind = False
-            fields["expected_revision"] = _consent.ask(change, self.stdout, refused=REFUSED, read_line=_read_line)
+            fields["expected_revision"] = consent.ask(change, self.stdout, refused=REFUSED, read_line=_read_line)
 
         def make() -> Acknowledgement:
             return apply_change(
@@ -198,7 +198,7 @@ class Command(BaseCommand):
         if change.direction is Direction.SAFE:
             self.stdout.write(representations.permits_outstanding(done.permits_outstanding))
         if is_blind and done.changed:
-            self.stdout.write(_consent.describe_stop(history.find_newest(STOP_OF[change.name], before=done.sequence)))
+            self.stdout.write(consent.describe_stop(history.find_newest(STOP_OF[change.name], before=done.sequence)))
         self._print_installation()
 
     def _print_installation(self) -> None:

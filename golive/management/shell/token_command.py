@@ -1,4 +1,4 @@
-"""`manage.py golive token`: make, list and revoke API tokens. The underscore says that it is no command by itself."""
+"""`manage.py golive token`: make, list and revoke API tokens."""
 
 from __future__ import annotations
 

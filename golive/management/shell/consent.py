@@ -13,8 +13,8 @@ from golive.domain.decision import decide
 from golive.domain.effects import is_in_effect, row_of
 from golive.domain.errors import RecordedChange
 from golive.domain.rows import Rows, format_time
-from golive.migration_graph.reports.words import make_visible
 from golive.state import history, singletons
+from golive.text import make_visible
 
 NOT_CONFIRMED = "Nothing was done: it was not confirmed with yes."
 

@@ -1,0 +1,1 @@
+"""What `manage.py golive` asks and prints."""
