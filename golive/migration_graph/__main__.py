@@ -15,6 +15,6 @@ if not __package__:
     # Started as a file: Python would look for modules beside it, and not find the package that it is part of.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from golive.migration_graph.commandline import main
+from golive.migration_graph.cli import main
 
 sys.exit(main())

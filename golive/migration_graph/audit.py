@@ -1,31 +1,45 @@
-"""The audit: from a folder, or from bytes of files, to a report."""
+"""The audit: from a folder to a report, with the lock file, the history and the database on top where asked for.
+
+What only some audits need is imported where it is needed: a plain one is run on every commit.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from golive.migration_graph.alembic_reader import read_fully
-from golive.migration_graph.codes import sort_findings
-from golive.migration_graph.findings import find_defects
-from golive.migration_graph.graph import build_graph, count_branch_points, count_merges
-from golive.migration_graph.layouts import find_layout
-from golive.migration_graph.model import Finding, Graph, Kind, ParsedFile, Report
-from golive.migration_graph.shortcut import Shortcut
-from golive.migration_graph.sources import Layout, list_files, read_content
-from golive.migration_graph.syntax import report_unreadable
+from golive.migration_graph.catalogue import sort_findings
+from golive.migration_graph.discovery.contents import read_layout
+from golive.migration_graph.discovery.layouts import find_layout
+from golive.migration_graph.discovery.sources import Layout
+from golive.migration_graph.findings.defects import find_defects
+from golive.migration_graph.graph.build import build_graph, count_branch_points, count_merges
+from golive.migration_graph.model import Kind, Report, UnusableInputError
 
-__all__ = [
-    "audit",
-    "audit_layout",
-    "build_graph",
-    "find_defects",
-    "find_layout",
-    "make_report",
-    "read_file",
-    "read_layout",
-]
+LOCK_FILE = "migrations.lock"
+
+# The URL of a database and whose table to read -> the names that are applied. Raises UnusableInputError.
+ReadApplied = Callable[[str, Kind], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRequest:
+    """What an audit is to look at. `lock_file` None: the one in the audited folder, if it exists. `database`: a URL."""
+
+    with_history: bool = False
+    database: str | None = None
+    lock_file: Path | None = None
+    writes_lock: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AuditResult:
+    """The report; and, where the lock file was to be written but was not, the reason."""
+
+    report: Report
+    refusal: str | None = None
 
 
 def audit(path: str | Path) -> Report:
@@ -37,74 +51,57 @@ def audit_layout(path: str | Path, layout: Layout) -> Report:
     """Audit what a layout names; `path` as the caller gave it."""
     files, findings = read_layout(layout)
     graph = build_graph(layout.kind, files, layout.project)
-    elsewhere = None
+    stray = None
     if graph.dangling and layout.kind is Kind.ALEMBIC:
-        from golive.migration_graph.elsewhere import find_elsewhere
+        from golive.migration_graph.discovery.stray_revisions import find_stray_revisions
 
         lost = [reference.name for references in graph.dangling.values() for reference in references]
-        elsewhere = find_elsewhere(layout, lost)
-    defects = find_defects(graph, files, elsewhere=elsewhere)
-    return make_report(path, graph, [*findings, *defects])
-
-
-def make_report(path: str | Path, graph: Graph, findings: Iterable[Finding]) -> Report:
-    """A report of a graph and what was found in it."""
+        stray = find_stray_revisions(layout, lost)
+    defects = find_defects(graph, files, stray=stray)
     return Report(
         os.fspath(path),
         graph,
-        sort_findings(list(findings)),
+        sort_findings([*findings, *defects]),
         count_merges(graph),
         count_branch_points(graph),
     )
 
 
-def read_layout(layout: Layout) -> tuple[list[ParsedFile], list[Finding]]:
-    """Every file of a layout, and findings for what cannot be looked into."""
-    files: list[ParsedFile] = []
-    findings: list[Finding] = list(layout.notes)
-    shortcut = Shortcut()
-    for location in layout.locations:
-        listed, problems = list_files(location)
-        findings += problems
-        for key, path in listed:
-            content = read_content(key, path)
-            if isinstance(content, Finding):
-                files.append(keep_unreadable(layout.kind, key, content, location.app))
-            else:
-                files.append(read_file(layout.kind, key, content, app=location.app, shortcut=shortcut))
-    return files, findings
+def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> AuditResult:
+    """Audit a folder, and what was asked for on top of it. Raises UnusableInputError."""
+    layout = find_layout(path)
+    report = audit_layout(path, layout)
+    lock_file = request.lock_file or layout.root / LOCK_FILE
+    lock, origins = None, None
+    if lock_file.exists() or (request.lock_file is not None and not request.writes_lock):
+        from golive.migration_graph.findings.lock_file import check_lock, read_lock
+
+        lock = read_lock(lock_file)
+        report = check_lock(report, lock)
+    if request.with_history:
+        from golive.migration_graph.history.trace import trace
+
+        report, origins = trace(report, layout)
+    if any(finding.cuts for finding in report.findings):
+        from golive.migration_graph.remedies.ranking import rank_remedies
+
+        report = rank_remedies(report, layout.project, origins=origins, lock=lock)
+    if request.database is not None:
+        from golive.migration_graph.findings.applied import compare_applied
+
+        report = compare_applied(report, read_applied(request.database, report.kind))
+    report = replace(report, findings=sort_findings(list(report.findings)))
+    return AuditResult(report, _write_lock(report, lock_file) if request.writes_lock else None)
 
 
-def read_file(kind: Kind, key: str, content: bytes, *, app: str = "", shortcut: Shortcut | None = None) -> ParsedFile:
-    """What one file says. `app`: for Django, the label of its app; "": the folder above `migrations`.
+def _write_lock(report: Report, path: Path) -> str | None:
+    """None when it is written, else why not. Raises UnusableInputError."""
+    from golive.migration_graph.findings.lock_file import LockRefusedError, write_lock
 
-    `shortcut`: give the same one for many files, and what they have in common is parsed once; the answer is the same.
-
-    Never raises for what a file holds: that it cannot be read is a finding in the answer.
-    """
     try:
-        if kind is Kind.ALEMBIC:
-            return (shortcut.read(key, content) if shortcut else None) or read_fully(key, content)
-        from golive.migration_graph.django_reader import read_migration
-
-        return read_migration(key, content, app or _guess_app(key))
-    except RecursionError:
-        return keep_unreadable(kind, key, report_unreadable(key, OSError(0, "it is nested too deeply")), app)
-
-
-def _guess_app(key: str) -> str:
-    folders = key.split("/")[:-1]
-    return folders[-2] if len(folders) > 1 else "app"
-
-
-def keep_unreadable(kind: Kind, key: str, finding: Finding, app: str) -> ParsedFile:
-    """What is known of a file that was not read: for Django its name, for Alembic names that it may hold."""
-    if kind is Kind.ALEMBIC:
-        from golive.migration_graph.alembic_reader import guess_names
-
-        return ParsedFile(key, None, (finding,), guesses=guess_names(key))
-    from golive.migration_graph.django_reader import name_migration
-    from golive.migration_graph.model import Node
-
-    name = name_migration(key, app or _guess_app(key))
-    return ParsedFile(key, Node(key, name, 1, unread=("dependencies",)), (finding,))
+        write_lock(report, path)
+    except LockRefusedError as error:
+        return str(error)
+    except OSError as error:
+        raise UnusableInputError(f"{path} cannot be written: {error.strerror or error}") from None
+    return None

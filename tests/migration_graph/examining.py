@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from golive.migration_graph import examination
-from golive.migration_graph.examination import Wishes
+from golive.migration_graph.audit import AuditRequest, run_audit
 from golive.migration_graph.model import Kind, Report
 
 
 def examine(folder: Path, *, with_history: bool = False) -> Report:
     """The report; a lock file in the folder is evidence, as in the command."""
-    return examination.examine(str(folder), Wishes(with_history=with_history), _refuse).report
+    return run_audit(str(folder), AuditRequest(with_history=with_history), _refuse).report
 
 
 def _refuse(url: str, kind: Kind) -> Sequence[str]:

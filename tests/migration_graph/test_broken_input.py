@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from golive.migration_graph.audit import audit
-from golive.migration_graph.lock import read_lock
+from golive.migration_graph.findings.lock_file import read_lock
 from golive.migration_graph.model import Kind, Severity, UnusableInputError
-from golive.migration_graph.syntax import MOST_BYTES
+from golive.migration_graph.readers.syntax import MOST_BYTES
 from tests.migration_graph.folders import chain, find, get_codes, make_alembic, render, write
 
 CONFLICT = "<<<<<<< HEAD\ndown_revision = 'a'\n=======\ndown_revision = 'x'\n>>>>>>> theirs\n"

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from golive.database.applied_migrations import read_applied
-from golive.migration_graph.database import compare_applied, find_unknown
-from golive.migration_graph.graph import build_graph
+from golive.migration_graph.findings.applied import compare_applied, find_unknown
+from golive.migration_graph.graph.build import build_graph
+from golive.migration_graph.graph.upgrades import plan_upgrade
 from golive.migration_graph.model import Finding, Kind, Node, ParsedFile, Reference, Report, Role, Severity
-from golive.migration_graph.upgrades import plan_upgrade
 from tests.migration_graph.incident import revision
 
 Shape = Mapping[str, tuple[Sequence[str], Sequence[str]]]

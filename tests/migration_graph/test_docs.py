@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from golive.migration_graph.codes import CODES
-from golive.migration_graph.examination import Wishes, examine
+from golive.migration_graph.audit import AuditRequest, run_audit
+from golive.migration_graph.catalogue import CATALOGUE
 from golive.migration_graph.model import Finding, Kind, Severity
 from golive.migration_graph.reports import FORMATS
 from tests.server import ROOT, clean_environment
@@ -62,7 +62,7 @@ class Example:
 
 
 def get_section(code: str) -> str:
-    found = re.search(rf"^### {code} {CODES[code][0]}\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^### {code} {CATALOGUE[code].name}\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL)
     assert found is not None, f"no section for {code}"
     return found[1]
 
@@ -91,29 +91,29 @@ def audit_example(example: Example, folder: Path) -> tuple[Finding, ...]:
 
     example.write(folder)
     if example.after:
-        assert examine(str(folder), Wishes(writes_lock=True), read_applied).refusal is None
+        assert run_audit(str(folder), AuditRequest(writes_lock=True), read_applied).refusal is None
         example.change(folder)
-    wishes = Wishes(database="any" if example.applied else None)
-    return examine(str(folder), wishes, read_applied).report.findings
+    request = AuditRequest(database="any" if example.applied else None)
+    return run_audit(str(folder), request, read_applied).report.findings
 
 
 def test_docs__sections__are_the_codes_in_their_order() -> None:
-    assert re.findall(r"^### (MG\d+) ", TEXT, re.MULTILINE) == list(CODES)
+    assert re.findall(r"^### (MG\d+) ", TEXT, re.MULTILINE) == list(CATALOGUE)
 
 
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", CATALOGUE)
 def test_docs__example__gives_the_finding_of_its_section(code: str, tmp_path: Path) -> None:
     findings = audit_example(read_example(code), tmp_path)
 
     found = [finding for finding in findings if finding.code == code]
     assert found, [finding.message for finding in findings]
-    assert found[0].severity is CODES[code][1]
+    assert found[0].severity is CATALOGUE[code].severity
     # What follows from the defect may be told too, but no other cause.
     others = {finding.code for finding in findings if finding.severity is Severity.ERROR} - {code}
     assert others <= ({"MG201"} if code in ("MG102", "MG104") else set())
 
 
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", CATALOGUE)
 def test_docs__section__says_what_alembic_says_and_what_to_do(code: str) -> None:
     section = get_section(code)
 
@@ -122,7 +122,7 @@ def test_docs__section__says_what_alembic_says_and_what_to_do(code: str) -> None
 
 
 def test_docs__what_alembic_says__is_what_it_says(tmp_path: Path) -> None:
-    codes = [code for code in CODES if not code.startswith(("MG3", "MG4"))]
+    codes = [code for code in CATALOGUE if not code.startswith(("MG3", "MG4"))]
     for code in codes:
         read_example(code).write(tmp_path / code)
         (tmp_path / code / "env.py").touch()

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golive.migration_graph.audit import audit
-from golive.migration_graph.components import find_components, has_cycle
-from golive.migration_graph.cuts import find_cycle, find_minimum_cut, find_single_cuts, fold
+from golive.migration_graph.findings.suggestions import count_edits
+from golive.migration_graph.graph.components import find_components, has_cycle
+from golive.migration_graph.graph.cuts import find_cycle, find_minimum_cut, find_single_cuts, fold
 from golive.migration_graph.model import Report, Severity
-from golive.migration_graph.suggestions import count_edits
 from tests.migration_graph.folders import chain, find, get_codes, make_alembic, render, write
 
 Edges = dict[str, list[str]]

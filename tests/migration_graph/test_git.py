@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from golive.migration_graph import git
-from golive.migration_graph.git import HistoryUnavailableError, Repository, _describe
+from golive.migration_graph.history import git
+from golive.migration_graph.history.git import HistoryUnavailableError, Repository, _describe
 from tests.migration_graph.git_repository import GitRepository, run_git
 
 

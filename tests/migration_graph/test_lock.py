@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golive.migration_graph.lock import (
+from golive.migration_graph.findings.lock_file import (
     LockedRevision,
     LockRefusedError,
     check_lock,

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from golive.migration_graph.codes import make_finding
-from golive.migration_graph.findings import find_defects
-from golive.migration_graph.graph import build_graph
+from golive.migration_graph.catalogue import make_finding
+from golive.migration_graph.findings.defects import find_defects
+from golive.migration_graph.graph.build import build_graph
+from golive.migration_graph.history.replay import Defect, Replay, State, name_defect
+from golive.migration_graph.history.versions import Shape
 from golive.migration_graph.model import Finding, Kind, Node, ParsedFile, Reference, Role
-from golive.migration_graph.replay import Defect, Replay, State, name_defect
-from golive.migration_graph.versions import Shape
 from tests.migration_graph.examining import examine
 from tests.migration_graph.git_repository import GitRepository
 from tests.migration_graph.incident import revision

@@ -13,8 +13,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from golive.migration_graph.codes import CODES
-from golive.migration_graph.explanations import EXPLANATIONS
 from golive.migration_graph.model import Report
 from golive.migration_graph.reports import render
 from golive.migration_graph.reports.sarif import identify
@@ -145,10 +143,6 @@ def test_sarif__finding_that_moved_and_is_worded_anew__keeps_its_fingerprint() -
     assert identify(replace(finding, file="b.py")) != identify(finding)
     assert identify(replace(finding, code="MG101")) != identify(finding)
     assert len(identify(finding)) == 64
-
-
-def test_explanations__every_code__has_one() -> None:
-    assert list(EXPLANATIONS) == list(CODES)
 
 
 def test_github__incident__points_at_the_line_to_edit() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from golive.migration_graph import syntax
 from golive.migration_graph.audit import audit_layout
-from golive.migration_graph.history import trace
-from golive.migration_graph.layouts import find_layout
-from golive.migration_graph.lock import DEFAULT_NAME, LockedRevision, format_lock
+from golive.migration_graph.discovery.layouts import find_layout
+from golive.migration_graph.findings.lock_file import DEFAULT_NAME, LockedRevision, format_lock
+from golive.migration_graph.history.trace import trace
 from golive.migration_graph.model import Edit, Finding, Report
+from golive.migration_graph.readers import syntax
 from tests.migration_graph.examining import examine
 from tests.migration_graph.git_repository import GitRepository, run_git
 from tests.migration_graph.incident import FOLDER, GUILTY, GUILTY_LINE, GUILTY_PATH, name, path, step
@@ -236,7 +236,7 @@ def test_trace__conflict_markers_for_a_while__do_not_hide_what_stood_before(made
 def test_trace__huge_and_binary_versions_in_the_past__are_episodes_and_no_more(
     made: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("golive.migration_graph.git.MOST_BYTES", 10_000)
+    monkeypatch.setattr("golive.migration_graph.history.git.MOST_BYTES", 10_000)
     monkeypatch.setattr(syntax, "MOST_BYTES", 10_000)
     made.commit({path(5): CHAIN[path(5)] + "#" * 20_000}, "Blow it up")
     made.commit({path(5): b"\0\xff\xfe" * 100}, "Break it")
@@ -254,10 +254,10 @@ def test_trace__too_little_time__says_so(made: GitRepository) -> None:
     made.write()
     layout = find_layout(made.folder / FOLDER)
 
-    report, births = trace(audit_layout(layout.root, layout), layout, seconds=0)
+    report, origins = trace(audit_layout(layout.root, layout), layout, seconds=0)
 
     assert report.history_note is not None
-    assert births == {}
+    assert origins == {}
     assert "longer than 0 seconds" in report.history_note
 
 

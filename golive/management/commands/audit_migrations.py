@@ -8,8 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from golive.migration_graph import commandline
-from golive.migration_graph.commandline import Options
+from golive.migration_graph import cli
+from golive.migration_graph.cli import Options
 from golive.migration_graph.model import Kind
 
 
@@ -22,10 +22,10 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        commandline.add_arguments(parser)
+        cli.add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        code = commandline.run(
+        code = cli.run(
             Options.choose(options),
             default_path=str(getattr(settings, "BASE_DIR", ".")),
             read_applied=_read_applied,

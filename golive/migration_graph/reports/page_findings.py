@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
-from golive.migration_graph.explanations import EXPLANATIONS
+from golive.migration_graph.catalogue import CATALOGUE
 from golive.migration_graph.model import Cut, Episode, Finding, Report, Severity
 from golive.migration_graph.reports.markup import code, commit_text, text
 from golive.migration_graph.reports.offer import describe_outcome, list_values
@@ -31,7 +31,7 @@ def _write_group(findings: list[Finding]) -> Iterator[str]:
     yield f'<span class="severity" data-severity="{first.severity.value}">{first.severity.value}</span> '
     yield f"{text(first.code)} {text(first.name)}</h3>"
     yield f"<span>{count(len(findings), 'finding')}</span></summary>"
-    yield f'<p class="meaning">{text(EXPLANATIONS[first.code].meaning)}</p>'
+    yield f'<p class="meaning">{text(CATALOGUE[first.code].meaning)}</p>'
     yield "<ul>"
     for finding in findings:
         yield from _write_finding(finding)

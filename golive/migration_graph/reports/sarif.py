@@ -8,8 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 from urllib.parse import quote
 
-from golive.migration_graph.codes import CODES
-from golive.migration_graph.explanations import EXPLANATIONS
+from golive.migration_graph.catalogue import CATALOGUE
 from golive.migration_graph.model import Finding, Report, Severity
 from golive.migration_graph.reports.offer import describe_offer, find_offer
 from golive.migration_graph.reports.words import join_path, make_visible, name_commit, name_edge
@@ -29,7 +28,7 @@ def render(report: Report) -> str:
 
 
 def describe(report: Report) -> dict[str, Any]:
-    rules = list(CODES)
+    rules = list(CATALOGUE)
     offer = find_offer(report)
     answers = {id(offer.finding): describe_offer(report)} if offer is not None else {}
     run: dict[str, Any] = {
@@ -47,16 +46,15 @@ def describe(report: Report) -> dict[str, Any]:
 
 
 def _describe_rule(code: str) -> dict[str, Any]:
-    name, severity = CODES[code]
-    explanation = EXPLANATIONS[code]
-    meaning, remedy = explanation.meaning, explanation.remedy
+    kind = CATALOGUE[code]
+    name, meaning, remedy = kind.name, kind.meaning, kind.remedy
     return {
         "id": code,
         "name": "".join(word.capitalize() for word in name.split("-")),
         "shortDescription": {"text": f"{name}: {meaning}"},
         "fullDescription": {"text": f"{meaning} {remedy}"},
         "help": {"text": remedy, "markdown": f"**{code} {name}.** {meaning}\n\n{remedy}"},
-        "defaultConfiguration": {"level": _LEVELS[severity]},
+        "defaultConfiguration": {"level": _LEVELS[kind.severity]},
     }
 
 

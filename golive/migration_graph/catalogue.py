@@ -1,0 +1,159 @@
+"""Every finding that there is: the one table of codes, names, severities, meanings and remedies, and how one is made.
+
+docs/migration-audit.md has an example of each, and a test holds the page against this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from golive.migration_graph.model import Finding, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class FindingType:
+    """A code with what belongs to it. `severity` is the usual one; `meaning` and `remedy` are for people."""
+
+    code: str
+    name: str
+    severity: Severity
+    meaning: str
+    remedy: str
+
+
+CATALOGUE: Final = {
+    each.code: each
+    for each in (
+        FindingType(
+            "MG101",
+            "cycle",
+            Severity.ERROR,
+            "Revisions come before each other in a circle, so that no order exists and nothing can be applied.",
+            "Put back the value that stood before the edit which closed the circle; --history finds it.",
+        ),
+        FindingType(
+            "MG102",
+            "dangling-parent",
+            Severity.ERROR,
+            "A file names a parent that no file defines.",
+            "Correct the name, or bring the missing file back.",
+        ),
+        FindingType(
+            "MG103",
+            "duplicate-id",
+            Severity.ERROR,
+            "Two files define the same revision; a tool that keeps one of them drops the other in silence.",
+            "Give the one that is not applied anywhere an id of its own.",
+        ),
+        FindingType(
+            "MG104",
+            "self-reference",
+            Severity.ERROR,
+            "A revision names itself as what comes before it.",
+            "Put back the parent that it had.",
+        ),
+        FindingType(
+            "MG105",
+            "unreadable-file",
+            Severity.ERROR,
+            "A file cannot be read as Python: wrong syntax, marks of a merge conflict, an encoding, missing rights.",
+            "Repair the file. Until then nobody can say where its revision belongs.",
+        ),
+        FindingType(
+            "MG106",
+            "value-not-literal",
+            Severity.WARNING,
+            "A value that places the revision in the graph is computed, and the audit runs nothing.",
+            "Write the value out.",
+        ),
+        FindingType(
+            "MG107",
+            "dangling-dependency",
+            Severity.ERROR,
+            "A file depends on a revision or a label that no file defines.",
+            "Correct the name, or bring the missing file back.",
+        ),
+        FindingType(
+            "MG201",
+            "multiple-heads",
+            Severity.ERROR,
+            "The graph has several ends, and an upgrade to the head does not know which.",
+            "Merge them, or put one on top of the other.",
+        ),
+        FindingType(
+            "MG202",
+            "multiple-bases",
+            Severity.WARNING,
+            "The graph has several beginnings: often a parent that was lost.",
+            "Give the younger one its parent, or leave it if it is meant.",
+        ),
+        FindingType(
+            "MG203",
+            "create-date-inversion",
+            Severity.INFO,
+            "A revision says that it was made before its parent.",
+            "Look whether its parent was edited. Dates alone prove nothing.",
+        ),
+        FindingType(
+            "MG204",
+            "irreversible",
+            Severity.WARNING,
+            "A revision has no downgrade, or an empty one: it cannot be undone, or claims to be and is not.",
+            "Write the downgrade, or let it raise an error that says why there is none.",
+        ),
+        FindingType(
+            "MG301",
+            "database-revision-unknown",
+            Severity.ERROR,
+            "The database says that a revision is applied which no file defines.",
+            "Bring the file back, or deploy the release that has it.",
+        ),
+        FindingType(
+            "MG302",
+            "database-behind",
+            Severity.INFO,
+            "Revisions are not applied yet.",
+            "Run the upgrade; the report lists what it would run, in order.",
+        ),
+        FindingType(
+            "MG401",
+            "changed-after-lock",
+            Severity.ERROR,
+            "A released revision is not as the lock file has it.",
+            "Put it back as it was released, and make the change in a new revision.",
+        ),
+        FindingType(
+            "MG402",
+            "removed-after-lock",
+            Severity.ERROR,
+            "A released revision is gone.",
+            "Bring its file back.",
+        ),
+    )
+}
+_ORDER: Final = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+def make_finding(
+    code: str,
+    message: str,
+    hint: str,
+    *,
+    file: str | None = None,
+    line: int | None = None,
+    revisions: tuple[str, ...] = (),
+    severity: Severity | None = None,
+) -> Finding:
+    """A finding with the name and the severity that belong to its code. `severity` only to lower it, with a reason."""
+    kind = CATALOGUE[code]
+    return Finding(code, kind.name, severity or kind.severity, message, hint, file, line, revisions)
+
+
+def sort_findings(findings: list[Finding]) -> tuple[Finding, ...]:
+    """The worst first, then by code, file and line: the same folder gives the same list."""
+
+    def place(finding: Finding) -> tuple[object, ...]:
+        return (_ORDER[finding.severity], finding.code, finding.file or "", finding.line or 0, finding.revisions)
+
+    return tuple(sorted(findings, key=place))

@@ -1,0 +1,146 @@
+"""The command line of the audit: the arguments, what they ask for, and the exit code.
+
+One front for `manage.py audit_migrations`, `python -m golive.migration_graph` and the hook of pre-commit. What only
+some calls need is imported where it is needed: a plain audit is run on every commit and should not wait for the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn, Protocol
+
+from golive.migration_graph.audit import AuditRequest, ReadApplied, run_audit
+from golive.migration_graph.model import Kind, UnusableInputError
+from golive.migration_graph.reports import FORMATS, render
+
+SOUND, FINDINGS, UNUSABLE = 0, 1, 2
+BROKEN_PIPE: Final = 141  # as a shell says of a program that SIGPIPE ended
+PROGRAM: Final = "audit_migrations"
+
+
+class Stream(Protocol):
+    """What is written to: a file, or what Django's commands have in place of one."""
+
+    def write(self, text: str, /) -> object: ...
+
+    def isatty(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for. `path` None: the project that the command belongs to."""
+
+    path: str | None = None
+    format: str = "text"
+    history: bool = False
+    database: str | None = None
+    lock_file: Path | None = None
+    write_lock: bool = False
+    output: Path | None = None
+
+    @classmethod
+    def choose(cls, parsed: dict[str, Any]) -> Options:
+        """Those of the parsed arguments that are the audit's own."""
+        return cls(**{name: parsed[name] for name in cls.__slots__})
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path",
+        nargs="?",
+        metavar="PATH",
+        help="a folder with alembic.ini or [tool.alembic], a script or versions folder, or a Django project "
+        "(default: this project)",
+    )
+    parser.add_argument("--format", choices=FORMATS, default="text", help="the form of the report (default: text)")
+    parser.add_argument(
+        "--history", action="store_true", help="look through git for the commit that introduced each finding"
+    )
+    parser.add_argument("--database", metavar="URL", help="also compare with what this database says is applied")
+    parser.add_argument(
+        "--lock-file",
+        type=Path,
+        metavar="FILE",
+        help="what has been released (default: migrations.lock in PATH, if it is there)",
+    )
+    parser.add_argument("--write-lock", action="store_true", help="add what is new to the lock file, if all is sound")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the report there, as UTF-8")
+
+
+def run(
+    options: Options,
+    *,
+    default_path: str,
+    read_applied: ReadApplied,
+    out: Stream,
+    errors: Stream,
+    is_coloured: bool | None = None,
+) -> int:
+    """Audit, write the report, and return the exit code. `is_coloured` None: as `out` can bear it."""
+    try:
+        request = AuditRequest(options.history, options.database, options.lock_file, options.write_lock)
+        result = run_audit(default_path if options.path is None else options.path, request, read_applied)
+        if options.output is None:
+            coloured = can_colour(out) if is_coloured is None else is_coloured
+            out.write(render(result.report, options.format, is_coloured=coloured))
+        else:
+            _write_file(options.output, render(result.report, options.format))
+    except UnusableInputError as error:
+        _tell(errors, str(error))
+        return UNUSABLE
+    if result.refusal is not None:
+        _tell(errors, result.refusal)
+    return SOUND if result.report.sound and result.refusal is None else FINDINGS
+
+
+def _write_file(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise UnusableInputError(f"--output {path}: {error.strerror or error}") from None
+
+
+def can_colour(stream: Stream) -> bool:
+    """It is a terminal that obeys colours, and nobody has asked for none. https://no-color.org"""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _tell(errors: Stream, text: str) -> None:
+    from golive.migration_graph.reports.words import make_visible
+
+    errors.write(f"{PROGRAM}: {make_visible(text)}\n")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as for all that cannot be used."""
+        self.exit(UNUSABLE, f"{PROGRAM}: {message}; --help lists the arguments\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The audit without Django, for other projects; without PATH, of the current folder."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show a character must not lose the report.
+            stream.reconfigure(errors="backslashreplace")
+    parser = _Parser(prog=PROGRAM, description="Audit a folder of migrations. Nothing in it is imported or run.")
+    add_arguments(parser)
+    options = Options.choose(vars(parser.parse_args(arguments)))
+    try:
+        code = run(options, default_path=".", read_applied=_refuse_database, out=sys.stdout, errors=sys.stderr)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough, as `head` does. Python would complain once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return code
+
+
+def _refuse_database(url: str, kind: Kind) -> NoReturn:
+    raise UnusableInputError("--database works with `manage.py audit_migrations`, where the drivers are")

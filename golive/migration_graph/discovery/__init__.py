@@ -1,0 +1,1 @@
+"""Which files belong to the graph: where the tool itself would look for them."""

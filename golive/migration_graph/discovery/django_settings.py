@@ -1,0 +1,107 @@
+"""What the settings of a Django project say of its apps, as far as literals tell."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from golive.migration_graph.model import Finding
+from golive.migration_graph.readers.bindings import follow
+from golive.migration_graph.readers.literals import Bindings
+from golive.migration_graph.readers.syntax import parse
+
+_SETTINGS_MODULE = re.compile(rb"""DJANGO_SETTINGS_MODULE["'] *[,:=] *["']([\w.]+)["']""")
+# How far `from .base import *` is followed.
+_MOST_STEPS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class DjangoSettings:
+    """`models`: names of settings to swappable models. `migration_modules`: label to module, None: no migrations."""
+
+    installed_apps: tuple[str, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
+    migration_modules: Mapping[str, str | None] = field(default_factory=dict)
+
+
+def read_settings(root: Path) -> DjangoSettings:
+    """The settings that `manage.py` names, else the first `settings.py` one folder down."""
+    path = _find_settings(root)
+    if path is None:
+        return DjangoSettings()
+    names = _follow(root, path, _MOST_STEPS)
+    values = {name: binding.value for name, binding in names.items()}
+    modules = values.get("MIGRATION_MODULES")
+    return DjangoSettings(
+        tuple(_list_strings(values.get("INSTALLED_APPS"))),
+        {
+            name: value
+            for name, value in values.items()
+            if name.isupper() and isinstance(value, str) and re.fullmatch(r"[a-z_]\w*\.[A-Z]\w*", value)
+        },
+        {key: value for key, value in modules.items() if isinstance(value, str | None)}
+        if isinstance(modules, dict)
+        else {},
+    )
+
+
+def _find_settings(root: Path) -> Path | None:
+    found = _SETTINGS_MODULE.search(_read(root / "manage.py"))
+    if found:
+        path = _find_module(root, found[1].decode())
+        if path is not None:
+            return path
+    candidates = sorted([*root.glob("settings.py"), *root.glob("*/settings.py")])
+    return candidates[0] if candidates else None
+
+
+def _find_module(root: Path, dotted: str) -> Path | None:
+    for base in (root, root / "src"):
+        path = base.joinpath(*dotted.split("."))
+        for candidate in (path.with_suffix(".py") if path.name else path, path / "__init__.py"):
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+def _follow(root: Path, path: Path, steps: int) -> Bindings:
+    """The bindings of a settings file, with those that its star imports bring from within the project."""
+    tree = parse(path.name, _read(path))
+    if isinstance(tree, Finding):
+        return {}
+    names: Bindings = {}
+    pending: list[ast.stmt] = []
+    for statement in tree.body:
+        if isinstance(statement, ast.ImportFrom) and [alias.name for alias in statement.names] == ["*"] and steps:
+            names = follow(pending, names)
+            pending = []
+            source = _find_import(root, path, statement)
+            if source is not None:
+                names |= _follow(root, source, steps - 1)
+        else:
+            pending.append(statement)
+    return follow(pending, names)
+
+
+def _find_import(root: Path, path: Path, statement: ast.ImportFrom) -> Path | None:
+    if not statement.level:
+        return _find_module(root, statement.module or "")
+    base = path.parent
+    for _ in range(statement.level - 1):
+        base = base.parent
+    return _find_module(base, statement.module) if statement.module else None
+
+
+def _list_strings(value: Any) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list | tuple) else []
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,212 @@
+"""Where the migrations of a folder are, and the bytes of their files. Reads; never writes, imports or runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from golive.migration_graph.model import Finding, Kind, Project, UnusableInputError
+from golive.migration_graph.readers.syntax import MOST_BYTES, report_too_large, report_unreadable
+
+# As `alembic.script.base`: what of a versions folder is a revision file.
+_REVISION_FILE: Final = re.compile(r"(?!\.\#|__init__)(.*\.py)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A folder of migration files. `prefix` stands before each name in a key; `app` is Django's label of it."""
+
+    folder: Path
+    prefix: str
+    app: str = ""
+    is_recursive: bool = False
+
+    def owns(self, key: str) -> bool:
+        """Whether a file with this key would be read as a migration."""
+        folder, slash, name = key.rpartition("/")
+        if self.app:
+            return folder + slash == self.prefix and is_migration_file(name)
+        if not is_revision_file(name) or not key.startswith(self.prefix):
+            return False
+        inner = key[len(self.prefix) :].split("/")[:-1]
+        return not inner or (self.is_recursive and not any(part.endswith("__pycache__") for part in inner))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What an audit of a folder reads. `root`: the folder that keys are relative to. `notes`: findings on the way."""
+
+    kind: Kind
+    root: Path
+    locations: tuple[Location, ...]
+    project: Project = field(default_factory=Project)
+    notes: tuple[Finding, ...] = ()
+
+    def find_location(self, key: str) -> Location | None:
+        """The location that a file belongs to; None: it is no migration of this layout."""
+        return next((location for location in self.locations if location.owns(key)), None)
+
+
+def is_revision_file(name: str) -> bool:
+    """Whether Alembic would load a file of this name: `.b.py`, `_c.py` and `x-y z.py` too, `.#x.py` not."""
+    return _REVISION_FILE.match(name) is not None
+
+
+def is_migration_file(name: str) -> bool:
+    """Whether Django would load a file of this name."""
+    stem = name.removesuffix(".py")
+    return stem not in ("", name) and "." not in stem and stem[0] not in "_~"
+
+
+def list_files(location: Location) -> tuple[list[tuple[str, str]], list[Finding]]:
+    """(key, path on disk) of each migration file, in order; and findings for what cannot be looked into."""
+    found: list[tuple[str, str]] = []
+    findings: list[Finding] = []
+    seen: set[str] = set()
+    for folder, prefix in _walk(location, findings):
+        accepts = is_migration_file if location.app else is_revision_file
+        for entry in _scan(folder, prefix, findings):
+            if not entry.name.endswith(".py") or not accepts(entry.name):
+                continue
+            key = prefix + entry.name
+            path = entry.path
+            if entry.is_symlink() and not location.app:
+                # Alembic takes the file that a link leads to, under that file's name, and each file once.
+                path = _resolve(path)
+                if path in seen or not is_revision_file(os.path.basename(path)):  # noqa: PTH119 - a string for speed
+                    continue
+            if _is_folder(entry):
+                if not location.app:
+                    findings.append(_report_folder(key))
+                continue
+            seen.add(path)
+            found.append((key, path))
+    return found, findings
+
+
+def _walk(location: Location, findings: list[Finding]) -> Iterator[tuple[str, str]]:
+    pending = [(str(location.folder), location.prefix)]
+    while pending:
+        folder, prefix = pending.pop()
+        yield folder, prefix
+        if location.is_recursive:
+            inner = [
+                (entry.path, f"{prefix}{entry.name}/")
+                for entry in _scan(folder, prefix, [])
+                if entry.is_dir(follow_symlinks=False) and not entry.name.endswith("__pycache__")
+            ]
+            pending += reversed(inner)
+
+
+def _scan(folder: str, prefix: str, findings: list[Finding]) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        findings.append(report_unreadable(prefix.rstrip("/") or ".", error))
+        return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _resolve(path: str) -> str:
+    try:
+        return os.path.realpath(path, strict=True)
+    except OSError:
+        return path
+
+
+def _report_folder(key: str) -> Finding:
+    from golive.migration_graph.catalogue import make_finding
+    from golive.migration_graph.model import Severity
+
+    return make_finding(
+        "MG105",
+        f"{key} is a folder, though it is named like a revision file; Alembic passes over it.",
+        "Rename the folder, or restore the file that was meant.",
+        file=key,
+        severity=Severity.WARNING,
+    )
+
+
+def read_content(key: str, path: str) -> bytes | Finding:
+    """The bytes of a regular file of at most MOST_BYTES, else the finding that says why not. Never waits on a pipe."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return report_unreadable(key, error)
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            return report_unreadable(key, OSError(0, "it is not a regular file"))
+        if status.st_size > MOST_BYTES:
+            return report_too_large(key, status.st_size)
+        return _read_all(handle, status.st_size)
+    except OSError as error:
+        return report_unreadable(key, error)
+    finally:
+        os.close(handle)
+
+
+def read_settings(path: Path) -> str:
+    """The text of a file of settings, which may be a stranger's: a regular file of at most MOST_BYTES, in UTF-8.
+
+    A link that leads out of the folder is not followed, since an error could then repeat what somebody wants to see.
+    Raises UnusableInputError, in words that hold nothing of the content.
+    """
+    folder = os.path.realpath(path.parent)
+    if os.path.commonpath((folder, os.path.realpath(path))) != folder:
+        raise UnusableInputError(f"{path} is a link that leads out of its folder, so it is not read")
+    content = read_content(str(path), str(path))
+    if not isinstance(content, bytes):
+        raise UnusableInputError(content.message.rstrip("."))
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnusableInputError(f"{path} cannot be read: it is not UTF-8 (byte {error.start})") from None
+
+
+def parse_toml(path: Path, text: str) -> dict[str, Any]:
+    """Raises UnusableInputError, in words that hold nothing of the content."""
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a number may have too many digits, a list too many levels
+        place = re.search(r"at line (\d+), column \d+", str(error))
+        where = f":{place[1]}" if place else ""
+        raise UnusableInputError(f"{path}{where}: cannot be read, it is no TOML that can be used") from None
+
+
+def _read_all(handle: int, size: int) -> bytes:
+    content = os.read(handle, size + 1)
+    if len(content) == size:
+        return content
+    parts = [content]
+    while parts[-1] and sum(map(len, parts)) <= MOST_BYTES:
+        parts.append(os.read(handle, MOST_BYTES))
+    return b"".join(parts)
+
+
+def make_prefix(root: Path, folder: Path) -> str:
+    """What stands before the names of a folder's files in their keys: relative to the root, with forward slashes."""
+    relative = os.path.relpath(folder, root).replace(os.sep, "/")
+    return "" if relative == "." else f"{relative}/"
+
+
+def drop_doubles(locations: Sequence[Location]) -> tuple[Location, ...]:
+    """The locations, each folder once: Alembic ignores a file that it has loaded before."""
+    kept: dict[str, Location] = {}
+    for location in locations:
+        kept.setdefault(os.path.realpath(location.folder), location)
+    return tuple(kept.values())

@@ -1,0 +1,213 @@
+"""What is wrong in a graph: every finding that needs more than one file, and those that the files brought along."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from golive.migration_graph.catalogue import make_finding
+from golive.migration_graph.findings.cycles import find_cycles
+from golive.migration_graph.findings.evidence import Judge, is_newer
+from golive.migration_graph.findings.suggestions import find_meant
+from golive.migration_graph.graph.build import get_app, index_names
+from golive.migration_graph.model import Finding, Graph, Kind, Node, ParsedFile, Reference, Role
+
+# Name -> keys of the files that bear it.
+Names = Mapping[str, Sequence[str]]
+
+
+def find_defects(
+    graph: Graph,
+    files: Iterable[ParsedFile] = (),
+    *,
+    judge: Judge | None = None,
+    stray: Mapping[str, str] | None = None,
+) -> tuple[Finding, ...]:
+    """All findings of a graph, unsorted. `files`: what it was built of, for the findings of each file by itself.
+
+    `judge`: the evidence for cuts of cycles (see `cycles.find_cycles`). `stray`: ids in files that are not part of
+    the graph, and those files.
+    """
+    names = index_names(graph.nodes)
+    own = [finding for file in files for finding in file.findings]
+    return (
+        *own,
+        *find_cycles(graph, judge=judge),
+        *_find_dangling(graph, stray),
+        *_find_duplicates(graph, names),
+        *_find_self_references(graph),
+        *_find_heads(graph, names, stray),
+        *_find_bases(graph, names),
+        *_find_inversions(graph),
+        *_find_irreversible(graph),
+    )
+
+
+def _find_dangling(graph: Graph, stray: Mapping[str, str] | None) -> Iterator[Finding]:
+    for key, references in graph.dangling.items():
+        node = graph.nodes[key]
+        for reference in references:
+            # Who refers to a file that cannot be read is downstream of that, and not the cause of anything.
+            if reference.name in graph.guesses:
+                continue
+            is_parent = reference.role is Role.PARENT and graph.kind is Kind.ALEMBIC
+            is_parent = is_parent or get_app(reference.name) == get_app(node.name)
+            code, word = ("MG102", "parent") if is_parent else ("MG107", "dependency")
+            yield make_finding(
+                code,
+                f"{node.name} names {reference.name!r} as its {word}, and there is no such revision.",
+                _explain_dangling(graph, reference, stray),
+                file=key,
+                line=reference.line,
+                revisions=(node.name,),
+            )
+
+
+def _explain_dangling(graph: Graph, reference: Reference, stray: Mapping[str, str] | None) -> str:
+    meant = find_meant(graph, reference.name, stray=stray)
+    if not meant:
+        return "Restore the missing file from git, or name the revision that took its place."
+    name, why = meant[0]
+    others = ", ".join(other for other, _ in meant[1:])
+    also = f" Or one of: {others}." if others else ""
+    if name == reference.name:
+        return f"Probably {name} was meant: {why}. Add its folder to version_locations, or move the file."
+    return f"Probably {name} was meant: {why}.{also}"
+
+
+def _find_duplicates(graph: Graph, names: Names) -> Iterator[Finding]:
+    for name, keys in names.items():
+        if len(keys) > 1:
+            others = ", ".join(keys[:-1])
+            last = graph.nodes[keys[-1]]
+            yield make_finding(
+                "MG103",
+                f"{name} is the id of {len(keys)} files: {others} and {keys[-1]}.",
+                "The tool that runs them would take one and pass over the rest without a word. Give the one that no "
+                "database has run an id of its own.",
+                file=last.key,
+                line=last.line,
+                revisions=(name,),
+            )
+    seen: dict[str, str] = {}
+    for key, node in graph.nodes.items():
+        for label in node.branch_labels:
+            taken = seen.get(label) or next(iter(names.get(label, ())), None)
+            if taken is not None:
+                yield make_finding(
+                    "MG103",
+                    f"The branch label {label!r} of {key} is taken already, by {taken}.",
+                    "Alembic loads nothing until the label is unique.",
+                    file=key,
+                    line=node.line,
+                    revisions=(node.name,),
+                )
+            seen.setdefault(label, key)
+
+
+def _find_self_references(graph: Graph) -> Iterator[Finding]:
+    for key, node in graph.nodes.items():
+        for reference in node.references:
+            by_label = reference.role is Role.DEPENDENCY and reference.name in node.branch_labels
+            if (reference.name == node.name or by_label) and key not in graph.replaced:
+                how = f" by its branch label {reference.name}" if by_label else ""
+                yield make_finding(
+                    "MG104",
+                    f"{node.name} names itself{how} as what comes before it.",
+                    "Name its real parent, or None if it is the first.",
+                    file=key,
+                    line=reference.line,
+                    revisions=(node.name,),
+                )
+                break
+
+
+def _group(graph: Graph, names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """All of Alembic's names in one group; Django's by app."""
+    if graph.kind is Kind.ALEMBIC:
+        yield "", list(names)
+        return
+    apps: dict[str, list[str]] = {}
+    for name in names:
+        apps.setdefault(get_app(name), []).append(name)
+    yield from apps.items()
+
+
+def _find_heads(graph: Graph, names: Names, stray: Mapping[str, str] | None) -> Iterator[Finding]:
+    excused = _find_excused(graph, stray)
+    for app, heads in _group(graph, graph.heads):
+        blamed = [name for name in heads if name not in excused]
+        blind = sum(_hides_parents(node, app) for node in graph.nodes.values())
+        if len(blamed) - blind < 2:
+            continue
+        node = graph.nodes[names[blamed[0]][0]]
+        where = f" of the app {app}" if app else ""
+        merge = "manage.py makemigrations --merge" if app else "alembic merge heads"
+        yield make_finding(
+            "MG201",
+            f"There are {len(blamed)} heads{where}: {', '.join(blamed)}. An upgrade does not know where to go.",
+            f"Join them (`{merge}`), or point the later one at the earlier one if no database has run it.",
+            file=node.key,
+            line=node.line,
+            revisions=tuple(blamed),
+        )
+
+
+def _find_excused(graph: Graph, stray: Mapping[str, str] | None) -> set[str]:
+    """Heads that are heads only because a reference to them is misspelt, or because their child names itself."""
+    return {
+        find_meant(graph, reference.name, stray=stray)[0][0]
+        for references in graph.dangling.values()
+        for reference in references
+        if find_meant(graph, reference.name, stray=stray)
+    }
+
+
+def _hides_parents(node: Node, app: str) -> bool:
+    """Whether a revision has parents that could not be read, so that one of the heads may be no head."""
+    return bool({"down_revision", "dependencies"} & set(node.unread)) and (not app or get_app(node.name) == app)
+
+
+def _find_bases(graph: Graph, names: Names) -> Iterator[Finding]:
+    for app, bases in _group(graph, graph.bases):
+        if len(bases) < 2:
+            continue
+        node = graph.nodes[names[bases[-1]][0]]
+        where = f" of the app {app}" if app else ""
+        yield make_finding(
+            "MG202",
+            f"There are {len(bases)} first revisions{where}: {', '.join(bases)}.",
+            "If they are not meant to be independent, one of them has lost its parent.",
+            file=node.key,
+            line=node.line,
+            revisions=tuple(bases),
+        )
+
+
+def _find_inversions(graph: Graph) -> Iterator[Finding]:
+    for key, parents in graph.parents.items():
+        node = graph.nodes[key]
+        if node.create_date is None:
+            continue
+        for parent in parents:
+            target = graph.nodes[parent]
+            if is_newer(target, node):
+                yield make_finding(
+                    "MG203",
+                    f"{target.name} ({target.create_date}) was made after its child {node.name} ({node.create_date}).",
+                    "Usual after a rebase; otherwise look whether the reference was edited.",
+                    file=key,
+                    line=next((part.line for part in node.references if part.name == target.name), node.line),
+                    revisions=(node.name, target.name),
+                )
+
+
+def _find_irreversible(graph: Graph) -> Iterator[Finding]:
+    for key, node in graph.nodes.items():
+        if node.is_reversible is False:
+            if graph.kind is Kind.ALEMBIC:
+                message = f"{node.name} has no downgrade that does anything."
+                hint = "Write the downgrade, or accept that only a backup leads back behind this revision."
+            else:
+                message = f"{node.name} runs code or SQL that says no way back."
+                hint = "Give reverse_code or reverse_sql (`noop` if nothing is to be done)."
+            yield make_finding("MG204", message, hint, file=key, line=node.line, revisions=(node.name,))

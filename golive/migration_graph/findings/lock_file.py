@@ -1,0 +1,194 @@
+"""The lock file `migrations.lock`: what has been released, so that a later edit of it is an error.
+
+One line per revision with its parents and the SHA-256 of its content, in TOML, sorted by name: adding a revision adds a
+line, and two branches that add different ones merge by themselves. Lines are only ever added. Line ends do not count as
+content (git may turn them), everything else does, comments too: what was released is not touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from pathlib import Path
+
+from golive.migration_graph.discovery.sources import parse_toml, read_settings
+from golive.migration_graph.model import Finding, Node, Report, Severity, UnusableInputError
+from golive.migration_graph.readers.values import format_value
+
+DEFAULT_NAME = "migrations.lock"
+FORMAT = 1
+_HEADER = f"""\
+# What has been released. A later edit of a migration that stands here is an error (MG401, MG402).
+# Written by `audit_migrations --write-lock`, which only adds lines. Do not edit.
+format = {FORMAT}
+
+[revisions]
+"""
+_CONFLICT = re.compile(r"^(<{7} |={7}$|>{7} |\|{7} )", re.MULTILINE)
+
+
+class LockRefusedError(Exception):
+    """The lock file was not written. The message is one line and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockedRevision:
+    """What a revision was when it was locked: its parents as written, and the SHA-256 of its content in hex."""
+
+    parents: tuple[str, ...]
+    sha256: str
+
+    def matches(self, node: Node) -> bool:
+        return self.sha256 == node.content_hash
+
+
+Lock = Mapping[str, LockedRevision]
+
+
+def read_lock(path: Path) -> dict[str, LockedRevision]:
+    """The locked revisions by name. Raises UnusableInputError, naming file and line, for a file that cannot be used."""
+    text = read_settings(path).replace("\r\n", "\n")
+    if conflict := _CONFLICT.search(text):
+        line = text.count("\n", 0, conflict.start()) + 1
+        raise UnusableInputError(f"{path}:{line}: a merge conflict; keep the lines of both sides")
+    content = parse_toml(path, text)
+    # Not by equality alone: `true` equals 1.
+    if type(content.get("format")) is not int or content["format"] != FORMAT:
+        raise UnusableInputError(f"{path}: no lock file of format {FORMAT} (format = {content.get('format')!r})")
+    revisions = content.get("revisions", {})
+    if not isinstance(revisions, dict):
+        raise UnusableInputError(f"{path}: `revisions` is not a table")
+    return {name: _read_revision(path, text, name, value) for name, value in revisions.items()}
+
+
+def check_lock(report: Report, lock: Lock) -> Report:
+    """The report with a finding MG401 or MG402 for each locked revision that is not as it was released."""
+    by_name: dict[str, list[Node]] = {}
+    for node in report.graph.nodes.values():
+        by_name.setdefault(node.name, []).append(node)
+    findings = []
+    for name, locked in lock.items():
+        nodes = by_name.get(name, [])
+        if not nodes:
+            findings.append(_describe_removed(name, locked))
+        # Of two files with one id, the released one may be there untouched; the other is MG103.
+        elif not any(locked.matches(node) for node in nodes):
+            findings.append(_describe_changed(nodes[0], locked))
+    return replace(report, findings=(*report.findings, *findings))
+
+
+def write_lock(report: Report, path: Path) -> tuple[str, ...]:
+    """Add what is new to the lock file and return the names added; what stands in the file stays.
+
+    The file is replaced in one step, or left as it was. Raises LockRefusedError while the audit finds errors, an edit
+    of a locked revision among them, and UnusableInputError for a file that cannot be read.
+    """
+    lock = read_lock(path) if path.exists() else {}
+    errors = [finding for finding in check_lock(report, lock).findings if finding.severity is Severity.ERROR]
+    if errors:
+        codes = ", ".join(sorted({finding.code for finding in errors}))
+        raise LockRefusedError(f"{path} was not written: only a sound graph is locked, and there are errors ({codes})")
+    new = {
+        node.name: LockedRevision(node.parents, node.content_hash)
+        for node in report.graph.nodes.values()
+        if node.name not in lock
+    }
+    if new or not path.exists():
+        try:
+            content = format_lock({**lock, **new}).encode()
+        except UnicodeEncodeError:
+            raise LockRefusedError(f"{path} was not written: a name is not text that UTF-8 can hold") from None
+        _replace_file(path, content)
+    return tuple(sorted(new))
+
+
+def format_lock(lock: Lock) -> str:
+    """The text of a lock file: the same for the same revisions, in whatever order they were added."""
+    lines = [
+        f"{_quote(name)} = {{ parents = [{_quote_all(locked.parents)}], sha256 = {_quote(locked.sha256)} }}\n"
+        for name, locked in sorted(lock.items(), key=itemgetter(0))
+    ]
+    return _HEADER + "".join(lines)
+
+
+def _quote_all(texts: Iterable[str]) -> str:
+    return ", ".join(map(_quote, texts))
+
+
+def _quote(text: str) -> str:
+    # TOML's basic strings are JSON's, but for DEL.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
+def _read_revision(path: Path, text: str, name: str, value: object) -> LockedRevision:
+    if isinstance(value, dict) and value.keys() >= {"parents", "sha256"}:
+        parents, sha256 = value["parents"], value["sha256"]
+        if isinstance(parents, list) and all(isinstance(parent, str) for parent in parents) and isinstance(sha256, str):
+            return LockedRevision(tuple(parents), sha256)
+    lines = text.splitlines()
+    line = next((number for number, content in enumerate(lines, 1) if content.startswith(_quote(name))), 1)
+    raise UnusableInputError(f"{path}:{line}: {_quote(name)} has no `parents` and `sha256`")
+
+
+def _describe_changed(node: Node, locked: LockedRevision) -> Finding:
+    before, after = format_value(locked.parents), format_value(node.parents)
+    if sorted(locked.parents) != sorted(node.parents):
+        message = f"{node.name} was changed after its release: its parents are {after}, released were {before}"
+        hint = f"Put {before} back in {node.key}, and the rest of the file as it was released."
+    else:
+        message = f"{node.name} was changed after its release; its parents are the same"
+        hint = (
+            f"Put {node.key} back as it was released, and make the change in a new migration. If it is meant and"
+            " harmless, take its line out of the lock file in the same commit and write the lock again."
+        )
+    line = min((reference.line for reference in node.references), default=node.line)
+    return Finding(
+        "MG401", "changed-after-lock", Severity.ERROR, message, hint, file=node.key, line=line, revisions=(node.name,)
+    )
+
+
+def _describe_removed(name: str, locked: LockedRevision) -> Finding:
+    return Finding(
+        "MG402",
+        "removed-after-lock",
+        Severity.ERROR,
+        f"{name} was released and is gone; its parents were {format_value(locked.parents)}",
+        "Put the file back: databases have run it. If no database has, take its line out of the lock file.",
+        revisions=(name,),
+    )
+
+
+def _replace_file(path: Path, content: bytes) -> None:
+    """Write beside the file, then take its place: a reader sees the old or the new one, whole, also after a crash."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def find_locked_parents(lock: Lock, node: Node) -> tuple[str, ...] | None:
+    """The parents that a node had when it was locked, where they are not those of today; the value to put back."""
+    locked = lock.get(node.name)
+    if locked is None or sorted(locked.parents) == sorted(node.parents):
+        return None
+    return locked.parents

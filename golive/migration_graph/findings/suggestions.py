@@ -1,0 +1,75 @@
+"""What a reference that leads nowhere probably meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+
+from golive.migration_graph.model import Graph, Kind
+
+# How many edits apart two ids may be, at most, to be taken for each other; for short ids a third of their length.
+MOST_EDITS = 2
+
+
+def find_meant(graph: Graph, name: str, *, stray: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
+    """(name, why) of what may have been meant, the likeliest first. `stray`: ids in files not configured."""
+    if stray and name in stray:
+        return [(name, f"it stands in {stray[name]}, which is in no configured location")]
+    return [*_find_by_file(graph, name), *_find_by_label(graph, name), *_find_by_start(graph, name)][:3] or _find_near(
+        graph, name
+    )[:3]
+
+
+def _find_by_file(graph: Graph, name: str) -> Iterable[tuple[str, str]]:
+    wanted = PurePosixPath(name).name.removesuffix(".py")
+    for key, node in graph.nodes.items():
+        stem = PurePosixPath(key).stem
+        if graph.kind is Kind.ALEMBIC and wanted and wanted != node.name:
+            if stem == wanted:
+                yield node.name, f"the file {key} is named so, but its id is {node.name}"
+            elif stem == f"{node.name}_{wanted}":
+                yield node.name, f"that is the slug of {key}, not an id"
+
+
+def _find_by_label(graph: Graph, name: str) -> Iterable[tuple[str, str]]:
+    for key, node in graph.nodes.items():
+        if name in node.branch_labels:
+            yield node.name, f"{name} is a branch label of {key}; only depends_on takes labels"
+
+
+def _find_by_start(graph: Graph, name: str) -> Iterable[tuple[str, str]]:
+    """Alembic's command line takes the beginning of an id; its files do not."""
+    if len(name) < 3:
+        return
+    found = [node.name for node in graph.nodes.values() if node.name != name and node.name.startswith(name)]
+    if len(found) == 1:
+        yield found[0], "a file must name the whole id, not its beginning"
+
+
+def _find_near(graph: Graph, name: str) -> list[tuple[str, str]]:
+    limit = min(MOST_EDITS, len(name) // 3)
+    near = []
+    for candidate in dict.fromkeys(node.name for node in graph.nodes.values()):
+        edits = count_edits(name, candidate, limit)
+        if edits is not None:
+            near.append((edits, candidate))
+    return [(candidate, f"it differs by {edits} character{'s' * (edits > 1)}") for edits, candidate in sorted(near)]
+
+
+def count_edits(first: str, second: str, limit: int) -> int | None:
+    """How many characters must be changed, added, dropped, or swapped with their neighbour. None: more than `limit`."""
+    if abs(len(first) - len(second)) > limit:
+        return None
+    before: list[int] = []
+    row = list(range(len(second) + 1))
+    for i, left in enumerate(first, 1):
+        current = [i]
+        for j, right in enumerate(second, 1):
+            cost = min(row[j] + 1, current[-1] + 1, row[j - 1] + (left != right))
+            if i > 1 and j > 1 and left == second[j - 2] and first[i - 2] == right:
+                cost = min(cost, before[j - 2] + 1)
+            current.append(cost)
+        if min(current) > limit:
+            return None
+        before, row = row, current
+    return row[-1] if row[-1] <= limit else None

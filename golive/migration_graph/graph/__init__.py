@@ -1,0 +1,1 @@
+"""One graph out of many files: what each reference leads to, cycles, cuts, and the order of an upgrade."""

@@ -1,0 +1,166 @@
+"""Which file a Django reference leads to: `__first__`, `__latest__`, swappable models, squashed migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from golive.migration_graph.model import Node, ParsedFile, Project, Reference, Role
+from golive.migration_graph.readers.django import SETTING_PREFIX
+
+FIRST, LATEST = "__first__", "__latest__"
+
+
+class DjangoResolver:
+    """Resolves in Django's order: within each app, then between apps, then replacements.
+
+    What leads out of the project (`django.contrib`, other packages) is no error and no edge.
+    """
+
+    def __init__(self, nodes: Mapping[str, Node], files: Iterable[ParsedFile], project: Project) -> None:
+        self.nodes = nodes
+        self.files = [file for file in files if file.key in nodes]
+        self.project = project
+        self.keys: dict[str, list[str]] = {}
+        for key, node in nodes.items():
+            self.keys.setdefault(node.name, []).append(key)
+        self.migrated = {_split(node.name)[0] for node in nodes.values()}
+        self.apps = self.migrated | set(project.apps or ())
+        self.parents: dict[str, tuple[str, ...]] = {}
+        self.dependencies: dict[str, tuple[str, ...]] = {}
+        self.dangling: dict[str, tuple[Reference, ...]] = {}
+        self.origins: dict[tuple[str, str], tuple[str, int]] = {}
+        self.replaced: dict[str, str] = {}
+        self._inner_parents: dict[str, set[str]] = {}
+        self._inner_children: dict[str, set[str]] = {}
+
+    def resolve(self) -> None:
+        for file in self.files:
+            self._resolve_inner(file.key)
+        for file in self.files:
+            self._resolve_outer(file)
+        self._replace()
+
+    def _resolve_inner(self, key: str) -> None:
+        app = _split(self.nodes[key].name)[0]
+        for reference in self.nodes[key].references:
+            target_app, name = _split(self._expand(reference.name))
+            # Django ignores `__first__` of the same app.
+            if target_app == app and name != FIRST:
+                # ... and looks for a migration of that very name for `__latest__`.
+                found = self.keys.get(f"{app}.{name}")
+                if found is None:
+                    self._lose(key, reference)
+                for parent in found or ():
+                    self._connect(key, parent, self.parents)
+                    self._inner_parents.setdefault(key, set()).add(parent)
+                    self._inner_children.setdefault(parent, set()).add(key)
+
+    def _resolve_outer(self, file: ParsedFile) -> None:
+        key = file.key
+        app = _split(self.nodes[key].name)[0]
+        for reference in self.nodes[key].references:
+            target = self._expand(reference.name)
+            if _split(target)[0] == app:
+                continue
+            found = self._find(target)
+            if found is None:
+                self._lose(key, reference)
+            for parent in found or ():
+                self._connect(key, parent, self.parents)
+        for reference in file.run_before:
+            found = self._find(self._expand(reference.name))
+            if found is None:
+                self._lose(key, reference)
+            for child in found or ():
+                self._connect(child, key, self.dependencies)
+                if key in self.dependencies.get(child, ()):
+                    self.origins[child, key] = (key, reference.line)
+
+    def _expand(self, name: str) -> str:
+        """A swappable model's first migration. Unless the settings say otherwise, Django's own user is meant."""
+        if not name.startswith(SETTING_PREFIX):
+            return name
+        setting = name.removeprefix(SETTING_PREFIX)
+        model = self.project.settings.get(setting, "auth.User" if setting == "AUTH_USER_MODEL" else "")
+        return f"{model.split('.')[0].lower()}.{FIRST}" if model else f"?.{FIRST}"
+
+    def _find(self, target: str) -> list[str] | None:
+        """The keys that a target leads to; empty: out of the project; None: nowhere, though its app is here."""
+        app, name = _split(target)
+        if target in self.keys:
+            return self.keys[target]
+        if app not in self.apps:
+            return []
+        if name in (FIRST, LATEST):
+            if app not in self.migrated:
+                return []  # an app without migrations: Django ignores the dependency
+            return self._find_end(app, self._inner_parents if name == FIRST else self._inner_children)
+        return None
+
+    def _find_end(self, app: str, neighbours: Mapping[str, set[str]]) -> list[str]:
+        """The root (or leaf) that Django takes: the first by name of those that there are."""
+        ends = [key for name, keys in sorted(self.keys.items()) if _split(name)[0] == app for key in keys]
+        return [key for key in ends if not neighbours.get(key)][:1]
+
+    def _connect(self, child: str, parent: str, edges: dict[str, tuple[str, ...]]) -> None:
+        known = edges.get(child, ())
+        if parent != child and parent not in known and parent not in self.parents.get(child, ()):
+            edges[child] = (*known, parent)
+
+    def _lose(self, key: str, reference: Reference) -> None:
+        self.dangling[key] = (*self.dangling.get(key, ()), reference)
+
+    def _replace(self) -> None:
+        """Let squashed migrations stand for what they replace, as on a database where none of them has run."""
+        for file in self.files:
+            old = [key for name in file.replaces for key in self.keys.get(name, ()) if key != file.key]
+            old = [key for key in old if key not in self.replaced]
+            if old:
+                self._replace_nodes(file.key, old)
+            # A migration that is gone lives on in what replaced it: references to it lead there.
+            self._redirect(file)
+
+    def _replace_nodes(self, new: str, old: list[str]) -> None:
+        gone = set(old)
+        for edges in (self.parents, self.dependencies):
+            affected = [child for child, parents in edges.items() if child in gone or gone.intersection(parents)]
+            for child in affected:
+                parents = edges.pop(child)
+                for parent in parents:
+                    to_child = new if child in gone else child
+                    to_parent = new if parent in gone else parent
+                    # Between two that are replaced there is nothing left to order.
+                    if to_child != to_parent:
+                        self._move(child, parent, to_child, to_parent, edges)
+        self.replaced.update(dict.fromkeys(old, new))
+
+    def _move(self, child: str, parent: str, to_child: str, to_parent: str, edges: dict[str, tuple[str, ...]]) -> None:
+        self._connect(to_child, to_parent, edges)
+        if (to_child, to_parent) != (child, parent):
+            origin = self.origins.get((child, parent)) or (child, self._find_line(child, parent))
+            self.origins.setdefault((to_child, to_parent), origin)
+
+    def _find_line(self, child: str, parent: str) -> int:
+        node, target = self.nodes[child], self.nodes[parent].name
+        return next((reference.line for reference in node.references if reference.name == target), node.line)
+
+    def _redirect(self, file: ParsedFile) -> None:
+        for child, lost in list(self.dangling.items()):
+            here = [reference for reference in lost if self._expand(reference.name) in file.replaces]
+            for reference in here if child != file.key and child not in self.replaced else ():
+                if reference.role is Role.DEPENDENCY:  # `run_before`: what is gone is the child
+                    self._connect(file.key, child, self.dependencies)
+                    self.origins.setdefault((file.key, child), (child, reference.line))
+                else:
+                    self._connect(child, file.key, self.parents)
+                    self.origins.setdefault((child, file.key), (child, reference.line))
+            rest = tuple(reference for reference in lost if reference not in here)
+            if rest:
+                self.dangling[child] = rest
+            else:
+                del self.dangling[child]
+
+
+def _split(name: str) -> tuple[str, str]:
+    app, _, migration = name.partition(".")
+    return app, migration

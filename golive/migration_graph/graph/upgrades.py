@@ -1,0 +1,129 @@
+"""What an upgrade would run, in the order of the tool itself: `alembic upgrade heads`, Django's `migrate`.
+
+For graphs that the tool can load: no cycle, no dangling reference, no name twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from golive.migration_graph.model import Graph, Kind
+
+
+def plan_upgrade(graph: Graph, applied: Collection[str]) -> tuple[str, ...] | None:
+    """The names to run, first one first. All of `applied` (see `golive.migration_graph.findings.applied`) are known.
+
+    None: of a squashed migration a part has run, and Django would go on with the old ones, which the graph leaves out.
+    """
+    keys = {node.name: key for key, node in graph.nodes.items()}
+    done = {keys[name] for name in applied if name in keys}
+    for squashed, old in graph.replaces.items():
+        if set(old) <= set(applied):
+            # Django takes it as run then.
+            done.add(squashed)
+        elif squashed not in done and not set(old).isdisjoint(applied):
+            return None
+    plan = _plan_alembic(graph, done) if graph.kind is Kind.ALEMBIC else _plan_django(graph, done)
+    return tuple(graph.nodes[key].name for key in plan)
+
+
+@dataclass(slots=True)
+class _Line:
+    """A line of descent that is walked down: where the walk is, and what lies at or below it."""
+
+    tip: str
+    below: set[str]
+
+
+def _plan_alembic(graph: Graph, done: set[str]) -> list[str]:
+    """Alembic walks from the heads down, one line of descent at a time, and turns the walk round.
+
+    A line waits while another one still stands above its tip; where a line forks, its first parent goes on.
+    """
+    before = {key: _list_before(graph, key) for key in sorted(graph.nodes, key=_as_walked)}
+    place = {key: index for index, key in enumerate(before)}
+    named = {key for names in before.values() for key in names}
+    todo = set(before) - _find_below(before, done)
+    lines = [_Line(key, _find_below(before, [key]) & todo) for key in before if key not in named and key in todo]
+    lines.sort(key=lambda line: place[line.tip])
+    walked: list[str] = []
+    at = 0
+    while lines:
+        tip = lines[at].tip
+        above = next((index for index, line in enumerate(lines) if index != at and tip in line.below), None)
+        if above is not None:
+            at = above
+            continue
+        if tip in todo:
+            walked.append(tip)
+            todo.remove(tip)
+        tips = {line.tip for line in lines}
+        following = [key for key in before[tip] if key in todo and key not in tips]
+        if not following:
+            del lines[at]
+            at = max(at - 1, 0)
+        elif len(before[tip]) == 1:
+            lines[at].tip = following[0]
+            lines[at].below.discard(tip)
+        else:
+            forks = [_Line(key, _find_below(before, [key]) & todo) for key in following]
+            lines[at] = forks[0]
+            lines += forks[1:]
+    return walked[::-1]
+
+
+def _list_before(graph: Graph, key: str) -> tuple[str, ...]:
+    """Parents, then those dependencies that no ancestor names already."""
+    parents, dependencies = graph.parents.get(key, ()), graph.dependencies.get(key, ())
+    if dependencies:
+        ancestors = _find_below(graph.parents, parents)
+        implied = {name for ancestor in ancestors for name in graph.dependencies.get(ancestor, ())}
+        dependencies = tuple(name for name in dependencies if name not in implied)
+    return tuple(dict.fromkeys((*parents, *dependencies)))
+
+
+def _as_walked(key: str) -> tuple[tuple[bool, str], ...]:
+    """Sort as Alembic reads folders: the files of a folder by name, then its folders by name."""
+    *folders, file = PurePosixPath(key).parts
+    return (*((True, folder) for folder in folders), (False, file))
+
+
+def _find_below(before: Mapping[str, Iterable[str]], starts: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    todo = list(starts)
+    while todo:
+        key = todo.pop()
+        if key not in found:
+            found.add(key)
+            todo += before.get(key, ())
+    return found
+
+
+def _plan_django(graph: Graph, done: set[str]) -> list[str]:
+    """Django goes through the leaves by name, and for each through what comes before it, deepest first."""
+    names = {key: node.name.partition(".")[::2] for key, node in graph.nodes.items()}
+    named_within_app = {
+        parent for key, parents in graph.parents.items() for parent in parents if names[parent][0] == names[key][0]
+    }
+    alive = (key for key in graph.nodes if key not in graph.replaced)
+    leaves = sorted((key for key in alive if key not in named_within_app), key=names.__getitem__)
+    plan = dict.fromkeys(key for leaf in leaves for key in _walk_up(graph, names, leaf))
+    return [key for key in plan if key not in done]
+
+
+def _walk_up(graph: Graph, names: Mapping[str, tuple[str, ...]], start: str) -> Iterator[str]:
+    seen: set[str] = set()
+    stack = [(start, False)]
+    while stack:
+        key, is_ready = stack.pop()
+        if key in seen:
+            continue
+        if is_ready:
+            seen.add(key)
+            yield key
+        else:
+            stack.append((key, True))
+            before = {*graph.parents.get(key, ()), *graph.dependencies.get(key, ())}
+            stack += [(parent, False) for parent in sorted(before, key=names.__getitem__)]

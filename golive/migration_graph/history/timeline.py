@@ -1,0 +1,127 @@
+"""From a repository to the replayed history of the audited folders, the working tree included."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from golive.migration_graph.discovery.sources import Layout
+from golive.migration_graph.findings.defects import find_defects
+from golive.migration_graph.graph.build import build_graph
+from golive.migration_graph.history.folders import TrackedFolder, find_tracked, list_history
+from golive.migration_graph.history.git import ChangedCommit, HistoryUnavailableError, Repository
+from golive.migration_graph.history.replay import Changed, Replay, Span, State, describe_meaning
+from golive.migration_graph.history.versions import Version
+from golive.migration_graph.model import Finding, ParsedFile, Report
+from golive.migration_graph.readers.files import keep_unreadable, read_file
+from golive.migration_graph.readers.syntax import report_too_large
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What was replayed. Commits are numbered as in `commits`; the number after the last is the working tree.
+
+    `state` is the working tree's; `uncommitted` are the files in which it differs from the last commit. `origins` are
+    the numbers of commits before which nothing is known (those at the edge of a shallow clone).
+    """
+
+    commits: Sequence[str]
+    state: State
+    spans: Sequence[Span]
+    uncommitted: tuple[str, ...]
+    edge: frozenset[int]
+
+
+def read_timeline(report: Report, layout: Layout, repository: Repository) -> Timeline:
+    """Replay all that touched the audited files. Raises HistoryUnavailableError."""
+    head = repository.find_head()
+    if head is None:
+        raise HistoryUnavailableError("the repository has no commits yet")
+    folders = find_tracked(repository, layout)
+    commits = list_history(repository, head, folders) if folders else []
+    if not any(folder.find_key(change.path) for one in commits for change in one.changes for folder in folders):
+        raise HistoryUnavailableError("no commit holds these files")
+
+    def audit(files: Iterable[ParsedFile]) -> Sequence[Finding]:
+        listed = list(files)
+        return find_defects(build_graph(layout.kind, listed, layout.project), listed)
+
+    reader = _Reader(repository, layout, folders, commits)
+    replay = Replay(layout.kind, audit)
+    state = _replay_commits(replay, repository, commits, reader)
+    changed = _compare(state, report)
+    # Even with nothing changed: what is wrong today is what the audit of the folder says.
+    state = replay.step(len(commits), [state], changed, report.findings)
+    edge = frozenset(number for number, one in enumerate(commits) if not one.parents) if repository.is_shallow else ()
+    names = tuple(sorted(told[1].key if told else key for key, told in changed.items()))
+    return Timeline([one.commit for one in commits], state, replay.spans, names, frozenset(edge))
+
+
+class _Reader:
+    """What the files of all commits say; each version of a file is read once."""
+
+    def __init__(
+        self, repository: Repository, layout: Layout, folders: Sequence[TrackedFolder], commits: Iterable[ChangedCommit]
+    ) -> None:
+        self._folders = folders
+        self._keys: dict[str, tuple[str, str] | None] = {}
+        wanted: dict[str, dict[str, str]] = {}
+        for change in (change for one in commits for change in one.changes):
+            if change.blob is not None and (found := self.find_key(change.path)):
+                wanted.setdefault(change.blob, {})[found[0]] = found[1]
+        self._files: dict[tuple[str, str], ParsedFile] = {}
+        for blob, content in repository.read_blobs(wanted):
+            repository.check_time()
+            for key, app in wanted[blob].items():
+                if isinstance(content, int):
+                    file = keep_unreadable(layout.kind, key, report_too_large(key, content), app)
+                else:
+                    file = read_file(layout.kind, key, content, app=app)
+                self._files[key, blob] = file
+
+    def find_key(self, path: str) -> tuple[str, str] | None:
+        """The key of a file, and for Django its app. None: it is no migration."""
+        if path not in self._keys:
+            found = ((key, one.location.app) for one in self._folders if (key := one.find_key(path)) is not None)
+            self._keys[path] = next(found, None)
+        return self._keys[path]
+
+    def read(self, commit: ChangedCommit) -> Changed:
+        changed: dict[str, tuple[str, ParsedFile] | None] = {}
+        for change in commit.changes:
+            found = self.find_key(change.path)
+            if found:
+                changed[found[0]] = (change.blob, self._files[found[0], change.blob]) if change.blob else None
+        return changed
+
+
+def _replay_commits(replay: Replay, repository: Repository, commits: Sequence[ChangedCommit], reader: _Reader) -> State:
+    """The state of the newest commit."""
+    awaited = Counter(parent for one in commits for parent in one.parents)
+    states: dict[str, State] = {}
+    for number, one in enumerate(commits):
+        repository.check_time()
+        parents = [states[parent] for parent in one.parents]
+        for place, parent in enumerate(one.parents):
+            awaited[parent] -= 1
+            if not awaited[parent]:
+                del states[parent]
+            elif place == 0:
+                parents[0] = parents[0].copy()
+        states[one.commit] = replay.step(number, parents, reader.read(one))
+    return states[commits[-1].commit]
+
+
+def _compare(state: State, report: Report) -> Changed:
+    """In what the working tree differs from the last commit, as far as it matters to the graph."""
+    nodes = report.graph.nodes
+    known: dict[str, Version] = state.versions
+    changed: dict[str, tuple[str, ParsedFile] | None] = {
+        key: None for key, version in known.items() if key not in nodes and version.file.node is not None
+    }
+    for key, node in nodes.items():
+        before = known[key].file.node if key in known else None
+        if describe_meaning(node) != describe_meaning(before):
+            changed[key] = ("", ParsedFile(key, node))
+    return changed

@@ -1,0 +1,130 @@
+"""Versions of migration files, and what one commit does to the shape of a graph."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+
+from golive.migration_graph.model import Edit, Kind, Node, ParsedFile, Role
+from golive.migration_graph.readers.values import format_value
+
+Key = tuple[Role, str]
+# What holds a list in a file (`Node.unread`).
+_VARIABLES = {Role.PARENT: {"down_revision", "dependencies"}, Role.DEPENDENCY: {"depends_on"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a reference comes from: the number of the commit that wrote it, and the list that it changed.
+
+    `before` None: the file was new.
+    """
+
+    commit: int
+    before: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One file in one state. `known` is the last node that could be read, `added` the commit that brought the file."""
+
+    blob: str
+    file: ParsedFile
+    known: Node | None
+    origins: Mapping[Key, Origin]
+    added: int
+
+
+def make_version(number: int, blob: str, file: ParsedFile, ancestors: Sequence[Version]) -> Version:
+    """The version that commit `number` made of a file; `ancestors`: those of the commit's parents, in order."""
+    known = ancestors[0].known if ancestors else None
+    added = min((ancestor.added for ancestor in ancestors), default=number)
+    if file.node is None:
+        # A file that cannot be read for a while (conflict markers) keeps what it was.
+        return Version(blob, file, known, ancestors[0].origins if ancestors else {}, added)
+    origins: dict[Key, Origin] = {}
+    for reference in file.node.references:
+        key = (reference.role, reference.name)
+        inherited = next((ancestor.origins[key] for ancestor in ancestors if key in ancestor.origins), None)
+        origins[key] = inherited or Origin(number, read_names(known, reference.role) if known else None)
+    return Version(blob, file, file.node, origins, added)
+
+
+def list_names(node: Node, role: Role) -> tuple[str, ...]:
+    return node.parents if role is Role.PARENT else node.dependencies
+
+
+def read_names(node: Node, role: Role) -> tuple[str, ...] | None:
+    """The names of one list; None where only running the file would tell them."""
+    return None if _VARIABLES[role].intersection(node.unread) else list_names(node, role)
+
+
+def find_edit(before: Node | None, after: Node | None, kind: Kind) -> Edit | None:
+    """What was done to the references of a file that stood before; None: nothing, or it is new or gone."""
+    if before is None or after is None:
+        return None
+    for role in Role:
+        old, new = read_names(before, role), read_names(after, role)
+        if old is not None and new is not None and old != new:
+            line = min((one.line for one in after.references if one.role is role), default=after.line)
+            return Edit(after.key, line, format_value(old, kind), format_value(new, kind))
+    return None
+
+
+def name_line(name: str, kind: Kind) -> str:
+    """What has heads and bases of its own: in Django the app, in Alembic the whole folder."""
+    return name.partition(".")[0] if kind is Kind.DJANGO else ""
+
+
+@dataclass(slots=True)
+class Shape:
+    """Of each name: how many files have it, how many references point at it, and how many children of its own line."""
+
+    kind: Kind
+    names: Counter[str] = field(default_factory=Counter)
+    referenced: Counter[str] = field(default_factory=Counter)
+    children: Counter[str] = field(default_factory=Counter)
+
+    def copy(self) -> Shape:
+        return Shape(self.kind, self.names.copy(), self.referenced.copy(), self.children.copy())
+
+    def count(self, nodes: Iterable[Node | None], step: int = 1) -> None:
+        """Count nodes in, or out with -1."""
+        for node in nodes:
+            if node is None:
+                continue
+            self.names[node.name] += step
+            for reference in node.references:
+                self.referenced[reference.name] += step
+                if self.is_parent(node, reference.name):
+                    self.children[reference.name] += step
+
+    def is_parent(self, node: Node, name: str) -> bool:
+        return name in node.parents and name_line(name, self.kind) == name_line(node.name, self.kind)
+
+    def grows_by(self, new: Sequence[Node]) -> bool:
+        """Do new nodes only grow on top, so that no defect of the graph as a whole can begin or end?
+
+        True when they are named as nobody else and by no older node, name only what is there, make no loop, and leave
+        as many heads and bases as there were. Of what cannot be told cheaply the answer is False.
+        """
+        names = {node.name for node in new}
+        if len(names) != len(new) or any(self.names[name] or self.referenced[name] for name in names):
+            return False
+        for node in new:
+            if node.branch_labels or node.dependencies or not node.parents:
+                return False
+            if any(name not in names and self.names[name] != 1 for name in node.parents):
+                return False
+        try:
+            TopologicalSorter({node.name: names.intersection(node.parents) for node in new}).prepare()
+        except CycleError:
+            return False
+        named = {name for node in new for name in node.parents if self.is_parent(node, name)}
+        lost = [name for name in named - names if not self.children[name]]
+        return self._count_lines(lost) == self._count_lines(names - named)
+
+    def _count_lines(self, names: Iterable[str]) -> Counter[str]:
+        return Counter(name_line(name, self.kind) for name in names)

@@ -1,0 +1,83 @@
+"""From the bytes of a Python file to its syntax tree, or to the finding that says why there is none."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from typing import Final
+
+from golive.migration_graph.catalogue import make_finding
+from golive.migration_graph.model import Finding
+
+# A migration of more than this is not one; reading and parsing it would stall the audit.
+MOST_BYTES: Final = 5_000_000
+_CONFLICT = re.compile(rb"^(?:<{7}|>{7}|\|{7}) ?.*$|^={7}$", re.MULTILINE)
+_MARKS_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def parse(key: str, content: bytes) -> ast.Module | Finding:
+    """The tree of a file that Python would compile, else an MG105. Nothing is run."""
+    if len(content) > MOST_BYTES:
+        return report_too_large(key, len(content))
+    if content.startswith(_MARKS_UTF16):
+        return _report(key, 1, "is encoded in UTF-16, which Python cannot read", "Save the file as UTF-8.")
+    if b"\0" in content:
+        line = content.count(b"\n", 0, content.index(b"\0")) + 1
+        return _report(key, line, "contains a NUL byte", "The file is damaged or not text: restore it from git.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(content)
+            # What only the compiler refuses ("'return' outside function") stops Python as well.
+            compile(content, "<migration>", "exec", dont_inherit=True, optimize=0)
+    except SyntaxError as error:
+        return _report_syntax(key, content, error)
+    except (ValueError, LookupError, RecursionError, MemoryError) as error:
+        text = str(error) or type(error).__name__
+        return _report(key, 1, f"cannot be parsed: {text}", "Python could not load this file either: repair it.")
+    return tree
+
+
+def can_compile(source: bytes) -> bool:
+    """Whether Python would compile this. Nothing is run."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(source, "<migration>", "exec", dont_inherit=True, optimize=0)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def report_too_large(key: str, size: int) -> Finding:
+    """The finding for a file over MOST_BYTES, which is not read."""
+    return _report(
+        key,
+        1,
+        f"is {size:,} bytes long; files over {MOST_BYTES:,} bytes are not read",
+        "Keep data out of migrations: load it from a file of its own.",
+    )
+
+
+def report_unreadable(key: str, error: OSError) -> Finding:
+    """The finding for a file or folder that the system does not let us read."""
+    reason = error.strerror or str(error)
+    return _report(key, None, f"cannot be read: {reason}", "Check that it exists and who may read it.")
+
+
+def _report_syntax(key: str, content: bytes, error: SyntaxError) -> Finding:
+    conflict = _CONFLICT.search(content)
+    if conflict:
+        return _report(
+            key,
+            content.count(b"\n", 0, conflict.start()) + 1,
+            "has unresolved conflict markers of a merge",
+            "Decide which side holds, and take the lines with <<<<<<<, ======= and >>>>>>> out.",
+        )
+    line = error.lineno if error.lineno and error.lineno > 0 else 1
+    return _report(key, line, f"is not valid Python: {error.msg}", "Repair the syntax: nothing can load this file.")
+
+
+def _report(key: str, line: int | None, what: str, hint: str) -> Finding:
+    return make_finding("MG105", f"{key} {what}.", hint, file=key, line=line)
