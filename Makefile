@@ -100,7 +100,7 @@ bench-load: setup ## The gate and a stop under load on all that is open, with a 
 	@$(PYTHON) -m tests.bench.pressure $(ARGS)
 
 bench-audit: setup ## Time the migration audit against `alembic heads`, with the goals (ARGS="--rounds 9")
-	@$(PYTHON) -m tests.bench_audit $(ARGS)
+	@$(PYTHON) -m tests.bench.audit $(ARGS)
 
 screenshots: setup ## Take pictures of every page, wide and narrow, light and dark, into screenshots/
 	@$(PYTHON) -m tests.screenshots

@@ -23,8 +23,8 @@ from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
 
-from tests.postgres import SCHEMES, PostgresError, PostgresServer
-from tests.server import ROOT, clean_environment
+from tests.support.postgres import SCHEMES, PostgresError, PostgresServer
+from tests.support.server import ROOT, clean_environment
 
 # Pure code: what it does cannot depend on the database, so once is enough.
 WITHOUT_DATABASE = (
@@ -37,9 +37,10 @@ WITHOUT_DATABASE = (
     "tests/browser/test_audit_report.py",
     "tests/browser/test_openfeature_pages.py",
     "tests/test_architecture.py",
-    "tests/test_audit_command.py",
-    "tests/test_away.py",
-    "tests/test_environment.py",
+    "tests/test_import_contracts.py",
+    "tests/management/test_audit_command.py",
+    "tests/postgresql/test_away.py",
+    "tests/valhalla/test_environment.py",
 )
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Debian puts servers where only root's PATH leads.

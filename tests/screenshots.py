@@ -23,9 +23,9 @@ from playwright.sync_api import Browser, Page, StorageState, ViewportSize
 
 from golive.domain.scopes import SCOPES
 from golive.migration_graph.reports import render
-from tests.chromium import NARROW, SCHEMES, WIDE, NoBrowserError, Scheme, chromium, fill_in_login, find_overflow
 from tests.migration_graph.reports import make_incident
-from tests.server import ROOT, GunicornServer, ServerError, clean_environment
+from tests.support.chromium import NARROW, SCHEMES, WIDE, NoBrowserError, Scheme, chromium, fill_in_login, find_overflow
+from tests.support.server import ROOT, GunicornServer, ServerError, clean_environment
 
 PASSWORD = "shown-in-no-picture"
 LIMITED = "maria.santos"

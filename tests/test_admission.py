@@ -13,7 +13,7 @@ from django.test import RequestFactory
 from golive import admission
 from golive.admission import CHECK_THREADS, RESERVED, STOP_THREADS, STRANGER_THREADS, Admission, Kind, find_kind
 from golive.identity import session_keys
-from tests.forks import ask_fork, held_by_another_thread
+from tests.support.forks import ask_fork, held_by_another_thread
 
 THREADS = 16
 OTHERS = THREADS - RESERVED - STOP_THREADS

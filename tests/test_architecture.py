@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import ROOT
+from tests.support.server import ROOT
 
 PACKAGES = ("golive", "valhalla")
 # The one room that writes the rows and the record, and the migrations, which make and seed them.

@@ -21,11 +21,11 @@ from golive.admission import RESERVED
 from golive.identity.sign_in import HASHES
 from tests.api.callers import make_token
 from tests.api.service import Service, manage, running_service
-from tests.faults import wait_until
-from tests.people import OPERATORS, make_user, sign_in
-from tests.postgres import PostgresServer
-from tests.served import server_environment
-from tests.server import GunicornServer, Response, request
+from tests.support.faults import wait_until
+from tests.support.people import OPERATORS, make_user, sign_in
+from tests.support.postgres import PostgresServer
+from tests.support.served import server_environment
+from tests.support.server import GunicornServer, Response, request
 from valhalla.environment import SERVER_THREADS
 
 SECONDS = 60
@@ -87,7 +87,7 @@ def held(database: None) -> Iterator[Held]:
         folder = Path(name)
         token = manage(environment, "golive", "token", "create", "pager", "--scope", "engage").strip()
         environment |= {"HELD_FOLDER": name, "GOLIVE_TRUSTED_PROXIES": "1"}
-        server = GunicornServer(environment, workers=1, application="tests.held_wsgi:application")
+        server = GunicornServer(environment, workers=1, application="tests.support.held_wsgi:application")
         with server:
             try:
                 yield Held(server, folder, client.cookies["sessionid"].value, token)

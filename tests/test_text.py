@@ -19,8 +19,8 @@ from golive.domain.errors import NotAppliedError
 from golive.models import ApiToken
 from golive.text import make_lines_visible, make_visible
 from tests.api.callers import issue
-from tests.controls_kit import apply, newest
-from tests.factories import make_actor
+from tests.support.changes import apply, newest
+from tests.support.factories import make_actor
 from valhalla import settings as project
 from valhalla.logs import VisibleFormatter
 

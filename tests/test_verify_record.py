@@ -22,9 +22,9 @@ from golive.domain.chain import ChainVerifier, hash_event
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, record_of
 from golive.models import Event as StoredEvent
 from golive.verify_record import NOT_SOUND, SOUND, UNUSABLE
-from tests.controls_kit import apply
-from tests.factories import make_go_live, make_system
-from tests.faults import append_only_suspended, run_sql
+from tests.support.changes import apply
+from tests.support.factories import make_go_live, make_system
+from tests.support.faults import append_only_suspended, run_sql
 
 Event = dict[str, Any]
 FILE = Path(verify_record.__file__)

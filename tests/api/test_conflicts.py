@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.api.service import Service, running_service
-from tests.server import Response
+from tests.support.server import Response
 
 pytestmark = pytest.mark.slow
 

@@ -15,11 +15,11 @@ import pytest
 from golive.domain.changes import CHANGES
 from golive.state import singletons
 from tests.api.callers import ALERTMANAGER, bearer, make_token, newest
-from tests.faults import wait_until
-from tests.people import go_live
 from tests.run import find_server_program
-from tests.served import server_environment
-from tests.server import GunicornServer, find_free_port, request
+from tests.support.faults import wait_until
+from tests.support.people import go_live
+from tests.support.served import server_environment
+from tests.support.server import GunicornServer, find_free_port, request
 
 pytestmark = pytest.mark.postgresql  # production takes no SQLite
 ALERT = {"labels": {"alertname": "PaymentsFailing"}, "annotations": {"summary": "Half of all payments fail"}}

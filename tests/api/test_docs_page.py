@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.api.service import Service, running_service
-from tests.chromium import NARROW, WIDE, Complaints, chromium, find_overflow
+from tests.support.chromium import NARROW, WIDE, Complaints, chromium, find_overflow
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.api.service import SHORT_LEASE_MS, Service, running_service
-from tests.patience import ends_within
-from tests.server import Response, request
+from tests.support.patience import ends_within
+from tests.support.server import Response, request
 
 # The database of production is enough: nothing here depends on its kind.
 pytestmark = pytest.mark.postgresql

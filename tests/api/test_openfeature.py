@@ -23,9 +23,9 @@ from openfeature.flag_evaluation import Reason
 
 from golive.domain.flags import SAFE_VALUES
 from tests.api.service import Service, running_service
-from tests.patience import ends_within
-from tests.postgres import PostgresServer
-from tests.server import ROOT, find_free_port
+from tests.support.patience import ends_within
+from tests.support.postgres import PostgresServer
+from tests.support.server import ROOT, find_free_port
 
 # Once: what the client does cannot depend on the database, but to take that away needs one that can be stopped.
 pytestmark = [pytest.mark.slow, pytest.mark.postgresql]

@@ -13,7 +13,7 @@ import pytest
 
 from golive.domain.flags import SAFE_VALUES
 from tests.api.service import Service, running_service
-from tests.node import FOLDER, install_packages
+from tests.support.node import FOLDER, install_packages
 
 pytestmark = [pytest.mark.slow, pytest.mark.node]
 

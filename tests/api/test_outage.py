@@ -13,9 +13,9 @@ import pytest
 
 from tests.api.proxy import Cut, CuttingProxy
 from tests.api.service import Service, running_service
-from tests.patience import SLACK
-from tests.postgres import PostgresServer
-from tests.server import Response
+from tests.support.patience import SLACK
+from tests.support.postgres import PostgresServer
+from tests.support.server import Response
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.api.service import Service, running_service
-from tests.server import ROOT, clean_environment
+from tests.support.server import ROOT, clean_environment
 
 README = (ROOT / "README.md").read_text()
 # A comment before a block names the variables that it needs.

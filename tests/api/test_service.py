@@ -17,7 +17,7 @@ import pytest
 from golive.domain.changes import CHANGES
 from tests.api.callers import ALERTMANAGER, BAD_TOKEN
 from tests.api.service import Service, find_secrets, is_on_postgresql, running_service
-from tests.server import request
+from tests.support.server import request
 
 ENGAGE = "/api/governance/go-live/kill-switch/engage"
 RELEASE = "/api/governance/go-live/kill-switch/release"

@@ -20,9 +20,9 @@ from golive.models import ApiToken, Event
 from golive.readiness.checks import check_events_intact
 from golive.state import history
 from tests.api.callers import issue, make_person, make_token, revoke
-from tests.controls_kit import check_sound, problem_keys
-from tests.factories import make_actor
-from tests.faults import failing_writes, run_sql
+from tests.support.changes import check_sound, problem_keys
+from tests.support.factories import make_actor
+from tests.support.faults import failing_writes, run_sql
 
 ENGAGE, MAKE, REVOKE = "golive.engage_kill_switch", "golive.add_apitoken", "golive.revoke_apitoken"
 LIST = "/admin/golive/apitoken/"

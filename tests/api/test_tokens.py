@@ -30,7 +30,7 @@ from tests.api.callers import (
     make_token,
     revoke,
 )
-from tests.factories import make_actor
+from tests.support.factories import make_actor
 
 STATE = "/api/governance/go-live/state"
 

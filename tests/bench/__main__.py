@@ -15,7 +15,7 @@ from typing import Any
 
 import django
 
-import tests.environment  # noqa: F401 - no developer's .env decides
+import tests.support.environment  # noqa: F401 - no developer's .env decides
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "valhalla.settings"
 django.setup()
@@ -26,9 +26,9 @@ from tests.bench.plot import draw  # noqa: E402
 from tests.bench.propagation import run_propagation  # noqa: E402
 from tests.bench.report import write_report  # noqa: E402
 from tests.bench.throughput import QUICK, Plan, run_throughput  # noqa: E402
-from tests.postgres import PostgresError  # noqa: E402
 from tests.run import NO_WRK, find_wrk  # noqa: E402
-from tests.server import ROOT  # noqa: E402
+from tests.support.postgres import PostgresError  # noqa: E402
+from tests.support.server import ROOT  # noqa: E402
 
 Json = dict[str, Any]
 QUICK_STOPS = 2

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.run import NO_WRK, find_wrk
-from tests.server import ServerError
+from tests.support.server import ServerError
 
 _TRIES = 3
 _SCRIPT = Path(__file__).with_name("wrk.lua")

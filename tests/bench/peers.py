@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.load import BenchError
-from tests.server import ROOT, find_free_port, request
+from tests.support.server import ROOT, find_free_port, request
 
 # Kept between runs, and ignored by git.
 CACHE = ROOT / ".bench"

@@ -26,15 +26,15 @@ from typing import Any
 import django
 import psycopg
 
-import tests.environment  # noqa: F401 - no developer's .env decides
+import tests.support.environment  # noqa: F401 - no developer's .env decides
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "valhalla.settings"
 django.setup()
 
 from golive.domain.changes import ENGAGE  # noqa: E402 - after Django's start
 from tests.api.service import Service, manage, running_service  # noqa: E402 - after Django's start
-from tests.postgres import PostgresServer  # noqa: E402
-from tests.server import ROOT, clean_environment  # noqa: E402
+from tests.support.postgres import PostgresServer  # noqa: E402
+from tests.support.server import ROOT, clean_environment  # noqa: E402
 from valhalla.environment import SERVER_THREADS  # noqa: E402
 
 READERS, SIGN_INS, WORKERS = 64, 32, 2

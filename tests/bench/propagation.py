@@ -17,8 +17,8 @@ from tests.api.service import manage
 from tests.bench import peers, servers
 from tests.bench.load import FAILURES, BenchError
 from tests.bench.readers import Question, Readers
-from tests.postgres import PostgresServer
-from tests.server import GunicornServer, request
+from tests.support.postgres import PostgresServer
+from tests.support.server import GunicornServer, request
 
 SERVICES = 2
 READERS_EACH = 4

@@ -15,8 +15,8 @@ from golive.api.ofrep import FLAGS_PATH
 from tests.api.service import manage
 from tests.bench import peers
 from tests.bench.load import FAILURES, BenchError, Subject
-from tests.postgres import PostgresServer
-from tests.server import ROOT, GunicornServer, clean_environment, request
+from tests.support.postgres import PostgresServer
+from tests.support.server import ROOT, GunicornServer, clean_environment, request
 
 WORKERS = 2
 PROJECT = "tests.bench.project.wsgi:application"

@@ -16,7 +16,7 @@ from tests.bench.load import Measurement
 from tests.bench.plot import draw
 from tests.bench.propagation import Outcome
 from tests.bench.report import write_report
-from tests.server import ROOT, clean_environment
+from tests.support.server import ROOT, clean_environment
 
 
 def make_results(**rates: float) -> dict[str, dict[int, list[Measurement]]]:

@@ -11,10 +11,10 @@ from django.contrib.auth.models import User
 from django.db import connections
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
 
-from tests.chromium import WAIT_MS, WIDE, Complaints, Scheme, chromium
-from tests.people import sign_in
-from tests.served import server_environment
-from tests.server import GunicornServer
+from tests.support.chromium import WAIT_MS, WIDE, Complaints, Scheme, chromium
+from tests.support.people import sign_in
+from tests.support.served import server_environment
+from tests.support.server import GunicornServer
 
 
 @pytest.fixture(scope="package")

@@ -13,7 +13,6 @@ from playwright.sync_api import Browser, Page, expect
 
 from golive.migration_graph.model import Report
 from golive.migration_graph.reports import render
-from tests.chromium import NARROW, WAIT_MS, WIDE, Complaints, Scheme, find_overflow
 from tests.migration_graph.reports import (
     get_key,
     make_chain,
@@ -25,6 +24,7 @@ from tests.migration_graph.reports import (
     make_tie,
 )
 from tests.migration_graph.test_reports_drawings import HOSTILE, make_hostile
+from tests.support.chromium import NARROW, WAIT_MS, WIDE, Complaints, Scheme, find_overflow
 
 pytestmark = pytest.mark.browser
 

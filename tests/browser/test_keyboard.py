@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visitors
-from tests.people import OPERATORS, RELEASE_MANAGERS, go_live, make_user
+from tests.support.people import OPERATORS, RELEASE_MANAGERS, go_live, make_user
 
 pytestmark = pytest.mark.browser
 

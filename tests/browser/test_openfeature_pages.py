@@ -16,8 +16,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.api.service import Service, running_service
-from tests.node import FOLDER, install_packages
-from tests.server import ROOT
+from tests.support.node import FOLDER, install_packages
+from tests.support.server import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.node]
 

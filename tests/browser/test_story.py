@@ -10,9 +10,9 @@ from django.core.management import call_command
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visitors
-from tests.chromium import fill_in_login
-from tests.people import OPERATORS, RELEASE_MANAGERS, go_live, make_change, make_user
-from tests.server import GunicornServer, request
+from tests.support.chromium import fill_in_login
+from tests.support.people import OPERATORS, RELEASE_MANAGERS, go_live, make_change, make_user
+from tests.support.server import GunicornServer, request
 
 pytestmark = pytest.mark.browser
 

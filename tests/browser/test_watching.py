@@ -7,10 +7,10 @@ from django.db import connection
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Visitors
-from tests.chromium import WAIT_MS
-from tests.people import OPERATORS, go_live, make_change, make_user
-from tests.served import server_environment
-from tests.server import GunicornServer
+from tests.support.chromium import WAIT_MS
+from tests.support.people import OPERATORS, go_live, make_change, make_user
+from tests.support.served import server_environment
+from tests.support.server import GunicornServer
 
 pytestmark = pytest.mark.browser
 

@@ -18,7 +18,7 @@ from tests.consistency.operators import Operators
 from tests.consistency.plant import SERVED, make_environment
 from tests.consistency.readers import KINDS, Reader
 from tests.consistency.record import Operation, Outcome
-from tests.server import GunicornServer
+from tests.support.server import GunicornServer
 
 # So many, and so slow, that at any moment one of them asks, also while the others wait.
 READERS, PACE_SECONDS = 8, 0.08

@@ -17,7 +17,7 @@ from golive.domain.changes import CHANGES
 from golive.domain.rows import GO_LIVE_STATE
 from tests.consistency.journal import Journal, now
 from tests.consistency.record import Operation, Outcome
-from tests.server import ROOT, Response, clean_environment, request
+from tests.support.server import ROOT, Response, clean_environment, request
 
 TIMEOUT_SECONDS = 12.0
 NOT_APPLIED, NOTHING, NO_PERMIT = "NOT_APPLIED", "Nothing to reconcile", "No permit is held."

@@ -23,8 +23,8 @@ from tests.consistency.journal import Journal
 from tests.consistency.operators import PASSWORD, USERNAME, Operators
 from tests.consistency.readers import KINDS, SHOP_KINDS, Reader
 from tests.consistency.sabotage import SABOTAGE
-from tests.postgres import PostgresServer
-from tests.server import ROOT, GunicornServer, clean_environment
+from tests.support.postgres import PostgresServer
+from tests.support.server import ROOT, GunicornServer, clean_environment
 
 SERVED = "tests.consistency.served:application"
 _MAKE_USER = "from django.contrib.auth.models import User; User.objects.create_superuser({!r}, '', {!r})"

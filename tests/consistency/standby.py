@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.postgres import PostgresError, PostgresServer
+from tests.support.postgres import PostgresError, PostgresServer
 
 
 @dataclass

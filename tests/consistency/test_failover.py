@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.consistency.standby import StandbyServer
-from tests.faults import Proxy, wait_until
-from tests.postgres import PostgresServer
-from tests.server import ROOT, clean_environment
+from tests.support.faults import Proxy, wait_until
+from tests.support.postgres import PostgresServer
+from tests.support.server import ROOT, clean_environment
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
 

@@ -13,8 +13,8 @@ from tests.consistency.plant import make_environment, prepare_database
 from tests.consistency.record import Outcome
 from tests.consistency.sabotage import SABOTAGES, SLOW
 from tests.consistency.standby import StandbyServer
-from tests.postgres import PostgresServer
-from tests.server import GunicornServer
+from tests.support.postgres import PostgresServer
+from tests.support.server import GunicornServer
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.consistency.soak import Bounds, run_soak
-from tests.server import ROOT
+from tests.support.server import ROOT
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
 

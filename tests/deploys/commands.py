@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.server import ROOT, clean_environment
+from tests.support.server import ROOT, clean_environment
 
 
 def manage(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ from django.db import connections
 from golive.database import schema
 from golive.state import history
 from tests.deploys.project import Project, end_all
-from tests.postgres import PostgresServer
+from tests.support.postgres import PostgresServer
 
 # As other tools have left them: every kind of difference that adoption knows, and rows that are worth keeping.
 LEGACY = """

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psycopg
 
-from tests.postgres import USER, PostgresServer, _Account
-from tests.server import find_free_port
+from tests.support.postgres import USER, PostgresServer, _Account
+from tests.support.server import find_free_port
 
 START_SECONDS = 30.0
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from tests.server import ROOT, clean_environment
+from tests.support.server import ROOT, clean_environment
 
 RELEASE = "0123456789abcdef"
 KEY = "for-the-test-only-0123456789-0123456789"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.deploys.legacy import LegacyTable, legacy_tables
 from tests.deploys.sandbox import TABLES, Sandbox, open_sandbox
-from tests.postgres import fresh_database
+from tests.support.postgres import fresh_database
 
 pytestmark = pytest.mark.postgresql
 

@@ -18,7 +18,7 @@ from tests.deploys.defects import BASE, DEFECTS, GLOBALS, Defect
 from tests.deploys.remedies import read_remedies
 from tests.deploys.sandbox import Sandbox, open_sandbox
 from tests.deploys.snapshots import find_differences
-from tests.postgres import fresh_database
+from tests.support.postgres import fresh_database
 
 pytestmark = pytest.mark.postgresql
 

@@ -13,7 +13,7 @@ import pytest
 from tests.deploys.defects import BASE
 from tests.deploys.remedies import read_remedies
 from tests.deploys.sandbox import Sandbox, open_sandbox
-from tests.postgres import fresh_database
+from tests.support.postgres import fresh_database
 
 pytestmark = pytest.mark.postgresql
 

@@ -19,7 +19,7 @@ from tests.deploys.commands import assert_refused, manage
 from tests.deploys.defects import BASE
 from tests.deploys.remedies import read_remedies
 from tests.deploys.sandbox import TABLES, Sandbox, apply_first, open_connection, open_sandbox
-from tests.postgres import fresh_database
+from tests.support.postgres import fresh_database
 
 _MAKE = {"system_metadata": BASE[:2], "go_live_state": BASE[2:]}
 _ROWS = {

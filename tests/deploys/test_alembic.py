@@ -19,8 +19,8 @@ from tests.deploys.alembic_project import AlembicProject
 from tests.deploys.commands import manage
 from tests.deploys.defects import BASE
 from tests.deploys.sandbox import TABLES, Sandbox, open_sandbox
-from tests.postgres import fresh_database
-from tests.server import ROOT
+from tests.support.postgres import fresh_database
+from tests.support.server import ROOT
 
 pytestmark = pytest.mark.postgresql
 

@@ -15,9 +15,9 @@ from django.core.management import CommandError, call_command
 
 from tests.deploys.conftest import SEED_EVENTS
 from tests.deploys.project import Project, add_app
-from tests.faults import wait_until
-from tests.patience import SLACK
-from tests.server import GunicornServer, request
+from tests.support.faults import wait_until
+from tests.support.patience import SLACK
+from tests.support.server import GunicornServer, request
 
 pytestmark = pytest.mark.postgresql
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import clean_environment
-from tests.test_audit_command import copy_project
+from tests.management.test_audit_command import copy_project
+from tests.support.server import clean_environment
 
 # The checkout has a database of its own; that of the tests is not touched.
 pytestmark = pytest.mark.sqlite_only

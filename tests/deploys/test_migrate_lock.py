@@ -20,8 +20,8 @@ from golive.deploys.record_table import RecordTable
 from tests.deploys.catalogue import describe_database
 from tests.deploys.conftest import SEED_EVENTS, MakeProject
 from tests.deploys.project import SECONDS, Project, add_app
-from tests.patience import SLACK
-from tests.postgres import USER, PostgresServer
+from tests.support.patience import SLACK
+from tests.support.postgres import USER, PostgresServer
 
 pytestmark = pytest.mark.postgresql
 

@@ -13,8 +13,8 @@ import pytest
 from tests.deploys.catalogue import describe_database
 from tests.deploys.conftest import SEED_EVENTS, MakeProject
 from tests.deploys.project import Project, Told, add_app, run_in_one_process
-from tests.postgres import PostgresServer
-from tests.server import ROOT
+from tests.support.postgres import PostgresServer
+from tests.support.server import ROOT
 
 TWO = {
     "0001_thing": 'migrations.CreateModel("Thing", [("id", models.AutoField(primary_key=True))]),',

@@ -11,8 +11,8 @@ from golive.deploys.sessions import are_sessions_kept, is_direct
 from tests.deploys.conftest import SEED_EVENTS, MakeProject
 from tests.deploys.pgbouncer import pgbouncer
 from tests.deploys.project import Project
-from tests.postgres import PostgresServer
 from tests.run import NO_POOLER, find_pgbouncer
+from tests.support.postgres import PostgresServer
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.pooler]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.deploys.project import Project
-from tests.faults import wait_until
-from tests.postgres import find_installation
-from tests.server import ROOT, GunicornServer, request
+from tests.support.faults import wait_until
+from tests.support.postgres import find_installation
+from tests.support.server import ROOT, GunicornServer, request
 
 pytestmark = pytest.mark.postgresql
 

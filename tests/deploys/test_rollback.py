@@ -9,7 +9,7 @@ import pytest
 from tests.deploys.catalogue import describe_database
 from tests.deploys.conftest import SEED_EVENTS, MakeProject
 from tests.deploys.project import Project, copy_tree, write_migration
-from tests.server import ROOT, GunicornServer, request
+from tests.support.server import ROOT, GunicornServer, request
 
 pytestmark = pytest.mark.postgresql
 

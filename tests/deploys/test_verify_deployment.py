@@ -21,7 +21,7 @@ from golive.deploys.endpoints import ENDPOINTS
 from golive.domain.changes import CHANGES
 from golive.domain.flags import SAFE_VALUES
 from golive.gate import GATES
-from tests.server import ROOT, GunicornServer, clean_environment
+from tests.support.server import ROOT, GunicornServer, clean_environment
 
 RELEASE = "0123456789abcdef"
 

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from tests.postgres import PostgresServer
-from tests.server import ROOT, GunicornServer, clean_environment, request
+from tests.support.postgres import PostgresServer
+from tests.support.server import ROOT, GunicornServer, clean_environment, request
 
 pytestmark = pytest.mark.postgresql
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from golive.domain.chain import COLUMNS, HASH_VERSION, ChainVerifier, Problem, hash_event
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, record_of
-from tests.factories import make_go_live, make_system
+from tests.support.factories import make_go_live, make_system
 
 Event = dict[str, Any]
 Records = dict[str, dict[str, Any] | None]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golive.domain.checklist import Checklist, Severity
-from tests.factories import make_result
+from tests.support.factories import make_result
 
 
 def test_checklist__no_checks__is_not_ok() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golive.domain.decision import MESSAGES, Code, Decision, decide
-from tests.factories import make_go_live
+from tests.support.factories import make_go_live
 
 # What databases, JSON and mistakes put where True or False belongs.
 NEITHER_TRUE_NOR_FALSE: tuple[Any, ...] = (

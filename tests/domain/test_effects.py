@@ -22,7 +22,7 @@ from golive.domain.effects import (
 from golive.domain.errors import RecordedChange, RevisionMismatchError, StateUnknownError
 from golive.domain.requests import ChangeRequest, read_request
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, GoLiveRow, Rows, SystemRow
-from tests.factories import NOW, make_go_live, make_rows, make_system
+from tests.support.factories import NOW, make_go_live, make_rows, make_system
 
 BOOLEANS = (True, False)
 STATES = [

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golive.domain.rows import format_time, record_of
-from tests.factories import make_go_live, make_system
+from tests.support.factories import make_go_live, make_system
 
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 

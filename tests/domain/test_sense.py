@@ -16,7 +16,7 @@ from golive.domain.effects import plan_steps
 from golive.domain.requests import ChangeRequest
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, GoLiveRow, Rows, SystemRow, record_of
 from golive.domain.sense import find_contradictions
-from tests.factories import NOW, make_go_live, make_system
+from tests.support.factories import NOW, make_go_live, make_system
 
 Event = dict[str, Any]
 TABLE = (*CHANGES.values(), LEASE)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.service import SHORT_LEASE_MS, Service, running_service
-from tests.server import ROOT, GunicornServer, Response, clean_environment, request
+from tests.support.server import ROOT, GunicornServer, Response, clean_environment, request
 
 
 @dataclass(frozen=True)

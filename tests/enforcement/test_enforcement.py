@@ -16,9 +16,9 @@ from tests.api.service import Service, running_service
 from tests.enforced.urls import BACKOFFICE, EXEMPT, GUARDED
 from tests.enforced.views import CHUNKS
 from tests.enforcement.conftest import Shop, running_shop
-from tests.faults import Proxy, wait_until
-from tests.patience import SLACK
-from tests.server import Response, request
+from tests.support.faults import Proxy, wait_until
+from tests.support.patience import SLACK
+from tests.support.server import Response, request
 
 # The database of production is enough: nothing here depends on its kind.
 pytestmark = pytest.mark.postgresql

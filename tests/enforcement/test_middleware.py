@@ -20,7 +20,7 @@ from golive.state.snapshots import Snapshot
 from golive.web import enforcement
 from golive.web.enforcement import golive_exempt
 from golive.web.routes import is_below
-from tests.factories import make_go_live
+from tests.support.factories import make_go_live
 
 runs: list[str] = []
 

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.api.service import is_on_postgresql
-from tests.postgres import fresh_database
-from tests.server import ROOT, GunicornServer, clean_environment, request
+from tests.support.postgres import fresh_database
+from tests.support.server import ROOT, GunicornServer, clean_environment, request
 
 
 @dataclass(frozen=True)

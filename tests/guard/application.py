@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, WebSocket
 
-from tests.server import ROOT
+from tests.support.server import ROOT
 
 _BLOCK = re.compile(r"<!-- run as an application with GATE_URL -->\n```python\n(.*?)```", re.DOTALL)
 

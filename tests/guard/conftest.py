@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.api.service import SHORT_LEASE_MS, Service, running_service
-from tests.faults import Proxy
-from tests.server import ROOT, Response, clean_environment, find_free_port, request
+from tests.support.faults import Proxy
+from tests.support.server import ROOT, Response, clean_environment, find_free_port, request
 
 
 @dataclass(frozen=True)

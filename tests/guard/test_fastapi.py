@@ -9,10 +9,10 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.faults import wait_until
 from tests.guard.conftest import Guarded
-from tests.patience import SLACK
-from tests.server import Response
+from tests.support.faults import wait_until
+from tests.support.patience import SLACK
+from tests.support.server import Response
 
 pytestmark = pytest.mark.slow
 LIMIT_SECONDS = 3.0

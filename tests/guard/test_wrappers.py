@@ -17,7 +17,7 @@ from golive.domain.decision import Code, Decision
 from golive.guard import GateGuard, WsgiGateGuard
 from golive.web.denials import describe_denial
 from tests.guard.fake_gate import DENIED, FakeGate, answer
-from tests.server import find_free_port
+from tests.support.server import find_free_port
 
 EXEMPT = ["/health", "/static/"]
 

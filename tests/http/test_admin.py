@@ -24,7 +24,7 @@ from tests.http.rooms import (
     snapshot,
     typed_in,
 )
-from tests.people import go_live, make_change, make_user, sign_in
+from tests.support.people import go_live, make_change, make_user, sign_in
 
 MARKUP = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>&amp;</textarea></dialog>"
 

@@ -7,8 +7,6 @@ import re
 import pytest
 from django.test import Client
 
-from tests.controls_kit import fake_checklist
-from tests.factories import make_result
 from tests.http import endpoints
 from tests.http.endpoints import execute
 from tests.http.rooms import (
@@ -25,7 +23,9 @@ from tests.http.rooms import (
     snapshot,
     typed_in,
 )
-from tests.people import OPERATORS, make_change, make_user, sign_in
+from tests.support.changes import fake_checklist
+from tests.support.factories import make_result
+from tests.support.people import OPERATORS, make_change, make_user, sign_in
 
 MARKUP = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>&amp;</textarea></dialog>"
 

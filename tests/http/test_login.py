@@ -16,10 +16,10 @@ from golive.identity import session_keys, throttle
 from golive.identity import sign_in as sign_in_module
 from golive.models import CredentialFailure
 from golive.state.singletons import read_go_live
-from tests.faults import renamed_table
-from tests.forks import ask_fork, held_by_another_thread
 from tests.http.rooms import CONTROL, LOGIN, apply_url
-from tests.people import OPERATORS, go_live, make_user, sign_in
+from tests.support.faults import renamed_table
+from tests.support.forks import ask_fork, held_by_another_thread
+from tests.support.people import OPERATORS, go_live, make_user, sign_in
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ from golive.domain.checklist import Severity
 from golive.readiness import Finding, registry
 from tests.http import endpoints
 from tests.http.endpoints import describe
-from tests.patience import ends_within
-from tests.people import OPERATORS, make_change, make_user
+from tests.support.patience import ends_within
+from tests.support.people import OPERATORS, make_change, make_user
 
 ITEM_SHAPE = {"id": "str", "ok": "bool", "severity": "str", "message": "str", "detail": "str"}
 SECRET = "hunter2-in-the-connection-string"

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from golive.database.deadline import READ_SECONDS
-from tests.faults import wait_until
 from tests.http import endpoints
-from tests.patience import ends_within
-from tests.served import server_environment
-from tests.server import GunicornServer, request
+from tests.support.faults import wait_until
+from tests.support.patience import ends_within
+from tests.support.served import server_environment
+from tests.support.server import GunicornServer, request
 
 
 @pytest.fixture(scope="module")

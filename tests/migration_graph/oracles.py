@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.server import ROOT
+from tests.support.server import ROOT
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from golive.migration_graph.audit import AuditRequest, run_audit
 from golive.migration_graph.catalogue import CATALOGUE
 from golive.migration_graph.model import Finding, Kind, Severity
 from golive.migration_graph.reports import FORMATS
-from tests.server import ROOT, clean_environment
+from tests.support.server import ROOT, clean_environment
 
 TEXT = (ROOT / "docs" / "migration-audit.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -24,7 +24,7 @@ from tests.migration_graph.incident import (
     path,
     step,
 )
-from tests.patience import ends_within
+from tests.support.patience import ends_within
 
 GUILTY_EDIT = Edit(GUILTY_PATH, GUILTY_LINE, "None", "'r108'")
 

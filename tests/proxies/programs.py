@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.run import find_server_program
-from tests.server import ROOT, find_free_port
+from tests.support.server import ROOT, find_free_port
 
 FOLDER = ROOT / "docs" / "proxies"
 _GATE, _BACKEND, _SIGN_IN = "127.0.0.1:8000", "127.0.0.1:9000", "127.0.0.1:4180"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tests.api.service import Service
 from tests.proxies.backend import Backend, SignIn
 from tests.proxies.programs import PROGRAMS, Behind
-from tests.server import Response, request
+from tests.support.server import Response, request
 
 # Ends a hang. Nothing is measured with it.
 PATIENCE_SECONDS = 60.0

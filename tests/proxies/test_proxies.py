@@ -13,7 +13,7 @@ import pytest
 
 from tests.proxies.programs import PROGRAMS, Behind
 from tests.proxies.site import PATIENCE_SECONDS, Site, assert_denied, open_tunnel
-from tests.server import find_free_port, request
+from tests.support.server import find_free_port, request
 
 pytestmark = [pytest.mark.proxy, pytest.mark.slow]
 

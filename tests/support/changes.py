@@ -1,0 +1,106 @@
+"""What the tests of the controls share: making changes, looking at what stands, and what must hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from golive.controls.apply import apply_change
+from golive.domain.changes import CHANGES, Acknowledgement, Actor, Channel, Direction, Origin
+from golive.domain.checklist import Checklist, CheckResult
+from golive.models import Event
+from golive.readiness import runner, shared_runs
+from golive.state import history
+from tests.support.factories import make_actor
+from tests.support.faults import run_sql
+
+NAMES = tuple(CHANGES)
+TOWARD_SAFE = tuple(name for name, change in CHANGES.items() if change.direction is Direction.SAFE)
+OTHERS = tuple(name for name in NAMES if name not in TOWARD_SAFE)
+# What stands after the migrations: one event for each table.
+SEEDED = 2
+NOWHERE = Origin()
+# Where a write can be made to fail, for `failing_writes`: table, verb, and for which rows.
+FAULTS: dict[str, tuple[str, str, str]] = {
+    "event": ("golive_event", "INSERT", "NEW.action <> 'drift'"),
+    "row of go_live_state": ("go_live_state", "UPDATE", "1 = 1"),
+}
+
+
+def apply(
+    name: str,
+    *,
+    actor: Actor | None = None,
+    reason: object = "why",
+    channel: Channel = Channel.API,
+    origin: Origin = NOWHERE,
+    **fields: object,
+) -> Acknowledgement:
+    """Make a change as somebody who may do everything, unless told."""
+    return apply_change(
+        CHANGES[name], actor=actor or make_actor(), reason=reason, channel=channel, fields=fields, origin=origin
+    )
+
+
+def apply_effectively(name: str, **options: Any) -> Acknowledgement:
+    """As `apply`, and an edit changes something."""
+    fields = {"version": "2.0.0"} if name == "edit" else {}
+    return apply(name, **{**fields, **options})
+
+
+def go_live() -> None:
+    """From the safe defaults all the way: complete, released, enabled."""
+    for name in ("complete", "release", "enable"):
+        apply(name, actor=make_actor("ann"))
+
+
+def prepare(name: str) -> None:
+    """Bring about a state in which this change changes something and may be made."""
+    if name in TOWARD_SAFE:
+        go_live()
+    elif name in ("release", "enable"):
+        apply("complete", actor=make_actor("ann"))
+
+
+def events() -> list[Event]:
+    return list(Event.objects.order_by("sequence"))
+
+
+def newest() -> Event:
+    return events()[-1]
+
+
+def snapshot() -> tuple[Any, Any, int]:
+    """All that a change could have altered."""
+    return (
+        run_sql("SELECT * FROM go_live_state ORDER BY id"),
+        run_sql("SELECT * FROM system_metadata ORDER BY id"),
+        Event.objects.count(),
+    )
+
+
+def problem_keys(*, newest_events: int | None = None) -> set[str]:
+    """What the verification finds, as `code:place` (without what tells one break from another at the same place)."""
+    return {problem.key.split("@")[0] for problem in history.verify(newest=newest_events).problems}
+
+
+def check_sound() -> None:
+    """Chain, head and rows agree, and every event was looked at."""
+    found = history.verify()
+    assert found.problems == ()
+    assert found.checked == Event.objects.count()
+
+
+def fake_checklist(monkeypatch: pytest.MonkeyPatch, *results: CheckResult) -> list[bool]:
+    """Let the checklist find this. Returns a list that grows by whether a transaction was open when it ran."""
+    runs: list[bool] = []
+
+    def run() -> Checklist:
+        runs.append(connection.in_atomic_block)
+        return Checklist.of(results)
+
+    monkeypatch.setattr(runner, "run_checklist", run)
+    monkeypatch.setattr(shared_runs, "read_checklist", run)
+    return runs

@@ -1,0 +1,264 @@
+"""Ways to make a database fail, and to watch what it is asked, for tests on both vendors."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from enum import Enum
+from typing import Any
+from urllib.parse import quote
+
+from django.db import OperationalError, connection
+
+from tests.support.patience import SLACK
+
+
+def run_sql(statement: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+    """Run SQL as somebody at a prompt would: committed at once, past the controls. The rows, if it has any."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+        return cursor.fetchall() if cursor.description else []
+
+
+def is_postgresql() -> bool:
+    return connection.vendor == "postgresql"
+
+
+@contextmanager
+def failing_writes(table: str, verb: str, *, when: str = "1 = 1", deferred: bool = False) -> Iterator[None]:
+    """Inside, the database refuses to INSERT into or UPDATE the table where `when` holds of NEW.
+
+    `deferred` (PostgreSQL): it refuses only when the transaction commits.
+    """
+    if not is_postgresql():
+        run_sql(
+            f"CREATE TRIGGER test_fault BEFORE {verb} ON {table} WHEN {when} "
+            "BEGIN SELECT RAISE(ABORT, 'made to fail'); END"
+        )
+        drops = ["DROP TRIGGER test_fault"]
+    else:
+        run_sql(
+            "CREATE FUNCTION test_fault() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$BEGIN RAISE EXCEPTION 'made to fail' USING ERRCODE = 'check_violation'; END$$"
+        )
+        timing = "CREATE CONSTRAINT TRIGGER test_fault AFTER" if deferred else "CREATE TRIGGER test_fault BEFORE"
+        deferral = "DEFERRABLE INITIALLY DEFERRED" if deferred else ""
+        run_sql(f"{timing} {verb} ON {table} {deferral} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION test_fault()")
+        drops = [f"DROP TRIGGER test_fault ON {table}", "DROP FUNCTION test_fault()"]
+    try:
+        yield
+    finally:
+        for statement in drops:
+            run_sql(statement)
+
+
+@contextmanager
+def append_only_suspended() -> Iterator[None]:
+    """Inside, events can be altered: what somebody with all rights in the database can do."""
+    if is_postgresql():
+        run_sql("ALTER TABLE golive_event DISABLE TRIGGER USER")
+        try:
+            yield
+        finally:
+            run_sql("ALTER TABLE golive_event ENABLE TRIGGER USER")
+        return
+    triggers = run_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'golive_event'")
+    for name, _ in triggers:
+        run_sql(f"DROP TRIGGER {name}")
+    try:
+        yield
+    finally:
+        for _, sql in triggers:
+            run_sql(sql)
+
+
+@contextmanager
+def renamed_table(table: str) -> Iterator[None]:
+    """Inside, there is no such table."""
+    run_sql(f"ALTER TABLE {table} RENAME TO {table}_elsewhere")
+    try:
+        yield
+    finally:
+        run_sql(f"ALTER TABLE {table}_elsewhere RENAME TO {table}")
+
+
+@contextmanager
+def watched_statements(before: Callable[[str], None] | None = None) -> Iterator[list[str]]:
+    """The statements that this thread sends inside, in order; `before` is called with each one before it is sent."""
+    seen: list[str] = []
+
+    def watch(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        seen.append(sql)
+        if before is not None:
+            before(sql)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(watch):
+        yield seen
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until the condition holds. Raises AssertionError if it does not within ten times the promised seconds."""
+    ends_at = time.monotonic() + SLACK * seconds
+    while not condition():
+        assert time.monotonic() < ends_at, f"not within {SLACK * seconds:g} s"
+        time.sleep(0.01)
+
+
+def database_url() -> str:
+    """The database of the tests as other processes name it."""
+    settings = connection.settings_dict
+    if not is_postgresql():
+        return f"sqlite:///{settings['NAME']}"
+    user, password = quote(settings["USER"], safe=""), quote(settings["PASSWORD"], safe="")
+    host, port = settings["HOST"] or "127.0.0.1", settings["PORT"] or 5432
+    return f"postgresql://{user}:{password}@{host}:{port}/{quote(settings['NAME'], safe='')}"
+
+
+@contextmanager
+def rerouted(**settings: Any) -> Iterator[None]:
+    """Inside, every thread's new connections go elsewhere: `HOST`, `PORT`, `NAME` and so on."""
+    kept = dict(connection.settings_dict)
+    connection.close()
+    connection.settings_dict.update(settings)
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict.clear()
+        connection.settings_dict.update(kept)
+        # What was learnt about the other place (that it hangs) may take a moment to be forgotten.
+        wait_until(_can_connect)
+
+
+def _can_connect() -> bool:
+    with suppress(OperationalError):
+        connection.ensure_connection()
+        return True
+    return False
+
+
+class Fate(Enum):
+    """What becomes of a request that the proxy waits for."""
+
+    ANSWER_LOST = "passed on, and the connection ends before the answer arrives"
+    REQUEST_LOST = "not passed on, and the connection ends"
+    ANSWER_LATE = "passed on, and the answer does not arrive while the connection stays open"
+    PANIC = "passed on, and answered as by a server whose disk was full in the middle of it"
+
+
+class Proxy:
+    """A TCP proxy before the database's server, which can stop to pass on what is said.
+
+    `freeze()`: connections stay open, new ones are accepted, and nothing answers, as when a host hangs.
+    `strike(words, fate)`: one fault at the next request that holds these words.
+    `lead_to(host, port)`: new connections go elsewhere, those that are open stay.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._sockets: list[socket.socket] = []
+        self._is_open = threading.Event()
+        self._is_open.set()
+        self._fault: tuple[bytes, Fate] | None = None
+        self._is_answered = threading.Event()
+        threading.Thread(target=self._accept, name="proxy", daemon=True).start()
+
+    def freeze(self) -> None:
+        self._is_open.clear()
+
+    def thaw(self) -> None:
+        self._is_open.set()
+
+    def lead_to(self, host: str, port: int) -> None:
+        self._target = (host, port)
+
+    def strike(self, words: bytes, fate: Fate) -> None:
+        self._is_answered.clear()
+        self._fault = (words, fate)
+
+    def await_answer(self) -> None:
+        """Wait until the server has answered the request that was struck: whatever it did, it has done."""
+        assert self._is_answered.wait(10 * SLACK), "the server did not answer"
+
+    def close(self) -> None:
+        self.thaw()
+        for each in (self._listener, *self._sockets):
+            _close(each)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                try:
+                    server = socket.create_connection(self._target)
+                except OSError:
+                    # Gone for now; it may come back.
+                    client.close()
+                    continue
+                self._sockets += [client, server]
+                struck: list[Fate] = []
+                for work in (self._pass_requests, self._pass_answers):
+                    threading.Thread(target=work, args=(client, server, struck), name="proxy", daemon=True).start()
+
+    def _pass_requests(self, client: socket.socket, server: socket.socket, struck: list[Fate]) -> None:
+        with suppress(OSError):
+            while data := client.recv(65536):
+                self._is_open.wait()
+                if self._fault is not None and self._fault[0] in data:
+                    struck.append(self._fault[1])
+                    self._fault = None
+                if Fate.REQUEST_LOST in struck:
+                    break
+                server.sendall(data)
+        _close(client)
+        _close(server)
+
+    def _pass_answers(self, client: socket.socket, server: socket.socket, struck: list[Fate]) -> None:
+        with suppress(OSError):
+            while data := server.recv(65536):
+                self._is_open.wait()
+                if struck:
+                    self._is_answered.set()
+                if Fate.PANIC in struck:
+                    client.sendall(_error_response(S="PANIC", V="PANIC", C="53100", M="could not write to file"))
+                if Fate.ANSWER_LOST in struck or Fate.PANIC in struck:
+                    break
+                if Fate.ANSWER_LATE not in struck:
+                    client.sendall(data)
+        if Fate.ANSWER_LATE not in struck:
+            _close(client)
+            _close(server)
+
+
+def _error_response(**fields: str) -> bytes:
+    """As a server sends it: https://www.postgresql.org/docs/current/protocol-message-formats.html"""
+    body = b"".join(name.encode() + text.encode() + b"\0" for name, text in fields.items()) + b"\0"
+    return b"E" + (len(body) + 4).to_bytes(4) + body
+
+
+def _close(each: socket.socket) -> None:
+    with suppress(OSError):
+        each.shutdown(socket.SHUT_RDWR)
+    with suppress(OSError):
+        each.close()
+
+
+@contextmanager
+def proxied() -> Iterator[Proxy]:
+    """Inside, the tests' connections run through a proxy of their own (PostgreSQL)."""
+    settings = connection.settings_dict
+    proxy = Proxy(settings["HOST"] or "127.0.0.1", int(settings["PORT"] or 5432))
+    try:
+        with rerouted(HOST="127.0.0.1", PORT=proxy.port):
+            try:
+                yield proxy
+            finally:
+                proxy.thaw()
+    finally:
+        proxy.close()
