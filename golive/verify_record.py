@@ -262,7 +262,7 @@ def read_heads(lines: Iterable[str]) -> Iterator[str]:
 
 def verify(lines: Iterable[str], heads: Iterable[str], out: TextIO) -> int:
     """Verify a record and write what is found; the exit code. Raises UnusableInputError."""
-    verifier, kept = Verifier(heads), set(heads)
+    verifier, known = Verifier(heads), set(heads)
     for number, event in read_events(lines):
         try:
             verifier.feed(event)
@@ -271,7 +271,7 @@ def verify(lines: Iterable[str], heads: Iterable[str], out: TextIO) -> int:
     faults = verifier.finish()
     faults += [("head", f"The kept head {head} is not in the record.") for head in sorted(verifier.missing_heads)]
     out.writelines(f"{_show(text)}\n" for _, text in faults)
-    out.write(f"{verifier.count} events, {len(kept)} kept heads, {len(faults)} problems. ")
+    out.write(f"{verifier.count} events, {len(known)} kept heads, {len(faults)} problems. ")
     out.write(f"The head is {_show(verifier.head or 'none')}.\n")
     return NOT_SOUND if faults else SOUND
 

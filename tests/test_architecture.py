@@ -22,7 +22,7 @@ PACKAGES = ("golive", "valhalla")
 WRITERS = ("golive/controls/", "golive/migrations/", "golive/identity/throttle.py", "golive/identity/tokens.py")
 MODELS = ("GoLiveState", "SystemMetadata", "Event")
 TABLES = ("go_live_state", "system_metadata", "golive_event")
-MOST_LINES = 400
+MAX_LINES = 400
 
 
 def find_modules() -> list[Path]:
@@ -224,7 +224,7 @@ def test_files__of_the_product__are_short_enough_to_read() -> None:
     }
 
     assert lengths
-    assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
+    assert {name: length for name, length in lengths.items() if length > MAX_LINES} == {}
 
 
 SECRETS = {

@@ -20,7 +20,7 @@ KIB = 1024
 CHANGE_LIMIT = 16 * KIB
 _PIECE = 64 * KIB
 # What we take has no more than four.
-_LEVELS_MOST = 20
+_MAX_LEVELS = 20
 
 Fields = dict[str, object]
 
@@ -130,9 +130,9 @@ def _check_type(request: HttpRequest, content: bytes) -> None:
 
 
 def _read(request: HttpRequest, limit: int) -> bytes:
-    """All of the body. Raises HttpError: 413 beyond the limit (unread, if its length is told), 400 if it breaks off."""
-    told = request.META.get("CONTENT_LENGTH") or ""
-    if told.isdecimal() and int(told[:20]) > limit:
+    """All of the body. Raises HttpError: 413 beyond the limit (unread, if it says its length), 400 if it breaks off."""
+    declared = request.META.get("CONTENT_LENGTH") or ""
+    if declared.isdecimal() and int(declared[:20]) > limit:
         raise problems.too_large(limit)
     content = b"".join(_read_pieces(request, limit))
     if len(content) > limit:
@@ -199,7 +199,7 @@ def _parse(text: str, *, is_strict: bool) -> tuple[Any, list[str]]:
 
 def _is_deep(value: Any) -> bool:
     level = [value]
-    for _ in range(_LEVELS_MOST):
+    for _ in range(_MAX_LEVELS):
         inner: list[Any] = []
         for item in level:
             if isinstance(item, dict):

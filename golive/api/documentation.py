@@ -111,12 +111,12 @@ def _type(schema: Json) -> str:
     if "enum" in schema:
         return ", ".join(schema["enum"])
     kind = schema.get("type", "anything")
-    told = " or ".join(kind) if isinstance(kind, list) else str(kind)
-    if "array" in told:
-        return told.replace("array", f"list of {_type(schema['items'])}")
+    kinds = " or ".join(kind) if isinstance(kind, list) else str(kind)
+    if "array" in kinds:
+        return kinds.replace("array", f"list of {_type(schema['items'])}")
     limits = [f"from {schema['minimum']}" if "minimum" in schema else ""]
     limits += [f"at most {schema['maxLength']:,} characters" if "maxLength" in schema else ""]
-    return ", ".join([told, *filter(None, limits)])
+    return ", ".join([kinds, *filter(None, limits)])
 
 
 def _example(content: Json) -> str:

@@ -34,10 +34,10 @@ def take_alerts(request: HttpRequest) -> HttpResponse:
         fields = read_cut_object(beginning.content.decode("utf-8-sig", errors="replace"))
         notes = (f"only the beginning of the body was read: {beginning.problem.detail}",)
     message = read_message(fields, is_whole=beginning.problem is None)
-    told: dict[str, Any] = {"action": "none", "firing": message.firing, "resolved": message.resolved}
+    values: dict[str, Any] = {"action": "none", "firing": message.firing, "resolved": message.resolved}
     if message.reason is None:
         noted = {"notes_on_request": list(notes)} if notes else {}
-        return answer_json({**told, "changed": False, "event": None, **noted})
+        return answer_json({**values, "changed": False, "event": None, **noted})
     if not message.is_readable:
         notes += ("the message cannot be read and counts as firing",)
     with failures_reported(request):
@@ -48,4 +48,4 @@ def take_alerts(request: HttpRequest) -> HttpResponse:
             fields={"changed_by": message.receiver},
             origin=origin_of(request),
         )
-    return answer_json({**told, "action": ENGAGE.name, **describe(done, notes, with_details=with_details)})
+    return answer_json({**values, "action": ENGAGE.name, **describe(done, notes, with_details=with_details)})

@@ -19,8 +19,8 @@ from golive.state import history, snapshots
 from golive.state.snapshots import Snapshot
 from golive.web import problems, representations
 
-HISTORY_DEFAULT, HISTORY_MOST = 50, 1_000
-_SEQUENCE_MOST = 2**63 - 1
+HISTORY_DEFAULT, MAX_HISTORY = 50, 1_000
+_MAX_SEQUENCE = 2**63 - 1
 
 
 @endpoint("GET")
@@ -84,10 +84,10 @@ def read_history(request: HttpRequest) -> HttpResponse:
 def _read_paging(request: HttpRequest) -> tuple[int, int | None]:
     errors: list[FieldError] = []
     limit, before = request.GET.get("limit", str(HISTORY_DEFAULT)), request.GET.get("before")
-    if not re.fullmatch(r"[0-9]{1,4}", limit, re.ASCII) or not 1 <= int(limit) <= HISTORY_MOST:
-        errors.append(FieldError("limit", f"must be a whole number from 1 to {HISTORY_MOST}"))
+    if not re.fullmatch(r"[0-9]{1,4}", limit, re.ASCII) or not 1 <= int(limit) <= MAX_HISTORY:
+        errors.append(FieldError("limit", f"must be a whole number from 1 to {MAX_HISTORY}"))
     if before is not None and (
-        not re.fullmatch(r"[0-9]{1,19}", before, re.ASCII) or not 1 <= int(before) <= _SEQUENCE_MOST
+        not re.fullmatch(r"[0-9]{1,19}", before, re.ASCII) or not 1 <= int(before) <= _MAX_SEQUENCE
     ):
         errors.append(FieldError("before", "must be the `next` of an earlier page"))
     if errors:

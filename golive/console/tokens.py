@@ -75,8 +75,8 @@ class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         revoke = path(
             "<int:token_id>/revoke/", self.admin_site.admin_view(self.revoke_view), name="golive_apitoken_revoke"
         )
-        kept = ("golive_apitoken_changelist", "golive_apitoken_add")
-        return [revoke, *(each for each in super().get_urls() if getattr(each, "name", None) in kept)]
+        offered = ("golive_apitoken_changelist", "golive_apitoken_add")
+        return [revoke, *(each for each in super().get_urls() if getattr(each, "name", None) in offered)]
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         return self.list_display if self._can_revoke(request) else self.list_display[:-1]

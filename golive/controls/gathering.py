@@ -23,13 +23,13 @@ from golive.domain.effects import is_in_effect
 from golive.domain.errors import OutcomeUnknownError, UnavailableError
 from golive.domain.gathering import GATHER_SECONDS, Batch, Queue, Repetition, merge
 from golive.domain.requests import read_request
-from golive.domain.rows import GO_LIVE_STATE, LEASE_MOST_MS
+from golive.domain.rows import GO_LIVE_STATE, MAX_LEASE_MS
 from golive.state import snapshots
 
 # How often whoever waits for company looks whether the stop is still in effect.
 LOOK_SECONDS = 0.1
 # Longer than the one that writes can take.
-_JOIN_SECONDS = GATHER_SECONDS + WRITE_SECONDS + LEASE_MOST_MS / 1000 + 1.0
+_JOIN_SECONDS = GATHER_SECONDS + WRITE_SECONDS + MAX_LEASE_MS / 1000 + 1.0
 _LOST = "The request that this one was gathered with did not end. Look at the state, or repeat the request."
 
 

@@ -109,20 +109,20 @@ def find_missing_triggers(*, using: str = DEFAULT_DB_ALIAS) -> list[str]:
             cursor.execute(_TRIGGERS, [table])
         else:
             cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s", [table])
-        standing = {name for (name,) in cursor.fetchall()}
-    return [name for name in TRIGGERS[connection.vendor] if name not in standing]
+        existing = {name for (name,) in cursor.fetchall()}
+    return [name for name in TRIGGERS[connection.vendor] if name not in existing]
 
 
 def _find_column_faults(model: type[models.Model], columns: dict[str, Description], connection: Any) -> list[str]:
     faults = []
     for field in model._meta.concrete_fields:
-        standing, wanted = columns.get(str(field.column)), _wanted(field, connection)
+        existing, wanted = columns.get(str(field.column)), _wanted(field, connection)
         name = f"{model._meta.db_table}.{field.column}"
-        if standing is None:
+        if existing is None:
             faults.append(f"{name}: the column is missing")
-        elif standing != wanted:
+        elif existing != wanted:
             differing = ", ".join(
-                f"{key} is {standing[key]}, not {wanted[key]}" for key in wanted if standing[key] != wanted[key]
+                f"{key} is {existing[key]}, not {wanted[key]}" for key in wanted if existing[key] != wanted[key]
             )
             faults.append(f"{name}: {differing}")
     return faults
@@ -139,14 +139,14 @@ def _find_constraint_faults(model: type[models.Model], described: Description, c
             faults.append(f"{table}: {', '.join(columns)} is not unique")
     editor = connection.schema_editor(collect_sql=True)
     for constraint in model._meta.constraints:
-        standing = described["checks"].get(str(constraint.name))
+        existing = described["checks"].get(str(constraint.name))
         _, _, wanted = _normalize(str(constraint.constraint_sql(model, editor))).partition(
             f"{constraint.name} ".lower()
         )
-        if standing is None:
+        if existing is None:
             faults.append(f"{table}: the check {constraint.name} is missing")
-        elif standing != wanted:
-            faults.append(f"{table}: the check {constraint.name} is another ({standing}, not {wanted})")
+        elif existing != wanted:
+            faults.append(f"{table}: the check {constraint.name} is another ({existing}, not {wanted})")
     return faults
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-MOST_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def send(
         except urllib.error.HTTPError as error:
             response = error
         with response:
-            content = response.read(MOST_BYTES)
+            content = response.read(MAX_BYTES)
             elapsed = (time.monotonic() - began) * 1000
             return Answer(response.status or 0, content, response.headers, elapsed)
     except (OSError, ValueError) as error:

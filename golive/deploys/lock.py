@@ -135,7 +135,7 @@ class MigrationLock:
 
     def _acquire(self) -> None:
         ends_at = time.monotonic() + self._timeout_seconds
-        has_connected, told = False, ""
+        has_connected, reported = False, ""
         while True:
             holder: sessions.Holder | None = None
             trouble = ""
@@ -152,9 +152,9 @@ class MigrationLock:
                 self._drop_connections()
             if time.monotonic() >= ends_at:
                 raise LockError(self._describe_timeout(holder, trouble))
-            if (reason := trouble or (f"{holder.pid} {holder.name}" if holder is not None else told)) != told:
+            if (reason := trouble or (f"{holder.pid} {holder.name}" if holder is not None else reported)) != reported:
                 self._tell(f"Waiting: {trouble}" if holder is None else f"Waiting for {_describe(holder)}")
-                told = reason
+                reported = reason
             time.sleep(min(POLL_SECONDS, max(0.0, ends_at - time.monotonic())))
 
     def _try(self) -> tuple[bool, sessions.Holder | None]:

@@ -20,7 +20,7 @@ from golive.state import failover, singletons
 from golive.text import make_visible
 
 APP = "golive"
-_MOST_NAMES = 8
+_MAX_NAMES = 8
 _ROW_MISSING = (
     "row 1 is missing, and migrate makes it only once. Remedy: INSERT INTO TABLE (id) VALUES (1), "
     "then `manage.py golive reconcile --reason ...`"
@@ -99,8 +99,8 @@ def _find_unknown(loader: MigrationLoader) -> list[str]:
 def _list(names: Iterable[str]) -> str:
     # Of a database that others have written to, or of files: what is shown must not end the line.
     names = [make_visible(name) for name in names]
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(names[:_MAX_NAMES]) + more
 
 
 def check_after(using: str) -> None:
@@ -123,5 +123,5 @@ def check_after(using: str) -> None:
             else:
                 faults.append(f"{table}: {_ROW_MISSING.replace('TABLE', table)}")
     if faults:
-        told = "\n".join(f"  {fault}" for fault in faults)
-        raise DeployError(f"The migrations are applied, but the database is not as it must be:\n{told}")
+        lines = "\n".join(f"  {fault}" for fault in faults)
+        raise DeployError(f"The migrations are applied, but the database is not as it must be:\n{lines}")

@@ -169,10 +169,10 @@ class Verifier:
 
     def _check_stop_possible(self) -> Result:
         """The service rehearses a stop; one that cannot be written is found out too late by whoever needs it."""
-        told = ((self._get("/readyz").json() or {}).get("checks") or {}).get("stop_possible")
-        if not isinstance(told, dict):
+        check = ((self._get("/readyz").json() or {}).get("checks") or {}).get("stop_possible")
+        if not isinstance(check, dict):
             return Result("stop-possible", False, "/readyz does not say whether a stop can be written")
-        return Result("stop-possible", told.get("ok") is True, str(told.get("detail")))
+        return Result("stop-possible", check.get("ok") is True, str(check.get("detail")))
 
     def _check_release(self) -> Result:
         served = (self._get("/readyz").json() or {}).get("release")
@@ -208,16 +208,20 @@ class Verifier:
             return Result(name, None, "the kill switch is released, and engaging it would stop execution")
         body = json.dumps({"reason": "verify_deployment: engage, already engaged"}).encode()
         answer = self._send(ENGAGE.path, _JSON, method="POST", body=body)
-        told = answer.json() or {}
+        acknowledged = answer.json() or {}
         newest = history.newest_event(subject=GO_LIVE_STATE)
         is_recorded = (
             newest is not None and newest.action == ENGAGE.name and newest.reason.startswith("verify_deployment")
         )
         detail = (
-            answer.error or f"{answer.status}, changed {told.get('changed')}, {'' if is_recorded else 'not '}recorded"
+            answer.error
+            or f"{answer.status}, changed {acknowledged.get('changed')}, {'' if is_recorded else 'not '}recorded"
         )
         return Result(
-            name, answer.status == 200 and told.get("changed") is False and is_recorded, detail, answer.latency_ms
+            name,
+            answer.status == 200 and acknowledged.get("changed") is False and is_recorded,
+            detail,
+            answer.latency_ms,
         )
 
 
@@ -244,5 +248,5 @@ def _check_events() -> Result:
         found = history.verify()
     except Error as error:
         return Result("events", False, f"the record cannot be read ({type(error).__name__})")
-    told = "; ".join(problem.detail for problem in found.problems[:5])
-    return Result("events", found.is_sound, told or f"{found.checked} events, the chain and the rows agree")
+    problems = "; ".join(problem.detail for problem in found.problems[:5])
+    return Result("events", found.is_sound, problems or f"{found.checked} events, the chain and the rows agree")

@@ -100,16 +100,16 @@ def _status_of(alert: object, status: object) -> object:
 
 def _reason(firing: Iterable[object], fields: Mapping[str, object]) -> str:
     """The different summaries, one a line, as many as fit."""
-    told: list[str] = []
+    summaries: list[str] = []
     size = 0
     found = dict.fromkeys(_summary(alert) for alert in firing) or {_common_summary(fields): None}
     for summary in found:
-        if told and size + len(summary) + len(_MORE) >= REASON_LIMIT:
-            told.append(_MORE)
+        if summaries and size + len(summary) + len(_MORE) >= REASON_LIMIT:
+            summaries.append(_MORE)
             break
-        told.append(summary)
+        summaries.append(summary)
         size += len(summary) + 1
-    return "\n".join(told)
+    return "\n".join(summaries)
 
 
 def _summary(alert: object) -> str:
@@ -119,8 +119,8 @@ def _summary(alert: object) -> str:
 
 
 def _common_summary(fields: Mapping[str, object]) -> str:
-    told = _text(fields.get("commonAnnotations"), "summary", "description", "message")
-    return told or _named(fields.get("commonLabels"))
+    summary = _text(fields.get("commonAnnotations"), "summary", "description", "message")
+    return summary or _named(fields.get("commonLabels"))
 
 
 def _named(labels: object) -> str:

@@ -83,8 +83,8 @@ def merge(members: Sequence[Repetition]) -> Repetition:
         if needed <= room:
             taken.append(text)
             room -= needed
-    told = _count(len(members), len(reasons) - len(taken))
-    return Repetition(f"{_SEPARATOR.join(taken)} {told}".strip(), next(iter(names)) if len(names) == 1 else None)
+    counts = _count(len(members), len(reasons) - len(taken))
+    return Repetition(f"{_SEPARATOR.join(taken)} {counts}".strip(), next(iter(names)) if len(names) == 1 else None)
 
 
 def _describe(member: Repetition, *, with_name: bool) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from golive.domain.changes import Change, Direction
 from golive.domain.errors import FieldError, InvalidRequestError
 from golive.domain.reasons import NAME_LIMIT, NOTES_LIMIT, REASON_LIMIT, clean_text, find_fault
-from golive.domain.rows import LEASE_MOST_MS
+from golive.domain.rows import MAX_LEASE_MS
 
 COMMON_FIELDS = ("reason", "changed_by", "override", "expected_revision")
 # More ids than any checklist has.
@@ -115,9 +115,9 @@ def _read_override(value: object, checks: Collection[str], errors: list[FieldErr
 
 def _read_lease(fields: Mapping[str, object], errors: list[FieldError]) -> int | None:
     value = fields.get("lease_ms")
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LEASE_MOST_MS:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_LEASE_MS:
         return value
-    errors.append(FieldError("lease_ms", f"must be a whole number of milliseconds from 0 to {LEASE_MOST_MS}"))
+    errors.append(FieldError("lease_ms", f"must be a whole number of milliseconds from 0 to {MAX_LEASE_MS}"))
     return None
 
 

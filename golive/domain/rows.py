@@ -10,7 +10,7 @@ GO_LIVE_STATE = "go_live_state"
 SYSTEM_METADATA = "system_metadata"
 DEPLOY = "deploy"
 API_TOKEN = "api_token"  # noqa: S105 - the subject of an event, no secret
-LEASE_MOST_MS = 5000
+MAX_LEASE_MS = 5000
 ROW_SUBJECTS = (GO_LIVE_STATE, SYSTEM_METADATA)
 SUBJECTS = (*ROW_SUBJECTS, DEPLOY, API_TOKEN)
 

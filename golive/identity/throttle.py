@@ -25,7 +25,7 @@ from golive.models import CredentialFailure
 
 logger = logging.getLogger(__name__)
 
-_REMEMBERED_MOST = 10_000
+_MAX_REMEMBERED = 10_000
 
 _COUNT = """
 INSERT INTO golive_credential_failure (address, failures, ends_at_ms) VALUES (%s, 1, %s)
@@ -159,7 +159,7 @@ def _remember(key: str, ends_at_ms: int) -> None:
     with _lock:
         _blocked[key] = ends_at_ms
         _blocked.move_to_end(key)
-        while len(_blocked) > _REMEMBERED_MOST:
+        while len(_blocked) > _MAX_REMEMBERED:
             _blocked.popitem(last=False)
 
 

@@ -81,8 +81,10 @@ def check_environment() -> Finding:
     if getattr(settings, "APP_ENV", "production") != "production":
         return Finding(True, f"APP_ENV is {settings.APP_ENV}; the settings of production are not asked for.")
     found = system_checks.run_checks(tags=[system_checks.Tags.security], include_deployment_checks=True)
-    told = [message for message in found if message.level >= system_checks.WARNING and not message.is_silenced()]
-    faults = [message.id or message.msg for message in told]
+    open_messages = [
+        message for message in found if message.level >= system_checks.WARNING and not message.is_silenced()
+    ]
+    faults = [message.id or message.msg for message in open_messages]
     if "*" in settings.ALLOWED_HOSTS:
         faults.append("ALLOWED_HOSTS allows every host")
     if connections[DEFAULT_DB_ALIAS].vendor != "postgresql":
@@ -97,9 +99,11 @@ def check_events_intact() -> Finding:
     found = history.verify(newest=EVENTS_VERIFIED)
     if found.is_sound:
         return Finding(True, "Chain, event_head and rows agree.")
-    told = " ".join(problem.detail for problem in found.problems[:3])
+    details = " ".join(problem.detail for problem in found.problems[:3])
     more = f" And {len(found.problems) - 3} more." if len(found.problems) > 3 else ""
-    return Finding(False, f"{told}{more} Look into it, then record it with `manage.py golive reconcile --reason ...`.")
+    return Finding(
+        False, f"{details}{more} Look into it, then record it with `manage.py golive reconcile --reason ...`."
+    )
 
 
 if failover.is_wanted():

@@ -53,7 +53,7 @@ def read_all(*, may_wait: bool = True) -> Checklist:
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _CachedRun:
     """A result that may go on answering until `expires_at` (`leases.boottime`), while the rows are as they were.
 
     Whoever may not wait is answered by it until `crowd_expires_at`.
@@ -76,15 +76,15 @@ class SharedRun:
         # Runs are numbered; `_outcome` is of run `_ended`.
         self._begun = self._ended = 0
         self._outcome = Checklist.of(())
-        self._kept: _Kept | None = None
+        self._cached: _CachedRun | None = None
 
     def read(self, *, may_wait: bool = True) -> Checklist:
-        kept, now = self._kept, leases.boottime()
-        if kept is not None and _is_still_good(kept, now, is_strict=may_wait):
-            if now >= kept.renew_at and self._begun == self._ended:
+        cached, now = self._cached, leases.boottime()
+        if cached is not None and _is_still_good(cached, now, is_strict=may_wait):
+            if now >= cached.renew_at and self._begun == self._ended:
                 with self._condition:
                     self._demand()
-            return kept.checklist
+            return cached.checklist
         if not may_wait:
             return runner.fail_all(TOO_MANY)
         return self._await_run(now)
@@ -127,7 +127,7 @@ class SharedRun:
             rows = _known_rows()
             outcome = self._run()
             with self._condition:
-                self._keep(outcome, rows, began_at)
+                self._store(outcome, rows, began_at)
                 self._ended, self._outcome = self._begun, outcome
                 self._condition.notify_all()
 
@@ -138,27 +138,27 @@ class SharedRun:
             logger.exception("the checks could not be run")
             return runner.fail_all(FAILED)
 
-    def _keep(self, outcome: Checklist, rows: Any, began_at: float) -> None:
+    def _store(self, outcome: Checklist, rows: Any, began_at: float) -> None:
         has_run = all(result.could_run for result in outcome.results)
         now, seconds = leases.boottime(), leases.lease_seconds(LEASE_MS if has_run else FAILURE_LEASE_MS)
         # Half of the lease before its end, or as long as two runs, for the next may take longer than this one.
         ahead = min(seconds, max(seconds / 2, 2 * (now - began_at)))
         # Rows that are not known may be known in a moment, and somebody waits for that.
         crowd_expires_at = now + (max(seconds, CROWD_SECONDS) if has_run else seconds)
-        self._kept = (
-            None if rows is None else _Kept(outcome, rows, now + seconds - ahead, now + seconds, crowd_expires_at)
+        self._cached = (
+            None if rows is None else _CachedRun(outcome, rows, now + seconds - ahead, now + seconds, crowd_expires_at)
         )
 
 
-def _is_still_good(kept: _Kept, now: float, *, is_strict: bool) -> bool:
+def _is_still_good(cached: _CachedRun, now: float, *, is_strict: bool) -> bool:
     """Whether it has not expired and the rows are as they were; for who may not wait it is enough that they are known.
 
     Not by the age of the run alone: without a database nothing is known, and everybody is told at once.
     """
     rows = _known_rows()
     if is_strict:
-        return now < kept.expires_at and rows == kept.rows
-    return now < kept.crowd_expires_at and rows is not None
+        return now < cached.expires_at and rows == cached.rows
+    return now < cached.crowd_expires_at and rows is not None
 
 
 def _known_rows() -> Any:

@@ -20,7 +20,7 @@ from golive.domain.errors import RecordedChange, StateUnknownError
 from golive.domain.rows import (
     API_TOKEN,
     GO_LIVE_STATE,
-    LEASE_MOST_MS,
+    MAX_LEASE_MS,
     ROW_SUBJECTS,
     SYSTEM_METADATA,
     GoLiveRow,
@@ -134,7 +134,7 @@ def recent_leases(*, newest: int, now: datetime, using: str = DEFAULT_DB_ALIAS) 
         sequence__gt=newest - _RECENT_EVENTS,
         subject=GO_LIVE_STATE,
         action__in=(LEASE.name, DRIFT, RECONCILE),
-        at__gt=now - CLOCK_SKEW - timedelta(milliseconds=LEASE_MOST_MS),
+        at__gt=now - CLOCK_SKEW - timedelta(milliseconds=MAX_LEASE_MS),
     )
     found = [(at, (before or {}).get("lease_ms")) for at, before in events.values_list("at", "before")]
     return [ms for at, ms in found if isinstance(ms, int) and at + timedelta(milliseconds=ms) > now - CLOCK_SKEW]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 
-from golive.domain.rows import LEASE_MOST_MS
+from golive.domain.rows import MAX_LEASE_MS
 
 # For clocks of different hosts, which tick at slightly different rates.
 MARGIN_SECONDS = 0.01
@@ -25,7 +25,7 @@ def boottime() -> float:
 
 def lease_seconds(lease_ms: int) -> float:
     """Readers and writers alike take a value that the table should not hold for the nearest one that it may."""
-    return min(max(lease_ms, 0), LEASE_MOST_MS) / 1000
+    return min(max(lease_ms, 0), MAX_LEASE_MS) / 1000
 
 
 def remaining_ms(lease_ms: int, *, since: float) -> int:

@@ -299,7 +299,7 @@ def test_throttle__old_counts__are_swept() -> None:
 
 
 def test_throttle__memory__is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttle, "_REMEMBERED_MOST", 5)
+    monkeypatch.setattr(throttle, "_MAX_REMEMBERED", 5)
     for number in range(20):
         throttle._remember(str(number), 10**15)
 

@@ -35,7 +35,7 @@ GOALS = (
     ("alembic with bytecode", 10_000, 3.0),
 )
 # How many times as long the audit may take for ten times as many revisions.
-MOST_GROWTH = 12.0
+MAX_GROWTH = 12.0
 
 TEMPLATE = '''"""{message}
 
@@ -168,7 +168,7 @@ def judge(results: dict[int, dict[str, Times]]) -> list[tuple[str, float, str, b
         ratio = results[count][tool].best / results[count]["audit"].best
         found.append((f"{count} revisions: {tool} / audit", ratio, f"at least {least:g}", ratio >= least))
     growth = results[10_000]["audit"].best / results[1_000]["audit"].best
-    found.append(("audit: 10000 revisions / 1000", growth, f"at most {MOST_GROWTH:g}", growth <= MOST_GROWTH))
+    found.append(("audit: 10000 revisions / 1000", growth, f"at most {MAX_GROWTH:g}", growth <= MAX_GROWTH))
     return found
 
 

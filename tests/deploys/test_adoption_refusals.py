@@ -216,7 +216,7 @@ def test_mutation__a_refused_adoption_that_altered_something__is_caught(
     if mutant == "what is tried stays":
         monkeypatch.setattr(transaction, "set_rollback", lambda rollback, using=None: None)
     else:
-        use_standing = operation._use_standing
+        use_standing = operation._use_existing
 
         def use_and_commit(cursor: Any, shape: Shape, pending: Collection[Shape]) -> bool:
             done = use_standing(cursor, shape, [shape])
@@ -224,7 +224,7 @@ def test_mutation__a_refused_adoption_that_altered_something__is_caught(
             cursor.execute("BEGIN")
             return done
 
-        monkeypatch.setattr(operation, "_use_standing", use_and_commit)
+        monkeypatch.setattr(operation, "_use_existing", use_and_commit)
     with pytest.raises(AssertionError, match="pg_attribute"):
         base.refuse()
 

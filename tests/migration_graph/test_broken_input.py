@@ -10,7 +10,7 @@ import pytest
 from golive.migration_graph.audit import audit
 from golive.migration_graph.findings.lock_file import read_lock
 from golive.migration_graph.model import Kind, Severity, UnusableInputError
-from golive.migration_graph.readers.syntax import MOST_BYTES
+from golive.migration_graph.readers.syntax import MAX_BYTES
 from tests.migration_graph.folders import chain, find, get_codes, make_alembic, render, write
 
 CONFLICT = "<<<<<<< HEAD\ndown_revision = 'a'\n=======\ndown_revision = 'x'\n>>>>>>> theirs\n"
@@ -60,7 +60,7 @@ def test_audit__file_of_50_megabytes__is_not_read(tmp_path: Path) -> None:
 
     (finding,) = find(audit(tmp_path), "MG105")
 
-    assert f"{MOST_BYTES:,}" in finding.message
+    assert f"{MAX_BYTES:,}" in finding.message
 
 
 def test_audit__links_folders_and_pipes__are_reported_or_passed_over(tmp_path: Path) -> None:

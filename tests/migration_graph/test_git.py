@@ -66,7 +66,7 @@ def test_changes__odd_file_names__are_kept_as_they_are(tmp_path: Path, name: str
 def test_blobs__a_huge_and_a_binary_one__only_the_huge_one_is_left_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(git, "MOST_BYTES", 1000)
+    monkeypatch.setattr(git, "MAX_BYTES", 1000)
     monkeypatch.setattr(git, "BYTES_AT_ONCE", 100)
     made = GitRepository(tmp_path)
     contents = {"a.py": b"x" * 1001, "b.py": bytes(range(256)), "c.py": b"", "d.py": b"\n\n"}

@@ -127,7 +127,7 @@ def replay_all(kind: Kind, commits: Sequence[Made]) -> tuple[Replay, list[set[De
         }
         changed = {path: told for path, told in changed.items() if before.get(path) != one.tree.get(path)}
         states.append(replay.step(number, parents, changed))
-        standing.append(set(states[-1].standing))
+        standing.append(set(states[-1].defects))
     return replay, standing, sum(size > 3 for size in sizes)
 
 

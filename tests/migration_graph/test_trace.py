@@ -236,8 +236,8 @@ def test_trace__conflict_markers_for_a_while__do_not_hide_what_stood_before(made
 def test_trace__huge_and_binary_versions_in_the_past__are_episodes_and_no_more(
     made: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("golive.migration_graph.history.git.MOST_BYTES", 10_000)
-    monkeypatch.setattr(syntax, "MOST_BYTES", 10_000)
+    monkeypatch.setattr("golive.migration_graph.history.git.MAX_BYTES", 10_000)
+    monkeypatch.setattr(syntax, "MAX_BYTES", 10_000)
     made.commit({path(5): CHAIN[path(5)] + "#" * 20_000}, "Blow it up")
     made.commit({path(5): b"\0\xff\xfe" * 100}, "Break it")
     made.commit(step(5), "Mend it")

@@ -9,7 +9,7 @@ from golive.api.openapi import examples
 from golive.api.openapi.answers import GATE_HEADERS, answer, denial, problem, with_headers
 from golive.api.openapi.flags import make_flag_paths
 from golive.api.openapi.schemas import reference, request_schema
-from golive.api.reads import HISTORY_DEFAULT, HISTORY_MOST
+from golive.api.reads import HISTORY_DEFAULT, MAX_HISTORY
 from golive.domain.changes import CHANGES, EDIT, OVERRIDE_PERMISSION, Change, Direction
 from golive.domain.rows import GO_LIVE_STATE
 from golive.domain.scopes import READ, scope_for
@@ -91,7 +91,7 @@ def _make_reads() -> dict[str, dict[str, Operation]]:
 
 
 def _paging() -> list[dict[str, Any]]:
-    limit = {"type": "integer", "minimum": 1, "maximum": HISTORY_MOST, "default": HISTORY_DEFAULT}
+    limit = {"type": "integer", "minimum": 1, "maximum": MAX_HISTORY, "default": HISTORY_DEFAULT}
     before = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
     return [
         {"name": "limit", "in": "query", "description": "How many events", "schema": limit},

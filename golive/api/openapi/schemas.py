@@ -285,9 +285,9 @@ def request_schema(change: Change) -> Schema:
         "notes": described(_text(NOTES_LIMIT), "Left out: stay; empty: cleared"),
     }
     extra = tuple(name for name in ("version", "notes") if name not in change.takes)
-    kept = {name: schema for name, schema in properties.items() if name not in extra}
+    remaining = {name: schema for name, schema in properties.items() if name not in extra}
     required = ["reason"] if change.is_reason_required else []
-    return {"type": "object", "properties": kept, "required": required, "additionalProperties": False}
+    return {"type": "object", "properties": remaining, "required": required, "additionalProperties": False}
 
 
 def _text(limit: int, *, required: bool = False) -> Schema:

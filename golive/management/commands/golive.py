@@ -42,7 +42,7 @@ from golive.domain.errors import (
     StateUnknownError,
 )
 from golive.domain.reasons import NAME_LIMIT, clean_text
-from golive.domain.rows import LEASE_MOST_MS
+from golive.domain.rows import MAX_LEASE_MS
 from golive.management.shell import consent
 from golive.management.shell.token_command import WRONG_USAGE, add_token, run_token
 from golive.state import history, singletons
@@ -78,7 +78,7 @@ class Command(BaseCommand):
             "lease", help="set how long an answer may be given again, which every stop waits for"
         )
         lease.add_argument(
-            "lease_ms", metavar="MS", help=f"milliseconds, 0 to {LEASE_MOST_MS}; 0 reads the row each time"
+            "lease_ms", metavar="MS", help=f"milliseconds, 0 to {MAX_LEASE_MS}; 0 reads the row each time"
         )
         lease.add_argument("--reason", default="", help="why; may be left out")
         _add_actor(lease)
@@ -166,8 +166,8 @@ class Command(BaseCommand):
 
     def _set_lease(self, options: dict[str, Any]) -> None:
         text: str = options["lease_ms"]
-        if not re.fullmatch(r"[0-9]{1,4}", text, re.ASCII) or int(text) > LEASE_MOST_MS:
-            raise CommandError(f"MS must be a whole number from 0 to {LEASE_MOST_MS}", returncode=NOT_APPLIED)
+        if not re.fullmatch(r"[0-9]{1,4}", text, re.ASCII) or int(text) > MAX_LEASE_MS:
+            raise CommandError(f"MS must be a whole number from 0 to {MAX_LEASE_MS}", returncode=NOT_APPLIED)
         self._apply(LEASE, {**options, "lease_ms": int(text)})
 
     def _apply(self, change: Change, options: dict[str, Any]) -> None:

@@ -130,16 +130,16 @@ class Command(django_migrate.Command):
     def _migrate(self, attempts: Attempts, args: tuple[Any, ...], options: dict[str, Any]) -> None:
         using: str = options["database"]
         is_ours, is_forward = _is_ours(options), _is_forward(options)
-        told: list[str] = []
+        shown: list[str] = []
 
         def apply() -> None:
             if is_ours and is_forward:
                 warnings = record.check_before(
                     using, app=options["app_label"], is_initial_faked=options["fake_initial"]
                 )
-                for warning in (text for text in warnings if text not in told):
+                for warning in (text for text in warnings if text not in shown):
                     self._warn(warning)
-                    told.append(warning)
+                    shown.append(warning)
             super(Command, self).handle(*args, **options)
 
         attempts.run(apply)

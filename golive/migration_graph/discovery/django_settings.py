@@ -16,7 +16,7 @@ from golive.migration_graph.readers.syntax import parse
 
 _SETTINGS_MODULE = re.compile(rb"""DJANGO_SETTINGS_MODULE["'] *[,:=] *["']([\w.]+)["']""")
 # How far `from .base import *` is followed.
-_MOST_STEPS = 5
+_MAX_STEPS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def read_settings(root: Path) -> DjangoSettings:
     path = _find_settings(root)
     if path is None:
         return DjangoSettings()
-    names = _follow(root, path, _MOST_STEPS)
+    names = _follow(root, path, _MAX_STEPS)
     values = {name: binding.value for name, binding in names.items()}
     modules = values.get("MIGRATION_MODULES")
     return DjangoSettings(

@@ -11,8 +11,8 @@ from golive.migration_graph.discovery.sources import Layout, is_revision_file
 from golive.migration_graph.model import Kind, UnusableInputError
 
 # How many files, and of each how many bytes, are looked at to tell what a folder holds.
-_MOST_FILES = 50
-_MOST_BYTES = 20_000
+_MAX_FILES = 50
+_MAX_BYTES = 20_000
 
 
 def find_layout(path: str | Path) -> Layout:
@@ -78,10 +78,10 @@ def _tell_kind(folder: Path) -> Kind | None:
 
 def _sample(folder: Path) -> Iterable[bytes]:
     names = sorted(name for name in os.listdir(folder) if is_revision_file(name))  # noqa: PTH208
-    for name in names[:_MOST_FILES]:
+    for name in names[:_MAX_FILES]:
         try:
             if (folder / name).is_file():
                 with (folder / name).open("rb") as file:
-                    yield file.read(_MOST_BYTES)
+                    yield file.read(_MAX_BYTES)
         except OSError:
             continue

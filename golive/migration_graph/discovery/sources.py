@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from golive.migration_graph.model import Finding, Kind, Project, UnusableInputError
-from golive.migration_graph.readers.syntax import MOST_BYTES, report_too_large, report_unreadable
+from golive.migration_graph.readers.syntax import MAX_BYTES, report_too_large, report_unreadable
 
 # As `alembic.script.base`: what of a versions folder is a revision file.
 _REVISION_FILE: Final = re.compile(r"(?!\.\#|__init__)(.*\.py)$")
@@ -140,7 +140,7 @@ def _report_folder(key: str) -> Finding:
 
 
 def read_content(key: str, path: str) -> bytes | Finding:
-    """The bytes of a regular file of at most MOST_BYTES, else the finding that says why not. Never waits on a pipe."""
+    """The bytes of a regular file of at most MAX_BYTES, else the finding that says why not. Never waits on a pipe."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -149,7 +149,7 @@ def read_content(key: str, path: str) -> bytes | Finding:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             return report_unreadable(key, OSError(0, "it is not a regular file"))
-        if status.st_size > MOST_BYTES:
+        if status.st_size > MAX_BYTES:
             return report_too_large(key, status.st_size)
         return _read_all(handle, status.st_size)
     except OSError as error:
@@ -159,7 +159,7 @@ def read_content(key: str, path: str) -> bytes | Finding:
 
 
 def read_settings(path: Path) -> str:
-    """The text of a file of settings, which may be a stranger's: a regular file of at most MOST_BYTES, in UTF-8.
+    """The text of a file of settings, which may be a stranger's: a regular file of at most MAX_BYTES, in UTF-8.
 
     A link that leads out of the folder is not followed, since an error could then repeat what somebody wants to see.
     Raises UnusableInputError, in words that hold nothing of the content.
@@ -193,8 +193,8 @@ def _read_all(handle: int, size: int) -> bytes:
     if len(content) == size:
         return content
     parts = [content]
-    while parts[-1] and sum(map(len, parts)) <= MOST_BYTES:
-        parts.append(os.read(handle, MOST_BYTES))
+    while parts[-1] and sum(map(len, parts)) <= MAX_BYTES:
+        parts.append(os.read(handle, MAX_BYTES))
     return b"".join(parts)
 
 
@@ -206,7 +206,7 @@ def make_prefix(root: Path, folder: Path) -> str:
 
 def drop_doubles(locations: Sequence[Location]) -> tuple[Location, ...]:
     """The locations, each folder once: Alembic ignores a file that it has loaded before."""
-    kept: dict[str, Location] = {}
+    by_folder: dict[str, Location] = {}
     for location in locations:
-        kept.setdefault(os.path.realpath(location.folder), location)
-    return tuple(kept.values())
+        by_folder.setdefault(os.path.realpath(location.folder), location)
+    return tuple(by_folder.values())

@@ -12,14 +12,14 @@ from golive.migration_graph.model import Finding
 from golive.migration_graph.readers.alembic import find_ids
 
 # Only a hint comes of it, so it may not take long.
-MOST_FILES = 2_000
+MAX_FILES = 2_000
 
 
 def find_stray_revisions(layout: Layout, names: Iterable[str]) -> dict[str, str]:
     """Of these ids those that files out of the configured locations hold, with the file."""
     wanted = set(names)
     found: dict[str, str] = {}
-    for path in islice(_walk_beside(layout), MOST_FILES):
+    for path in islice(_walk_beside(layout), MAX_FILES):
         key = make_prefix(layout.root, path.parent) + path.name
         if layout.find_location(key) is not None:
             continue

@@ -15,7 +15,7 @@ from golive.migration_graph.model import Finding, Graph, Kind, Report, Severity
 
 # Findings with which neither tool would get as far as a plan. Several heads are no hindrance to `upgrade heads`.
 _PREVENTS_PLAN = {"MG101", "MG102", "MG103", "MG104", "MG107"}
-_MOST_NAMES = 5
+_MAX_NAMES = 5
 
 
 def compare_applied(report: Report, applied: Collection[str]) -> Report:
@@ -65,7 +65,7 @@ def _describe_unknown(graph: Graph, name: str) -> Finding:
 
 
 def _describe_behind(kind: Kind, pending: tuple[str, ...]) -> Finding:
-    shown = ", ".join(pending[:_MOST_NAMES]) + (" ..." if len(pending) > _MOST_NAMES else "")
+    shown = ", ".join(pending[:_MAX_NAMES]) + (" ..." if len(pending) > _MAX_NAMES else "")
     command = "alembic upgrade heads" if kind is Kind.ALEMBIC else "manage.py migrate"
     return Finding(
         "MG302",

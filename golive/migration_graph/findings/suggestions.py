@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from golive.migration_graph.model import Graph, Kind
 
 # How many edits apart two ids may be, at most, to be taken for each other; for short ids a third of their length.
-MOST_EDITS = 2
+MAX_EDITS = 2
 
 
 def find_meant(graph: Graph, name: str, *, stray: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
@@ -47,7 +47,7 @@ def _find_by_start(graph: Graph, name: str) -> Iterable[tuple[str, str]]:
 
 
 def _find_near(graph: Graph, name: str) -> list[tuple[str, str]]:
-    limit = min(MOST_EDITS, len(name) // 3)
+    limit = min(MAX_EDITS, len(name) // 3)
     near = []
     for candidate in dict.fromkeys(node.name for node in graph.nodes.values()):
         edits = count_edits(name, candidate, limit)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 T = TypeVar("T", bound=Hashable)
 # How many steps a search for the shortest cycle may take; beyond that, the shortest one seen so far is given.
-MOST_STEPS = 2_000_000
+MAX_STEPS = 2_000_000
 
 
 def find_components(edges: Mapping[T, Sequence[T]]) -> list[list[T]]:
@@ -85,7 +85,7 @@ def find_shortest_cycle(edges: Mapping[T, Mapping[T, int]]) -> list[T]:
     best_length = float("inf")
     steps = 0
     for start in edges:
-        if steps > MOST_STEPS and best:
+        if steps > MAX_STEPS and best:
             break
         distance: dict[T, int] = {start: 0}
         came_from: dict[T, T] = {}

@@ -14,8 +14,8 @@ from golive.migration_graph.graph.components import find_shortest_cycle, has_cyc
 Arc = tuple[str, str]
 Weigh = Callable[[Arc], float]
 # How many states the exact search may look at, and how many cycles it may collect.
-MOST_STATES = 20_000
-MOST_CYCLES = 400
+MAX_STATES = 20_000
+MAX_CYCLES = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def _search(folded: Folded, costs: Mapping[Arc, float]) -> set[Arc] | None:
     lengths = folded.get_lengths()
     cycles: list[list[Arc]] = []
     chosen: set[Arc] = set()
-    while len(cycles) <= MOST_CYCLES:
+    while len(cycles) <= MAX_CYCLES:
         fresh = _collect_cycles(lengths, chosen)
         if not fresh:
             return chosen
@@ -152,11 +152,11 @@ class _HittingSet:
     def solve(self) -> set[Arc] | None:
         """None: it took too many states."""
         self._try(set(), frozenset(), 0.0)
-        return None if self.states > MOST_STATES else self.best
+        return None if self.states > MAX_STATES else self.best
 
     def _try(self, chosen: set[Arc], barred: frozenset[Arc], cost: float) -> None:
         self.states += 1
-        if self.states > MOST_STATES or cost + self._bound(chosen) >= self.best_cost:
+        if self.states > MAX_STATES or cost + self._bound(chosen) >= self.best_cost:
             return
         cycle = next((cycle for cycle in self.cycles if chosen.isdisjoint(cycle)), None)
         if cycle is None:

@@ -10,7 +10,7 @@ from golive.migration_graph.discovery.sources import Layout, Location
 from golive.migration_graph.history.git import Change, ChangedCommit, Repository
 
 # So many times a folder may have been moved.
-MOST_MOVES = 20
+MAX_MOVES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def list_history(repository: Repository, head: str, folders: list[TrackedFolder]
     while True:
         pathspecs = [folder.pathspec for folder in folders]
         commits = list(repository.read_changes(repository.list_commits(head, pathspecs), pathspecs))
-        former = [old for old in _find_former(repository, commits, folders) if moves < MOST_MOVES]
+        former = [old for old in _find_former(repository, commits, folders) if moves < MAX_MOVES]
         if not former:
             return commits
         folders += former

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 from golive.migration_graph.model import Commit
-from golive.migration_graph.readers.syntax import MOST_BYTES
+from golive.migration_graph.readers.syntax import MAX_BYTES
 
 # Commits per process of `diff-tree`, and bytes of blobs per process of `cat-file`: they bound the memory.
 COMMITS_AT_ONCE = 2_000
@@ -127,12 +127,12 @@ class Repository:
                 yield ChangedCommit(commit, parents, tuple(changes.get(commit, ())))
 
     def read_blobs(self, blobs: Iterable[str]) -> Iterator[tuple[str, bytes | int]]:
-        """The contents of blobs; of one that is larger than MOST_BYTES only the size: it is not read."""
+        """The contents of blobs; of one that is larger than MAX_BYTES only the size: it is not read."""
         wanted = list(blobs)
         batch: list[str] = []
         total = 0
         for blob, size in zip(wanted, self._list_sizes(wanted), strict=True):
-            if size > MOST_BYTES:
+            if size > MAX_BYTES:
                 yield blob, size
                 continue
             batch.append(blob)

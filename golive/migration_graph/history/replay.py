@@ -15,7 +15,7 @@ from golive.migration_graph.history.versions import Key, Shape, Version, find_ed
 from golive.migration_graph.model import Edit, Finding, Kind, Node, ParsedFile
 
 # A commit that changes this many files or fewer may be looked at on its own, not with the whole folder.
-MOST_CHANGES = 100
+MAX_CHANGES = 100
 # Findings of one file, or of it and its parent: create dates, and no way back.
 _OF_FILES = ("MG203", "MG204")
 
@@ -66,14 +66,14 @@ class Span:
 
 @dataclass(slots=True)
 class State:
-    """The tree of one commit. `standing`: the span of each defect that it has; shared between states, never changed."""
+    """The tree of one commit. `defects`: the span of each defect that it has; shared between states, never changed."""
 
     shape: Shape
     versions: dict[str, Version] = field(default_factory=dict)
-    standing: Mapping[Defect, Span] = field(default_factory=dict)
+    defects: Mapping[Defect, Span] = field(default_factory=dict)
 
     def copy(self) -> State:
-        return State(self.shape.copy(), dict(self.versions), self.standing)
+        return State(self.shape.copy(), dict(self.versions), self.defects)
 
 
 # What is wrong in a folder with these files.
@@ -101,17 +101,17 @@ class Replay:
         step = _Step(number, state, parents[1:], changed)
         part = self._audit_part(step) if findings is None else None
         step.apply()
-        inherited = [parent.standing for parent in parents]
-        kept: Mapping[Defect, Span] = {}
+        inherited = [parent.defects for parent in parents]
+        remaining: Mapping[Defect, Span] = {}
         if part is not None:
             names, findings = part
-            gone = {one for one in state.standing if one.code in _OF_FILES and not names.isdisjoint(one.subject)}
-            kept = {defect: span for defect, span in state.standing.items() if defect not in gone}
-            if not findings and not gone and all(standing is inherited[0] for standing in inherited):
+            gone = {one for one in state.defects if one.code in _OF_FILES and not names.isdisjoint(one.subject)}
+            remaining = {defect: span for defect, span in state.defects.items() if defect not in gone}
+            if not findings and not gone and all(current is inherited[0] for current in inherited):
                 return state
         elif findings is None:
             findings = self._audit(version.file for version in state.versions.values())
-        state.standing = self._match(step, kept, findings, inherited)
+        state.defects = self._match(step, remaining, findings, inherited)
         return state
 
     def _audit_part(self, step: _Step) -> tuple[set[str], Sequence[Finding]] | None:
@@ -123,10 +123,10 @@ class Replay:
         paths = [path for path in step.new if not step.is_unchanged(path)]
         files = [step.new[path].file for path in paths]
         nodes = [file.node for file in files if file.node and not (file.findings or file.run_before or file.replaces)]
-        if step.removed or len(paths) > MOST_CHANGES or len(nodes) != len(files):
+        if step.removed or len(paths) > MAX_CHANGES or len(nodes) != len(files):
             return None
         # Whether a head is one depends on what a dangling reference may have meant.
-        if any(defect.code in ("MG102", "MG107") for defect in step.state.standing):
+        if any(defect.code in ("MG102", "MG107") for defect in step.state.defects):
             return None
         new = [node for path, node in zip(paths, nodes, strict=True) if path not in step.old]
         if not all(step.keeps_graph(path) for path in paths if path in step.old) or not step.state.shape.grows_by(new):
@@ -141,19 +141,19 @@ class Replay:
     def _match(
         self,
         step: _Step,
-        kept: Mapping[Defect, Span],
+        remaining: Mapping[Defect, Span],
         findings: Sequence[Finding],
         inherited: Sequence[Mapping[Defect, Span]],
     ) -> Mapping[Defect, Span]:
         """Each defect with the span of the same one in a parent, or with a new span; spans that end are ended."""
-        standing = dict(kept)
+        current = dict(remaining)
         for finding in findings:
             defect = name_defect(finding, self._kind)
-            standing[defect] = next(_find_same(defect, inherited), None) or self._begin(step, finding)
+            current[defect] = next(_find_same(defect, inherited), None) or self._begin(step, finding)
         for defect, span in (pair for parent in inherited for pair in parent.items()):
-            if span.ended is None and next(_find_same(defect, [standing]), None) is None:
+            if span.ended is None and next(_find_same(defect, [current]), None) is None:
                 span.ended = step.number
-        return standing
+        return current
 
     def _begin(self, step: _Step, finding: Finding) -> Span:
         fresh = step.find_fresh(frozenset(finding.revisions)) if finding.code == "MG101" else {}
@@ -162,12 +162,12 @@ class Replay:
         return span
 
 
-def _find_same(defect: Defect, standings: Iterable[Mapping[Defect, Span]]) -> Iterator[Span]:
-    for standing in standings:
-        if defect in standing:
-            yield standing[defect]
+def _find_same(defect: Defect, defects_of_parents: Iterable[Mapping[Defect, Span]]) -> Iterator[Span]:
+    for current in defects_of_parents:
+        if defect in current:
+            yield current[defect]
         elif defect.code == "MG101":
-            yield from (span for other, span in standing.items() if defect.is_same(other))
+            yield from (span for other, span in current.items() if defect.is_same(other))
 
 
 class _Step:
@@ -179,10 +179,10 @@ class _Step:
         self.others = others
         # As the first parent had them.
         self.old = {path: state.versions[path] for path in changed if path in state.versions}
-        self.removed = {path for path, told in changed.items() if told is None and path in state.versions}
+        self.removed = {path for path, change in changed.items() if change is None and path in state.versions}
         gone = [state.versions[path] for path in self.removed]
         self._moved = {version.known.name: version for version in gone if version.known}
-        self.new = {path: self._make(path, *told) for path, told in changed.items() if told is not None}
+        self.new = {path: self._make(path, *change) for path, change in changed.items() if change is not None}
 
     def _make(self, path: str, blob: str, file: ParsedFile) -> Version:
         ancestors = [state.versions[path] for state in (self.state, *self.others) if path in state.versions]
@@ -228,9 +228,9 @@ class _Step:
             node = version.file.node
             if node is None or node.name in names:
                 continue
-            kept = tuple(one for one in node.references if one.name in names) if with_children else ()
-            if kept or node.name in wanted:
-                found.append(ParsedFile(node.key, replace(node, references=kept)))
+            references = tuple(one for one in node.references if one.name in names) if with_children else ()
+            if references or node.name in wanted:
+                found.append(ParsedFile(node.key, replace(node, references=references)))
         return found
 
     def list_edits(self, kind: Kind) -> dict[str, Edit]:
@@ -270,8 +270,8 @@ class _Step:
         return {**brought, **written}
 
     def _list_edges_before(self, members: frozenset[str]) -> set[tuple[str, Key]]:
-        kept = (version for path, version in self.state.versions.items() if path not in self.new)
-        return _list_edges([*kept, *self.old.values()], members)
+        remaining = (version for path, version in self.state.versions.items() if path not in self.new)
+        return _list_edges([*remaining, *self.old.values()], members)
 
 
 def _describe_fresh(blame: int, version: Version, keys: Sequence[Key]) -> Fresh:

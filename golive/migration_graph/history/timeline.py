@@ -54,7 +54,7 @@ def read_timeline(report: Report, layout: Layout, repository: Repository) -> Tim
     # Even with nothing changed: what is wrong today is what the audit of the folder says.
     state = replay.step(len(commits), [state], changed, report.findings)
     edge = frozenset(number for number, one in enumerate(commits) if not one.parents) if repository.is_shallow else ()
-    names = tuple(sorted(told[1].key if told else key for key, told in changed.items()))
+    names = tuple(sorted(change[1].key if change else key for key, change in changed.items()))
     return Timeline([one.commit for one in commits], state, replay.spans, names, frozenset(edge))
 
 

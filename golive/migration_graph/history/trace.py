@@ -18,7 +18,7 @@ from golive.migration_graph.history.versions import Origin, Version
 from golive.migration_graph.model import Edit, Episode, Finding, Graph, Report, Severity
 
 TIME_LIMIT_SECONDS = 60.0
-_MOST_NAMES = 3
+_MAX_NAMES = 3
 
 
 def trace(report: Report, layout: Layout, *, seconds: float = TIME_LIMIT_SECONDS) -> tuple[Report, EdgeOrigins]:
@@ -40,8 +40,8 @@ class _Story:
         self._report = report
         self._timeline = timeline
         self._is_shallow = repository.is_shallow
-        standing = timeline.state.standing
-        self._spans = [(finding, standing.get(name_defect(finding, report.kind))) for finding in report.findings]
+        spans = timeline.state.defects
+        self._spans = [(finding, spans.get(name_defect(finding, report.kind))) for finding in report.findings]
         self._versions = {one.known.key: one for one in timeline.state.versions.values() if one.known}
         self._loops = [(span, set(finding.revisions)) for finding, span in self._spans if finding.cuts and span]
         numbers = {number for span in timeline.spans for number in (span.began, span.ended)}
@@ -79,7 +79,7 @@ class _Story:
         if self._is_shallow:
             yield "The clone is shallow: what is older than its first commit cannot be told (git fetch --unshallow)."
         if names := self._timeline.uncommitted:
-            shown = ", ".join(names[:_MOST_NAMES]) + (" ..." if len(names) > _MOST_NAMES else "")
+            shown = ", ".join(names[:_MAX_NAMES]) + (" ..." if len(names) > _MAX_NAMES else "")
             yield f"Not committed as it stands: {shown}."
 
     def _list_loop_edges(self) -> Iterator[tuple[Span, Version, str, Origin]]:

@@ -26,7 +26,7 @@ from golive.migration_graph.readers.alembic import (
     read_docstring,
     read_tree,
 )
-from golive.migration_graph.readers.syntax import MOST_BYTES, can_compile, parse
+from golive.migration_graph.readers.syntax import MAX_BYTES, can_compile, parse
 
 _STRING: Final = re.compile(rb"""('[^'\\\n\r\0]*'|"[^"\\\n\r\0]*")""")
 _CUT: Final = b"\n    op."
@@ -122,7 +122,7 @@ class FastPath:
 def _split_docstring(content: bytes) -> tuple[bytes, bytes] | None:
     """The text of the docstring that a file begins with, and all that follows."""
     quotes = content[:3]
-    if quotes not in (b'"""', b"'''") or len(content) > MOST_BYTES or b"\0" in content or b"\r" in content:
+    if quotes not in (b'"""', b"'''") or len(content) > MAX_BYTES or b"\0" in content or b"\r" in content:
         return None
     end = content.find(quotes, 3)
     doc = content[3:end]

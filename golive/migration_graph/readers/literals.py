@@ -19,7 +19,7 @@ COLLECTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "dict": dict,
 }
 # A literal longer than this names no revision; it bounds what `"x" * 10**9` and the like could cost.
-MOST_CHARACTERS = 100_000
+MAX_CHARACTERS = 100_000
 
 
 class NotLiteralError(Exception):
@@ -138,7 +138,7 @@ def _is_plain_format(text: str) -> bool:
 
 
 def _bound(value: Any) -> Any:
-    if isinstance(value, str | tuple | list) and len(value) > MOST_CHARACTERS:
+    if isinstance(value, str | tuple | list) and len(value) > MAX_CHARACTERS:
         raise NotLiteralError
     return value
 

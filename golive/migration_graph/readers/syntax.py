@@ -11,14 +11,14 @@ from golive.migration_graph.catalogue import make_finding
 from golive.migration_graph.model import Finding
 
 # A migration of more than this is not one; reading and parsing it would stall the audit.
-MOST_BYTES: Final = 5_000_000
+MAX_BYTES: Final = 5_000_000
 _CONFLICT = re.compile(rb"^(?:<{7}|>{7}|\|{7}) ?.*$|^={7}$", re.MULTILINE)
 _MARKS_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def parse(key: str, content: bytes) -> ast.Module | Finding:
     """The tree of a file that Python would compile, else an MG105. Nothing is run."""
-    if len(content) > MOST_BYTES:
+    if len(content) > MAX_BYTES:
         return report_too_large(key, len(content))
     if content.startswith(_MARKS_UTF16):
         return _report(key, 1, "is encoded in UTF-16, which Python cannot read", "Save the file as UTF-8.")
@@ -51,11 +51,11 @@ def can_compile(source: bytes) -> bool:
 
 
 def report_too_large(key: str, size: int) -> Finding:
-    """The finding for a file over MOST_BYTES, which is not read."""
+    """The finding for a file over MAX_BYTES, which is not read."""
     return _report(
         key,
         1,
-        f"is {size:,} bytes long; files over {MOST_BYTES:,} bytes are not read",
+        f"is {size:,} bytes long; files over {MAX_BYTES:,} bytes are not read",
         "Keep data out of migrations: load it from a file of its own.",
     )
 

@@ -136,8 +136,8 @@ class _Ranking:
             return origin.before
         if node.revises is None:
             return None
-        told = tuple(name for name in re.split(r"[\s,()'\"]+", node.revises) if name)
-        return None if edge.parent in told else told
+        named = tuple(name for name in re.split(r"[\s,()'\"]+", node.revises) if name)
+        return None if edge.parent in named else named
 
     def _find_together(self, loop: Finding) -> Cut | None:
         """Edits that mend the loop when all are undone: those with which it began, or those since too."""
@@ -205,9 +205,9 @@ def _find_role(node: Node, edge: Edge) -> Role | None:
 
 def _restore(node: Node, role: Role, names: Iterable[str]) -> Node:
     """The node with the names of one list put in the place of those that it has."""
-    kept = tuple(reference for reference in node.references if reference.role is not role)
+    others = tuple(reference for reference in node.references if reference.role is not role)
     line = next((reference.line for reference in node.references if reference.role is role), node.line)
-    return replace(node, references=(*(Reference(name, line, role) for name in names), *kept))
+    return replace(node, references=(*(Reference(name, line, role) for name in names), *others))
 
 
 def _add_result(cut: Cut, result: _Result | None) -> Cut:

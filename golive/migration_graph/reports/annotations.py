@@ -39,8 +39,8 @@ def _describe(finding: Finding, answer: str) -> str:
 
 
 def _command(level: str, text: str, **properties: str | int | None) -> str:
-    told = [f"{name}={_escape_property(str(value))}" for name, value in properties.items() if value is not None]
-    return f"::{level} {','.join(told)}::{_escape(text)}"
+    pairs = [f"{name}={_escape_property(str(value))}" for name, value in properties.items() if value is not None]
+    return f"::{level} {','.join(pairs)}::{_escape(text)}"
 
 
 def _escape(text: str) -> str:

@@ -12,8 +12,8 @@ from golive.migration_graph.model import Edge, Finding, Graph, Report, Severity
 Arrow = tuple[str, str]
 
 # A finding that names more revisions than this is about a whole region, and its file alone is marked.
-MOST_NAMED = 12
-MOST_CUTS = 12
+MAX_NAMED = 12
+MAX_CUTS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,13 @@ class _Finder:
     def add(self, finding: Finding) -> None:
         if finding.file is not None and finding.file in self._graph.nodes:
             self._note(finding.file, finding)
-        if len(finding.revisions) <= MOST_NAMED:
+        if len(finding.revisions) <= MAX_NAMED:
             for name in finding.revisions:
                 for key in self._keys[name]:
                     self._note(key, finding)
         if finding.cycle:
             self._add_cycle(finding, finding.cycle)
-            best = [cut for cut in finding.cuts if cut.rank == finding.cuts[0].rank][:MOST_CUTS]
+            best = [cut for cut in finding.cuts if cut.rank == finding.cuts[0].rank][:MAX_CUTS]
             for cut in best:
                 for edge in cut.edges:
                     self._add_cut(edge)

@@ -11,8 +11,8 @@ from golive.migration_graph.model import Commit, Edit, Finding, Report, Severity
 from golive.migration_graph.reports.offer import Offer, describe_outcome, find_offer, list_values, summarize
 from golive.migration_graph.reports.words import count, describe_size, make_visible, name_place, shorten_cycle, show
 
-MOST: Final = {Severity.ERROR: 50, Severity.WARNING: 10, Severity.INFO: 10}
-MOST_CUTS: Final = 10
+MAX_SHOWN: Final = {Severity.ERROR: 50, Severity.WARNING: 10, Severity.INFO: 10}
+MAX_CUTS: Final = 10
 # All that Markdown could take for a mark, a tag or a link where other text stands before it on the line. `@` becomes
 # code: nothing else keeps GitHub from telling the person of that name.
 _MARKS: Final = re.compile(r"@+|[\\`*_\[\]<>#~&:$]|(?<=www)\.", re.IGNORECASE)
@@ -105,7 +105,7 @@ def _write_group(findings: list[Finding]) -> Iterator[str]:
     first = findings[0]
     yield ""
     yield f"### {first.code} {escape(first.name)} ({first.severity.value})"
-    most = MOST[first.severity]
+    most = MAX_SHOWN[first.severity]
     for finding in findings[:most]:
         yield ""
         yield from _write_finding(finding)
@@ -127,7 +127,7 @@ def _write_finding(finding: Finding) -> Iterator[str]:
     if finding.cycle:
         steps = shorten_cycle(finding.cycle)
         yield f"  - The cycle: {' → '.join(quote(name) for name in steps)}"
-    for cut in finding.cuts[:MOST_CUTS]:
+    for cut in finding.cuts[:MAX_CUTS]:
         edges = " and ".join(
             f"{quote(edge.child)} → {quote(edge.parent)} ({quote(name_place(edge.file, edge.line))})"
             for edge in cut.edges
@@ -136,8 +136,8 @@ def _write_finding(finding: Finding) -> Iterator[str]:
         value = f", put back {values}" if values else ""
         then = f"; then {escape(describe_outcome(cut))}" if describe_outcome(cut) else ""
         yield f"  - Remedy, rank {cut.rank}: take out {edges}{value}{then}"
-    if len(finding.cuts) > MOST_CUTS:
-        yield f"  - And {len(finding.cuts) - MOST_CUTS} more remedies"
+    if len(finding.cuts) > MAX_CUTS:
+        yield f"  - And {len(finding.cuts) - MAX_CUTS} more remedies"
 
 
 def _write_history(report: Report) -> Iterator[str]:

@@ -16,8 +16,8 @@ from golive.migration_graph.reports.defects import find_defects
 from golive.migration_graph.reports.layout import Style
 from golive.migration_graph.reports.words import count, show
 
-MOST_LINES: Final = 400
-MOST_PIECES: Final = 300
+MAX_LINES: Final = 400
+MAX_PIECES: Final = 300
 LONGEST_LABEL: Final = 60
 _ARROWS: Final = {Style.PARENT: "-->", Style.DEPENDENCY: "-.->", Style.LOOP: "-->", Style.CUT: "==>"}
 _COLOURS: Final = {Style.LOOP: "#c77a7a", Style.CUT: "#c01f1f"}
@@ -33,7 +33,7 @@ def _write(report: Report) -> Iterator[str]:
     defects = find_defects(report)
     pieces, lines = condense(report, defects)
     shown = _choose(pieces, lines, defects.pinned)
-    drawn = [line for line in lines if line.child in shown and line.parent in shown][:MOST_LINES]
+    drawn = [line for line in lines if line.child in shown and line.parent in shown][:MAX_LINES]
     yield "flowchart TD"
     for piece in pieces:
         if piece.id in shown:
@@ -61,17 +61,17 @@ def _label(report: Report, piece: Piece) -> str:
 
 def _choose(pieces: list[Piece], lines: list[Line], pinned: frozenset[str]) -> set[str]:
     """The ids of the pieces to be drawn: all, or those that are nearest to a defect (without one, to the top)."""
-    if len(pieces) <= MOST_PIECES and len(lines) <= MOST_LINES:
+    if len(pieces) <= MAX_PIECES and len(lines) <= MAX_LINES:
         return {piece.id for piece in pieces}
     beside = defaultdict(list)
     for line in lines:
         beside[line.child].append(line.parent)
         beside[line.parent].append(line.child)
     todo = [piece.id for piece in pieces if pinned.intersection(piece.keys)] or [pieces[0].id]
-    shown = dict.fromkeys(todo[:MOST_PIECES])
+    shown = dict.fromkeys(todo[:MAX_PIECES])
     for id_ in todo:  # grows while it is gone through
         for other in beside[id_]:
-            if other not in shown and len(shown) < MOST_PIECES:
+            if other not in shown and len(shown) < MAX_PIECES:
                 shown[other] = None
                 todo.append(other)
     return set(shown)

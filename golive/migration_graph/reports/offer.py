@@ -89,12 +89,12 @@ def describe_outcome(cut: Cut) -> str:
 
 def summarize(report: Report) -> str:
     """The verdict in one line: `Not sound: 2 errors, 1 warning`."""
-    told = [
+    counts = [
         count(number, noun)
         for severity, noun in ((Severity.ERROR, "error"), (Severity.WARNING, "warning"), (Severity.INFO, "note"))
         if (number := sum(finding.severity is severity for finding in report.findings))
     ]
-    return ("Sound" if report.sound else "Not sound") + (f": {', '.join(told)}" if told else "")
+    return ("Sound" if report.sound else "Not sound") + (f": {', '.join(counts)}" if counts else "")
 
 
 def describe_offer(report: Report) -> str:

@@ -7,7 +7,7 @@
     const texts = names.map((name) => name.parentElement.textContent.toLowerCase());
     const runs = [...graph.querySelectorAll("details")];
     const search = document.getElementById("search");
-    const told = tools.querySelector("output");
+    const output = tools.querySelector("output");
     const best = graph.querySelector("[data-best] > .name") || graph.querySelector(".defect > .name");
     const unfold = tools.querySelector("[data-do=unfold]");
     let found = [];
@@ -44,13 +44,13 @@
       if (found.length) {
         step(1);
       } else {
-        told.textContent = wanted ? "Nothing found" : "";
+        output.textContent = wanted ? "Nothing found" : "";
       }
     };
     const step = (by) => {
       if (found.length) {
         at = (at + by + found.length) % found.length;
-        told.textContent = `${at + 1} of ${found.length}`;
+        output.textContent = `${at + 1} of ${found.length}`;
         pick(found[at], false);
       }
     };

@@ -23,7 +23,7 @@ from golive.migration_graph.reports.words import count, describe_size, list_name
 _HERE: Final = Path(__file__).parent
 STYLE: Final = (_HERE / "page.css").read_text(encoding="ascii")
 SCRIPT: Final = (_HERE / "page.js").read_text(encoding="ascii")
-MOST_PENDING: Final = 50
+MAX_PENDING: Final = 50
 
 
 def render(report: Report) -> str:
@@ -114,4 +114,4 @@ def _describe_edges(edges: Sequence[Edge]) -> str:
 def _write_pending(report: Report) -> Iterator[str]:
     if report.pending is not None:
         yield '<section class="card"><h2>What an upgrade would run</h2>'
-        yield f"<p>{text(list_names(report.pending, MOST_PENDING))}</p></section>"
+        yield f"<p>{text(list_names(report.pending, MAX_PENDING))}</p></section>"

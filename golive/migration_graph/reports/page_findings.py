@@ -12,7 +12,7 @@ from golive.migration_graph.reports.offer import describe_outcome, list_values
 from golive.migration_graph.reports.words import count, name_edge, name_place, shorten_cycle
 
 # Shown at once, and all that are listed.
-FIRST_CUTS, MOST_CUTS = 3, 50
+FIRST_CUTS, MAX_CUTS = 3, 50
 
 
 def write_findings(report: Report) -> Iterator[str]:
@@ -64,11 +64,11 @@ def _write_cuts(finding: Finding) -> Iterator[str]:
     if others := finding.cuts[FIRST_CUTS:]:
         yield f"<details><summary>{count(len(others), 'more remedy', 'more remedies')}</summary>"
         yield f'<ol class="cuts" start="{FIRST_CUTS + 1}">'
-        for cut in others[: MOST_CUTS - FIRST_CUTS]:
+        for cut in others[: MAX_CUTS - FIRST_CUTS]:
             yield from _write_cut(cut)
         yield "</ol>"
-        if len(finding.cuts) > MOST_CUTS:
-            yield f"<p>And {len(finding.cuts) - MOST_CUTS} more.</p>"
+        if len(finding.cuts) > MAX_CUTS:
+            yield f"<p>And {len(finding.cuts) - MAX_CUTS} more.</p>"
         yield "</details>"
     if finding.is_minimal is False:
         yield "<p>Not proven minimal: a smaller set of edges might do.</p>"
@@ -79,9 +79,9 @@ def _write_cut(cut: Cut) -> Iterator[str]:
     values = " and ".join(code(value) for value in list_values(cut))
     value = f", put back {values}" if values else ""
     yield f"<li><span>Rank {cut.rank}</span> Take out {edges}{value}"
-    told = [*cut.because, *([f"then: {outcome}"] if (outcome := describe_outcome(cut)) else [])]
-    if told:
-        yield f"<ul>{''.join(f'<li>{text(line)}</li>' for line in told)}</ul>"
+    reasons = [*cut.because, *([f"then: {outcome}"] if (outcome := describe_outcome(cut)) else [])]
+    if reasons:
+        yield f"<ul>{''.join(f'<li>{text(line)}</li>' for line in reasons)}</ul>"
     yield "</li>"
 
 

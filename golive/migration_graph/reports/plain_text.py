@@ -21,8 +21,8 @@ from golive.migration_graph.reports.words import (
 
 WIDTH = 100
 # Of one code: all errors that a person would read, and a few of what is only worth a look.
-MOST = {Severity.ERROR: 20, Severity.WARNING: 3, Severity.INFO: 3}
-MOST_CUTS = 3
+MAX_SHOWN = {Severity.ERROR: 20, Severity.WARNING: 3, Severity.INFO: 3}
+MAX_CUTS = 3
 _COLOURS = {"error": "31", "warning": "33", "info": "36", "good": "32", "bold": "1", "quiet": "2"}
 
 
@@ -50,7 +50,7 @@ class _Writer:
             yield ""
             yield from self._write_offer(offer)
         for (_, severity), findings in groupby(report.findings, lambda finding: (finding.code, finding.severity)):
-            yield from self._write_group(list(findings), MOST[severity])
+            yield from self._write_group(list(findings), MAX_SHOWN[severity])
         yield from self._write_history(report)
         if report.pending is not None:
             yield ""
@@ -59,9 +59,9 @@ class _Writer:
     def _write_offer(self, offer: Offer) -> Iterator[str]:
         if offer.tied:
             yield f"One of these {offer.ties} remedies, which nothing tells apart:"
-            yield from (f"  take out {self._describe_cut(cut)}" for cut in offer.tied[:MOST_CUTS])
-            if offer.ties > MOST_CUTS:
-                yield f"  and {offer.ties - MOST_CUTS} more, listed by --format json"
+            yield from (f"  take out {self._describe_cut(cut)}" for cut in offer.tied[:MAX_CUTS])
+            if offer.ties > MAX_CUTS:
+                yield f"  and {offer.ties - MAX_CUTS} more, listed by --format json"
         elif offer.edits:
             yield from (self._describe_edit(edit) for edit in offer.edits)
         else:
@@ -108,13 +108,13 @@ class _Writer:
             yield from _fold(f"which changed {place} from {before} to {after}", "  ")
 
     def _write_cuts(self, finding: Finding) -> Iterator[str]:
-        for cut in finding.cuts[:MOST_CUTS]:
+        for cut in finding.cuts[:MAX_CUTS]:
             is_tied = sum(other.rank == cut.rank for other in finding.cuts) > 1
             rank = f"{cut.rank}{'=' if is_tied else '.'}"
             then = f"; then: {outcome}" if (outcome := describe_outcome(cut)) else ""
             yield from _fold(f"take out {self._describe_cut(cut)}{then}", f"  remedy {rank} ")
-        if len(finding.cuts) > MOST_CUTS:
-            yield f"  and {len(finding.cuts) - MOST_CUTS} more remedies, listed by --format json"
+        if len(finding.cuts) > MAX_CUTS:
+            yield f"  and {len(finding.cuts) - MAX_CUTS} more remedies, listed by --format json"
         if finding.is_minimal is False:
             yield "  not proven minimal: a smaller set of edges might do"
 

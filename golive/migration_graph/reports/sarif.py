@@ -20,7 +20,7 @@ FINGERPRINT: Final = "migrationAudit/v1"
 _LEVELS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 _ROOT: Final = "AUDITED"
 # Best first; a service shows a few.
-MOST_CUTS: Final = 20
+MAX_CUTS: Final = 20
 
 
 def render(report: Report) -> str:
@@ -70,7 +70,7 @@ def _describe_result(report: Report, finding: Finding, index: int, answer: str) 
         result["locations"] = [_locate(report, finding.file, finding.line)]
     related = [
         _locate(report, edge.file, edge.line, f"remedy of rank {cut.rank}: take out {name_edge(edge)}")
-        for cut in finding.cuts[:MOST_CUTS]
+        for cut in finding.cuts[:MAX_CUTS]
         for edge in cut.edges
     ]
     if related:

@@ -12,7 +12,7 @@ from typing import Any
 from django.db import Error, transaction
 
 from golive.migrations.adoption.dependents import Dependent, find_dependents
-from golive.migrations.adoption.inspection import Constraint, StandingColumn, StandingTable, find_free_name
+from golive.migrations.adoption.inspection import Constraint, ExistingColumn, ExistingTable, find_free_name
 from golive.migrations.adoption.judgement import Fault
 from golive.migrations.adoption.plan import Step, plan
 from golive.migrations.adoption.shapes import Shape
@@ -35,16 +35,16 @@ class _Refusal:
     constraint: str
 
 
-def make_steps(cursor: Any, table: StandingTable, shape: Shape) -> list[Step]:
+def make_steps(cursor: Any, table: ExistingTable, shape: Shape) -> list[Step]:
     """The plan for a table in which `judge` finds no fault."""
 
-    def says_nothing(check: Constraint, column: StandingColumn) -> bool:
+    def says_nothing(check: Constraint, column: ExistingColumn) -> bool:
         return _is_true_of_both(cursor, shape.table, check, column)
 
     return plan(table, shape, says_nothing)
 
 
-def find_refusals(cursor: Any, table: StandingTable, shape: Shape, known: list[Fault]) -> list[Fault]:
+def find_refusals(cursor: Any, table: ExistingTable, shape: Shape, known: list[Fault]) -> list[Fault]:
     """What the database refuses to do. Leaves out what the known faults of `judge` already stand against."""
     faulty = {fault.column for fault in known}
     if None in faulty:
@@ -63,7 +63,7 @@ def find_refusals(cursor: Any, table: StandingTable, shape: Shape, known: list[F
     return faults
 
 
-def _stops(table: StandingTable, shape: Shape) -> tuple[str, ...]:
+def _stops(table: ExistingTable, shape: Shape) -> tuple[str, ...]:
     """The row if it is missing, and each write that a change toward safe can need; deferred triggers fire at once."""
     return (
         f"INSERT INTO {table.sql} (id) SELECT 1 WHERE NOT EXISTS (SELECT FROM {table.sql})",
@@ -82,13 +82,13 @@ def _try(cursor: Any, statements: tuple[str, ...]) -> _Refusal | None:
         sqlstate = getattr(error.__cause__, "sqlstate", None) or ""
         if sqlstate in ("", _LOCK_NOT_AVAILABLE) or sqlstate.startswith(_OF_THE_MOMENT):
             raise
-        told = getattr(error.__cause__, "diag", None)
-        names = [getattr(told, f"{name}_name", None) or "" for name in ("table", "column", "constraint")]
+        diagnostics = getattr(error.__cause__, "diag", None)
+        names = [getattr(diagnostics, f"{name}_name", None) or "" for name in ("table", "column", "constraint")]
         return _Refusal(sqlstate, str(error).strip().splitlines()[0], *names)
     return None
 
 
-def _is_true_of_both(cursor: Any, table: str, check: Constraint, column: StandingColumn) -> bool:
+def _is_true_of_both(cursor: Any, table: str, check: Constraint, column: ExistingColumn) -> bool:
     """Whether a check holds for 0 and for 1, so that a boolean needs it no more."""
     values = f"(VALUES (0::{column.full_type}), (1::{column.full_type})) AS {table} ({column.sql})"
     try:
@@ -99,14 +99,14 @@ def _is_true_of_both(cursor: Any, table: str, check: Constraint, column: Standin
         return False
 
 
-def _explain_step(cursor: Any, table: StandingTable, shape: Shape, step: Step, refusal: _Refusal) -> Fault:
+def _explain_step(cursor: Any, table: ExistingTable, shape: Shape, step: Step, refusal: _Refusal) -> Fault:
     found = find_dependents(cursor, table, step.column) if step.column in table.columns else []
     if refusal.sqlstate == _FEATURE_NOT_SUPPORTED:
         dependents = [dependent for dependent in found if not dependent.is_rebuilt]
     else:
         dependents = [dependent for dependent in found if dependent.is_rebuilt]
-    told = "".join(f", {dependent.words}" for dependent in dependents)
-    problem = f"cannot be altered ({refusal.message}){told and f' on account of {told[2:]}'}"
+    reasons = "".join(f", {dependent.words}" for dependent in dependents)
+    problem = f"cannot be altered ({refusal.message}){reasons and f' on account of {reasons[2:]}'}"
     fault = Fault(shape.table, step.column, problem, _drop_all(dependents))
     return fault if fault.remedy else _propose(cursor, table, shape, fault, refusal)
 
@@ -115,7 +115,7 @@ def _drop_all(dependents: list[Dependent]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(drop for dependent in dependents for drop in dependent.drops))
 
 
-def _propose(cursor: Any, table: StandingTable, shape: Shape, fault: Fault, refusal: _Refusal) -> Fault:
+def _propose(cursor: Any, table: ExistingTable, shape: Shape, fault: Fault, refusal: _Refusal) -> Fault:
     """The fault with a remedy: to drop what refused, or else to put the whole table aside."""
     alter = f"ALTER TABLE {table.sql}"
     if refusal.table == shape.table:

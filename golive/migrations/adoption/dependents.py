@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from golive.migrations.adoption.inspection import StandingTable
+from golive.migrations.adoption.inspection import ExistingTable
 
 # `refobjsubid` is the number of a column; all of them where none is given.
 _DEPENDENTS = """
@@ -42,12 +42,12 @@ class Dependent:
     is_rebuilt: bool = False
 
 
-def find_dependents(cursor: Any, table: StandingTable, column: str) -> list[Dependent]:
+def find_dependents(cursor: Any, table: ExistingTable, column: str) -> list[Dependent]:
     """All that depends on a column, other than what any type suits (its own default, plain indexes and keys)."""
     return _find(cursor, table, table.oid, table.columns[column].number, {table.oid})
 
 
-def _find(cursor: Any, table: StandingTable, relation: int, column: int | None, seen: set[int]) -> list[Dependent]:
+def _find(cursor: Any, table: ExistingTable, relation: int, column: int | None, seen: set[int]) -> list[Dependent]:
     cursor.execute(_DEPENDENTS, {"relation": relation, "column": column})
     described = [
         _describe(cursor, table, catalogue, object_id, kind, identity, seen)
@@ -57,7 +57,7 @@ def _find(cursor: Any, table: StandingTable, relation: int, column: int | None, 
 
 
 def _describe(
-    cursor: Any, table: StandingTable, catalogue: str, object_id: int, kind: str, identity: str, seen: set[int]
+    cursor: Any, table: ExistingTable, catalogue: str, object_id: int, kind: str, identity: str, seen: set[int]
 ) -> Dependent | None:
     match catalogue:
         case "pg_rewrite":
@@ -88,7 +88,7 @@ def _describe(
 
 
 def _describe_rule(
-    cursor: Any, table: StandingTable, object_id: int, identity: str, seen: set[int]
+    cursor: Any, table: ExistingTable, object_id: int, identity: str, seen: set[int]
 ) -> Dependent | None:
     cursor.execute(_RULE, [object_id])
     name, relation, kind, sql = cursor.fetchone()

@@ -21,7 +21,7 @@ _FACTS = (
     *("oid", "kind", "schema", "sql", "owner", "user", "is_ours_to_alter", "missing_rights", "can_make_indexes"),
     *("is_row_secured", "is_unlogged", "is_typed", "is_partition"),
 )
-# A NOT NULL that is not validated (PostgreSQL 18) lets standing NULLs be.
+# A NOT NULL that is not validated (PostgreSQL 18) lets existing NULLs be.
 _COLUMNS = """
 SELECT a.attname, quote_ident(a.attname), a.attnum, format_type(a.atttypid, NULL),
        format_type(a.atttypid, a.atttypmod), a.atttypmod <> -1 OR a.attcollation <> t.typcollation, a.attnotnull,
@@ -62,7 +62,7 @@ WHERE typname = %s AND nspname = current_schema() AND typrelid = 0
 
 
 @dataclass(frozen=True)
-class StandingColumn:
+class ExistingColumn:
     """A column as it stands. `type` is without length or precision, `full_type` with; `sql` is the quoted name.
 
     `is_qualified`: it has a length, a precision or a collation of its own. `identity` and `generated` are PostgreSQL's
@@ -99,7 +99,7 @@ class Constraint:
 
 
 @dataclass(frozen=True)
-class StandingTable:
+class ExistingTable:
     """A relation as it stands. All names in it are SQL, but the keys of `columns`."""
 
     oid: int
@@ -115,7 +115,7 @@ class StandingTable:
     is_unlogged: bool
     is_typed: bool
     is_partition: bool
-    columns: dict[str, StandingColumn]
+    columns: dict[str, ExistingColumn]
     constraints: tuple[Constraint, ...]
     parents: tuple[str, ...]
     children: tuple[str, ...]
@@ -132,7 +132,7 @@ class StandingTable:
         return tuple(constraint for constraint in self.constraints if constraint.kind == "c")
 
 
-def inspect_table(cursor: Any, name: str) -> StandingTable | None:
+def inspect_table(cursor: Any, name: str) -> ExistingTable | None:
     """Describe the relation of that name which the search path finds, or None."""
     cursor.execute(_TABLE, [name])
     found = cursor.fetchone()
@@ -140,7 +140,7 @@ def inspect_table(cursor: Any, name: str) -> StandingTable | None:
         return None
     oid = found[0]
     cursor.execute(_COLUMNS, [oid])
-    columns = {row[0]: StandingColumn(*row) for row in cursor.fetchall()}
+    columns = {row[0]: ExistingColumn(*row) for row in cursor.fetchall()}
     names = {0: "*", **{column.number: column.name for column in columns.values()}}
     cursor.execute(_CONSTRAINTS, [oid])
     constraints = tuple(
@@ -152,7 +152,7 @@ def inspect_table(cursor: Any, name: str) -> StandingTable | None:
     cursor.execute(_TRIGGERS, [oid])
     triggers = cursor.fetchall()
     cursor.execute(_RULES, [oid])
-    return StandingTable(
+    return ExistingTable(
         **dict(zip(_FACTS, found, strict=True)),
         columns=columns,
         constraints=constraints,

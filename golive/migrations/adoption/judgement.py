@@ -7,7 +7,7 @@ from typing import Any
 
 from golive.migrations.adoption import remedies
 from golive.migrations.adoption.dependents import find_dependents
-from golive.migrations.adoption.inspection import StandingColumn, StandingTable, find_free_name, find_type
+from golive.migrations.adoption.inspection import ExistingColumn, ExistingTable, find_free_name, find_type
 from golive.migrations.adoption.shapes import BOOLEAN, CONVERTIBLE, ID, LEASE_MS, TIMESTAMP, Column, Shape
 
 _KINDS = {
@@ -48,7 +48,7 @@ def judge_absent(cursor: Any, shape: Shape) -> list[Fault]:
     return [Fault(shape.table, None, "a type of this name stands where the table would be made", remedy)]
 
 
-def judge_relation(cursor: Any, table: StandingTable, shape: Shape) -> list[Fault]:
+def judge_relation(cursor: Any, table: ExistingTable, shape: Shape) -> list[Fault]:
     """What must be right before its rows can be read and the table be locked."""
     if table.kind != "r":
         words, keyword = _KINDS.get(table.kind, ("no table", "TABLE"))
@@ -68,20 +68,20 @@ def judge_relation(cursor: Any, table: StandingTable, shape: Shape) -> list[Faul
     return faults
 
 
-def judge(cursor: Any, table: StandingTable, shape: Shape) -> list[Fault]:
+def judge(cursor: Any, table: ExistingTable, shape: Shape) -> list[Fault]:
     """All faults of a table that can be read, the table's own before those of its columns."""
     faults = [*_judge_family(table, shape), *_judge_writes(table, shape), *_judge_names(table, shape)]
     faults += _judge_id(cursor, table, shape)
     for column in shape.columns:
-        standing = table.columns.get(column.name)
-        if standing is not None:
-            faults += _judge_column(cursor, table, shape, column, standing)
+        existing = table.columns.get(column.name)
+        if existing is not None:
+            faults += _judge_column(cursor, table, shape, column, existing)
         elif not column.is_ours:
             faults.append(Fault(shape.table, column.name, "is missing", remedies.add_column(table, column)))
     return faults
 
 
-def _judge_family(table: StandingTable, shape: Shape) -> list[Fault]:
+def _judge_family(table: ExistingTable, shape: Shape) -> list[Fault]:
     faults = []
     if table.is_typed:
         faults.append(Fault(shape.table, None, "is a table of a type", (f"ALTER TABLE {table.sql} NOT OF",)))
@@ -97,7 +97,7 @@ def _judge_family(table: StandingTable, shape: Shape) -> list[Fault]:
     return faults
 
 
-def _judge_writes(table: StandingTable, shape: Shape) -> list[Fault]:
+def _judge_writes(table: ExistingTable, shape: Shape) -> list[Fault]:
     faults = []
     for name in table.altering_triggers:
         problem = f"has the trigger {name}, which may store something else than what is written"
@@ -108,7 +108,7 @@ def _judge_writes(table: StandingTable, shape: Shape) -> list[Fault]:
     return faults
 
 
-def _judge_names(table: StandingTable, shape: Shape) -> list[Fault]:
+def _judge_names(table: ExistingTable, shape: Shape) -> list[Fault]:
     ours = {check.name for check in shape.checks}
     faults = []
     for constraint in table.constraints:
@@ -119,7 +119,7 @@ def _judge_names(table: StandingTable, shape: Shape) -> list[Fault]:
     return faults
 
 
-def _judge_id(cursor: Any, table: StandingTable, shape: Shape) -> list[Fault]:
+def _judge_id(cursor: Any, table: ExistingTable, shape: Shape) -> list[Fault]:
     faults = []
     key = table.primary_key
     if key is not None and key.columns != ("id",):
@@ -129,19 +129,19 @@ def _judge_id(cursor: Any, table: StandingTable, shape: Shape) -> list[Fault]:
         grant = f"GRANT CREATE ON SCHEMA {table.schema} TO {table.user}"
         problem = f"has no primary key, and {table.user} may not make one in the schema {table.schema}"
         faults.append(Fault(shape.table, None, problem, (grant,)))
-    standing = table.columns.get("id")
-    if standing is None:
+    existing = table.columns.get("id")
+    if existing is None:
         return [*faults, Fault(shape.table, "id", "is missing", remedies.add_column(table, ID))]
-    if standing.generated:
-        return [*faults, Fault(shape.table, "id", "is a generated column", remedies.make_plain(table, standing))]
-    if standing.type not in CONVERTIBLE[ID.type]:
-        return [*faults, _tell_inconvertible(cursor, table, shape, ID, standing)]
+    if existing.generated:
+        return [*faults, Fault(shape.table, "id", "is a generated column", remedies.make_plain(table, existing))]
+    if existing.type not in CONVERTIBLE[ID.type]:
+        return [*faults, _tell_inconvertible(cursor, table, shape, ID, existing)]
     cursor.execute(f"SELECT count(*) FILTER (WHERE id = 1), count(*) FROM {table.sql}")
     ones, rows = cursor.fetchone()
     keep = remedies.keep_one_row(table, rows=rows, has_row_1=ones > 0)
     if rows > ones:
-        told = _tell_other_ids(cursor, table)
-        faults.append(Fault(shape.table, "id", f"is another than 1 in {rows - ones} of {rows} rows ({told})", keep))
+        others = _tell_other_ids(cursor, table)
+        faults.append(Fault(shape.table, "id", f"is another than 1 in {rows - ones} of {rows} rows ({others})", keep))
     elif ones > 1:
         faults.append(Fault(shape.table, "id", f"is 1 in {ones} rows, and one row is to be", keep))
     if not ones:
@@ -149,7 +149,7 @@ def _judge_id(cursor: Any, table: StandingTable, shape: Shape) -> list[Fault]:
     return faults
 
 
-def _tell_other_ids(cursor: Any, table: StandingTable) -> str:
+def _tell_other_ids(cursor: Any, table: ExistingTable) -> str:
     cursor.execute(
         f"SELECT coalesce(id::text, 'NULL') FROM {table.sql} WHERE id IS DISTINCT FROM 1 ORDER BY id LIMIT 6"
     )
@@ -157,7 +157,7 @@ def _tell_other_ids(cursor: Any, table: StandingTable) -> str:
     return ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
 
 
-def _judge_row_to_make(table: StandingTable, shape: Shape) -> list[Fault]:
+def _judge_row_to_make(table: ExistingTable, shape: Shape) -> list[Fault]:
     ours = {"id", *(column.name for column in shape.columns)}
     return [
         Fault(
@@ -175,14 +175,14 @@ def _judge_row_to_make(table: StandingTable, shape: Shape) -> list[Fault]:
 
 
 def _judge_column(
-    cursor: Any, table: StandingTable, shape: Shape, column: Column, standing: StandingColumn
+    cursor: Any, table: ExistingTable, shape: Shape, column: Column, existing: ExistingColumn
 ) -> list[Fault]:
-    if standing.generated:
-        return [Fault(shape.table, column.name, "is a generated column", remedies.make_plain(table, standing))]
-    if standing.type not in CONVERTIBLE[column.type]:
-        return [_tell_inconvertible(cursor, table, shape, column, standing)]
+    if existing.generated:
+        return [Fault(shape.table, column.name, "is a generated column", remedies.make_plain(table, existing))]
+    if existing.type not in CONVERTIBLE[column.type]:
+        return [_tell_inconvertible(cursor, table, shape, column, existing)]
     name, wanted = column.name, ""
-    if column.type == BOOLEAN and standing.type != BOOLEAN:
+    if column.type == BOOLEAN and existing.type != BOOLEAN:
         unfit, wanted = f"{name} NOT IN (0, 1)", "neither 0 nor 1"
         fit = "1" if column.default == "true" else "0"
     elif name == "lease_ms":
@@ -193,7 +193,7 @@ def _judge_column(
             f"{name} NOT BETWEEN '{_FIRST_MOMENT}' AND '{_LAST_MOMENT}'",
             "not a time between years 1 and 9999",
         )
-        fit = "now()" if standing.type == TIMESTAMP else "now() AT TIME ZONE 'UTC'"
+        fit = "now()" if existing.type == TIMESTAMP else "now() AT TIME ZONE 'UTC'"
     else:
         return []
     cursor.execute(f"SELECT min({name})::text FROM {table.sql} WHERE {unfit}")
@@ -205,10 +205,10 @@ def _judge_column(
 
 
 def _tell_inconvertible(
-    cursor: Any, table: StandingTable, shape: Shape, column: Column, standing: StandingColumn
+    cursor: Any, table: ExistingTable, shape: Shape, column: Column, existing: ExistingColumn
 ) -> Fault:
-    problem = f"is {standing.type}, which cannot be made {column.type} without knowing what it means"
+    problem = f"is {existing.type}, which cannot be made {column.type} without knowing what it means"
     if column.is_ours:
-        return Fault(shape.table, column.name, problem, remedies.rename_column(table, standing))
+        return Fault(shape.table, column.name, problem, remedies.rename_column(table, existing))
     dependents = find_dependents(cursor, table, column.name)
-    return Fault(shape.table, column.name, problem, remedies.convert(table, column, standing, dependents))
+    return Fault(shape.table, column.name, problem, remedies.convert(table, column, existing, dependents))

@@ -13,7 +13,7 @@ from django.core.management.base import CommandError
 from django.db import migrations, transaction
 
 from golive.migrations.adoption.attempt import find_refusals, make_steps
-from golive.migrations.adoption.inspection import StandingTable, inspect_table
+from golive.migrations.adoption.inspection import ExistingTable, inspect_table
 from golive.migrations.adoption.judgement import Fault, judge, judge_absent, judge_relation
 from golive.migrations.adoption.shapes import SHAPES, Shape
 from golive.migrations.adoption.sqlite import find_object, judge_sqlite
@@ -34,7 +34,7 @@ class CreateOrAdopt(migrations.CreateModel):
             done = {state.options.get("db_table") for state in from_state.models.values()}
             pending = [shape for shape in SHAPES.values() if shape.table not in done]
             with schema_editor.connection.cursor() as cursor:
-                if _use_standing(cursor, shape, pending):
+                if _use_existing(cursor, shape, pending):
                     return
         super().database_forwards(app_label, schema_editor, from_state, to_state)
         if schema_editor.connection.vendor == "postgresql":
@@ -58,9 +58,9 @@ def find_all_faults(cursor: Any, shapes: Collection[Shape] = tuple(SHAPES.values
     faults: list[Fault] = []
     with transaction.atomic(using=cursor.db.alias):
         if cursor.db.vendor == "postgresql":
-            standing = lock_standing(cursor, shapes)
+            existing = lock_existing(cursor, shapes)
             for shape in shapes:
-                faults += find_faults(cursor, standing.get(shape.table), shape)
+                faults += find_faults(cursor, existing.get(shape.table), shape)
             transaction.set_rollback(True, using=cursor.db.alias)
         else:
             for shape in shapes:
@@ -68,7 +68,7 @@ def find_all_faults(cursor: Any, shapes: Collection[Shape] = tuple(SHAPES.values
     return _tell(faults)
 
 
-def lock_standing(cursor: Any, shapes: Iterable[Shape]) -> dict[str, StandingTable]:
+def lock_existing(cursor: Any, shapes: Iterable[Shape]) -> dict[str, ExistingTable]:
     """Lock the tables that stand and that we may alter, so that nobody changes what is judged; describe all.
 
     They are the same tables afterwards: a name is resolved again when the lock is had.
@@ -84,7 +84,7 @@ def lock_standing(cursor: Any, shapes: Iterable[Shape]) -> dict[str, StandingTab
     return found
 
 
-def find_faults(cursor: Any, table: StandingTable | None, shape: Shape) -> list[Fault]:
+def find_faults(cursor: Any, table: ExistingTable | None, shape: Shape) -> list[Fault]:
     """All that stands against adopting a table, or against making it if it is None. The caller rolls back."""
     if table is None:
         return judge_absent(cursor, shape)
@@ -102,27 +102,27 @@ def find_faults(cursor: Any, table: StandingTable | None, shape: Shape) -> list[
     ]
 
 
-def adopt(cursor: Any, table: StandingTable, shape: Shape) -> None:
-    """Bring a standing table without faults to its shape; nothing is left to do for one that has it."""
+def adopt(cursor: Any, table: ExistingTable, shape: Shape) -> None:
+    """Bring a existing table without faults to its shape; nothing is left to do for one that has it."""
     for step in make_steps(cursor, table, shape):
         for statement in step.statements:
             cursor.execute(statement)
 
 
-def _use_standing(cursor: Any, shape: Shape, pending: Collection[Shape]) -> bool:
+def _use_existing(cursor: Any, shape: Shape, pending: Collection[Shape]) -> bool:
     """Adopt the table if it stands; whether it does. Raises CommandError for all pending tables at once, before it
     changes anything.
     """
     # Outside of what is rolled back: the locks must last until the tables are altered.
-    standing = lock_standing(cursor, pending) if cursor.db.vendor == "postgresql" else {}
-    told = find_all_faults(cursor, pending)
-    if told:
-        raise CommandError(told)
+    existing = lock_existing(cursor, pending) if cursor.db.vendor == "postgresql" else {}
+    refusal = find_all_faults(cursor, pending)
+    if refusal:
+        raise CommandError(refusal)
     if cursor.db.vendor != "postgresql":
         return find_object(cursor, shape.table) is not None
-    if shape.table in standing:
-        adopt(cursor, standing[shape.table], shape)
-    return shape.table in standing
+    if shape.table in existing:
+        adopt(cursor, existing[shape.table], shape)
+    return shape.table in existing
 
 
 def _is_made_by_us(cursor: Any, table: str) -> bool:
@@ -140,5 +140,5 @@ def _is_made_by_us(cursor: Any, table: str) -> bool:
 
 
 def _tell(faults: Iterable[Fault]) -> str:
-    told = [f"  {fault}" for fault in faults]
-    return "\n".join(["Tables stand that cannot be used as they are; nothing was changed.", *told]) if told else ""
+    lines = [f"  {fault}" for fault in faults]
+    return "\n".join(["Tables stand that cannot be used as they are; nothing was changed.", *lines]) if lines else ""

@@ -1,15 +1,15 @@
-"""The statements that bring a standing table to its shape, in steps that can each be tried alone."""
+"""The statements that bring a existing table to its shape, in steps that can each be tried alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from golive.migrations.adoption.inspection import Constraint, StandingColumn, StandingTable
+from golive.migrations.adoption.inspection import Constraint, ExistingColumn, ExistingTable
 from golive.migrations.adoption.shapes import BOOLEAN, ID, TEXT, TIMESTAMP, Column, Shape
 
 # Whether a check on a column of numbers says no more than that it is 0 or 1.
-SaysNothing = Callable[[Constraint, StandingColumn], bool]
+SaysNothing = Callable[[Constraint, ExistingColumn], bool]
 
 
 @dataclass(frozen=True)
@@ -20,20 +20,20 @@ class Step:
     statements: tuple[str, ...]
 
 
-def plan(table: StandingTable, shape: Shape, says_nothing: SaysNothing) -> list[Step]:
+def plan(table: ExistingTable, shape: Shape, says_nothing: SaysNothing) -> list[Step]:
     """The steps for a table; those of a column that is missing or cannot be converted are of no use."""
     alter = f"ALTER TABLE {table.sql}"
     steps = [Step(None, (f"{alter} SET LOGGED",))] if table.is_unlogged else []
     if "id" in table.columns:
         steps.append(Step("id", tuple(_plan_id(alter, table))))
     for column in shape.columns:
-        standing = table.columns.get(column.name)
-        if standing is None:
+        existing = table.columns.get(column.name)
+        if existing is None:
             default = f" DEFAULT {column.default} NOT NULL" if column.default else ""
             steps.append(Step(column.name, (f"{alter} ADD COLUMN {column.name} {column.type}{default}",)))
         else:
-            checks = _find_checks_of_numbers(table, column, standing, says_nothing)
-            steps.append(Step(column.name, tuple(_plan_column(table.sql, column, standing, checks))))
+            checks = _find_checks_of_numbers(table, column, existing, says_nothing)
+            steps.append(Step(column.name, tuple(_plan_column(table.sql, column, existing, checks))))
     for check in shape.checks:
         # One of our name is ours to define; PostgreSQL cannot be asked whether two definitions mean the same.
         drop = f"DROP CONSTRAINT {check.name}, " if any(c.name == check.name for c in table.checks) else ""
@@ -42,17 +42,17 @@ def plan(table: StandingTable, shape: Shape, says_nothing: SaysNothing) -> list[
     return steps
 
 
-def is_shaped(standing: StandingColumn, column: Column) -> bool:
+def is_shaped(existing: ExistingColumn, column: Column) -> bool:
     """Whether type, length, precision and collation are right already."""
-    return standing.type == column.type and not standing.is_qualified
+    return existing.type == column.type and not existing.is_qualified
 
 
-def _plan_id(alter: str, table: StandingTable) -> list[str]:
-    standing = table.columns["id"]
-    statements = _drop_default(alter, standing)
-    if not is_shaped(standing, ID):
+def _plan_id(alter: str, table: ExistingTable) -> list[str]:
+    existing = table.columns["id"]
+    statements = _drop_default(alter, existing)
+    if not is_shaped(existing, ID):
         statements.append(f"{alter} ALTER COLUMN id TYPE integer")
-    if not standing.is_surely_not_null:
+    if not existing.is_surely_not_null:
         statements.append(f"{alter} ALTER COLUMN id SET NOT NULL")
     key = table.primary_key
     if key is None:
@@ -63,17 +63,17 @@ def _plan_id(alter: str, table: StandingTable) -> list[str]:
     return statements
 
 
-def _plan_column(table: str, column: Column, standing: StandingColumn, checks: list[Constraint]) -> list[str]:
+def _plan_column(table: str, column: Column, existing: ExistingColumn, checks: list[Constraint]) -> list[str]:
     alter = f"ALTER TABLE {table}"
     altering = f"{alter} ALTER COLUMN {column.name}"
-    statements = _drop_default(alter, standing)
+    statements = _drop_default(alter, existing)
     statements += [f"{alter} DROP CONSTRAINT {check.sql}" for check in checks]
-    if not is_shaped(standing, column):
-        statements.append(f"{altering} TYPE {column.type}{_conversion(column, standing)}")
+    if not is_shaped(existing, column):
+        statements.append(f"{altering} TYPE {column.type}{_conversion(column, existing)}")
     if column.default is None:
-        return [*statements, *([f"{altering} DROP NOT NULL"] if standing.is_not_null else [])]
+        return [*statements, *([f"{altering} DROP NOT NULL"] if existing.is_not_null else [])]
     statements.append(f"{altering} SET DEFAULT {column.default}")
-    if not standing.is_surely_not_null:
+    if not existing.is_surely_not_null:
         statements += [
             f"UPDATE {table} SET {column.name} = {column.default} WHERE {column.name} IS NULL",
             # A deferred trigger of this update would stand against altering the table.
@@ -83,26 +83,26 @@ def _plan_column(table: str, column: Column, standing: StandingColumn, checks: l
     return statements
 
 
-def _drop_default(alter: str, standing: StandingColumn) -> list[str]:
-    if standing.identity:
-        return [f"{alter} ALTER COLUMN {standing.sql} DROP IDENTITY"]
-    return [f"{alter} ALTER COLUMN {standing.sql} DROP DEFAULT"] if standing.has_default else []
+def _drop_default(alter: str, existing: ExistingColumn) -> list[str]:
+    if existing.identity:
+        return [f"{alter} ALTER COLUMN {existing.sql} DROP IDENTITY"]
+    return [f"{alter} ALTER COLUMN {existing.sql} DROP DEFAULT"] if existing.has_default else []
 
 
-def _conversion(column: Column, standing: StandingColumn) -> str:
-    if column.type == BOOLEAN and standing.type != BOOLEAN:
+def _conversion(column: Column, existing: ExistingColumn) -> str:
+    if column.type == BOOLEAN and existing.type != BOOLEAN:
         return f" USING {column.name} = 1"
-    if column.type == TIMESTAMP and standing.type != TIMESTAMP:
+    if column.type == TIMESTAMP and existing.type != TIMESTAMP:
         return f" USING {column.name} AT TIME ZONE 'UTC'"
-    if column.type == TEXT and standing.type == "character":
+    if column.type == TEXT and existing.type == "character":
         return f" USING {column.name}::text"
     return ""
 
 
 def _find_checks_of_numbers(
-    table: StandingTable, column: Column, standing: StandingColumn, says_nothing: SaysNothing
+    table: ExistingTable, column: Column, existing: ExistingColumn, says_nothing: SaysNothing
 ) -> list[Constraint]:
     """Checks such as `x IN (0, 1)`, which say of a number what the type boolean says, and cannot outlive it."""
-    if column.type != BOOLEAN or standing.type == BOOLEAN:
+    if column.type != BOOLEAN or existing.type == BOOLEAN:
         return []
-    return [check for check in table.checks if check.columns == (column.name,) and says_nothing(check, standing)]
+    return [check for check in table.checks if check.columns == (column.name,) and says_nothing(check, existing)]

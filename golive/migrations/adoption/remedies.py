@@ -5,39 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from golive.migrations.adoption.dependents import Dependent
-from golive.migrations.adoption.inspection import StandingColumn, StandingTable
+from golive.migrations.adoption.inspection import ExistingColumn, ExistingTable
 from golive.migrations.adoption.shapes import BOOLEAN, INTEGERS, TEXT, TIMESTAMP, Column
 
 _NUMBERS = (*INTEGERS, "numeric", "real", "double precision")
 
 
-def add_column(table: StandingTable, column: Column) -> tuple[str, ...]:
+def add_column(table: ExistingTable, column: Column) -> tuple[str, ...]:
     """A column that is missing, or that is there in other letters."""
-    for standing in table.columns.values():
-        if standing.name.lower() == column.name and not standing.generated:
-            return (f"ALTER TABLE {table.sql} RENAME COLUMN {standing.sql} TO {column.name}",)
+    for existing in table.columns.values():
+        if existing.name.lower() == column.name and not existing.generated:
+            return (f"ALTER TABLE {table.sql} RENAME COLUMN {existing.sql} TO {column.name}",)
     if column.name == "id":
         return (*_delete_older_rows(table, ""), f"ALTER TABLE {table.sql} ADD COLUMN id integer DEFAULT 1")
     return (f"ALTER TABLE {table.sql} ADD COLUMN {column.name} {column.type}",)
 
 
-def make_plain(table: StandingTable, standing: StandingColumn) -> tuple[str, ...]:
+def make_plain(table: ExistingTable, existing: ExistingColumn) -> tuple[str, ...]:
     """A generated column with the values that it has now."""
-    if standing.generated == "s":
-        return (f"ALTER TABLE {table.sql} ALTER COLUMN {standing.sql} DROP EXPRESSION",)
+    if existing.generated == "s":
+        return (f"ALTER TABLE {table.sql} ALTER COLUMN {existing.sql} DROP EXPRESSION",)
     # A virtual one cannot be made plain in place.
     return (
-        *rename_column(table, standing),
-        f"ALTER TABLE {table.sql} ADD COLUMN {standing.sql} {standing.full_type}",
-        f"UPDATE {table.sql} SET {standing.sql} = {_find_free_column(table, standing)}",
+        *rename_column(table, existing),
+        f"ALTER TABLE {table.sql} ADD COLUMN {existing.sql} {existing.full_type}",
+        f"UPDATE {table.sql} SET {existing.sql} = {_find_free_column(table, existing)}",
     )
 
 
-def rename_column(table: StandingTable, standing: StandingColumn) -> tuple[str, ...]:
-    return (f"ALTER TABLE {table.sql} RENAME COLUMN {standing.sql} TO {_find_free_column(table, standing)}",)
+def rename_column(table: ExistingTable, existing: ExistingColumn) -> tuple[str, ...]:
+    return (f"ALTER TABLE {table.sql} RENAME COLUMN {existing.sql} TO {_find_free_column(table, existing)}",)
 
 
-def keep_one_row(table: StandingTable, *, rows: int, has_row_1: bool) -> tuple[str, ...]:
+def keep_one_row(table: ExistingTable, *, rows: int, has_row_1: bool) -> tuple[str, ...]:
     """Row 1 alone; where there is none, the newest row becomes it."""
     statements = _delete_older_rows(table, "id IS NOT DISTINCT FROM 1 DESC, ") if rows > 1 else ()
     if has_row_1:
@@ -48,41 +48,41 @@ def keep_one_row(table: StandingTable, *, rows: int, has_row_1: bool) -> tuple[s
 
 
 def convert(
-    table: StandingTable, column: Column, standing: StandingColumn, dependents: Iterable[Dependent]
+    table: ExistingTable, column: Column, existing: ExistingColumn, dependents: Iterable[Dependent]
 ) -> tuple[str, ...]:
     """A column of a type that is not ours to interpret: the obvious reading, for people to look at first."""
     drops = [drop for dependent in dependents for drop in dependent.drops]
-    actions = [f"ALTER COLUMN {column.name} DROP IDENTITY"] if standing.identity else []
-    actions += [f"ALTER COLUMN {column.name} DROP DEFAULT"] if standing.has_default else []
-    actions.append(f"ALTER COLUMN {column.name} TYPE {column.type} USING {_read(column, standing)}")
+    actions = [f"ALTER COLUMN {column.name} DROP IDENTITY"] if existing.identity else []
+    actions += [f"ALTER COLUMN {column.name} DROP DEFAULT"] if existing.has_default else []
+    actions.append(f"ALTER COLUMN {column.name} TYPE {column.type} USING {_read(column, existing)}")
     # Times without a zone in a text are UTC too.
     zone = ("SET timezone = 'UTC'",) if column.type == TIMESTAMP else ()
     return (*zone, *dict.fromkeys(drops), f"ALTER TABLE {table.sql} {', '.join(actions)}")
 
 
-def _read(column: Column, standing: StandingColumn) -> str:
+def _read(column: Column, existing: ExistingColumn) -> str:
     match column.type:
         case "text":
             return f"{column.name}::{TEXT}"
-        case "boolean" if standing.type in _NUMBERS:
+        case "boolean" if existing.type in _NUMBERS:
             return f"{column.name} <> 0"
-        case "timestamp with time zone" if standing.type in _NUMBERS:
+        case "timestamp with time zone" if existing.type in _NUMBERS:
             return f"to_timestamp({column.name})"
-        case "timestamp with time zone" if standing.type == "date":
+        case "timestamp with time zone" if existing.type == "date":
             return f"{column.name}::timestamp AT TIME ZONE 'UTC'"
-        case "integer" | "bigint" if standing.type in (*_NUMBERS, BOOLEAN):
-            return f"{column.name}::{'integer' if standing.type == BOOLEAN else column.type}"
+        case "integer" | "bigint" if existing.type in (*_NUMBERS, BOOLEAN):
+            return f"{column.name}::{'integer' if existing.type == BOOLEAN else column.type}"
     return f"{column.name}::text::{column.type}"
 
 
-def _delete_older_rows(table: StandingTable, first: str) -> tuple[str, ...]:
+def _delete_older_rows(table: ExistingTable, first: str) -> tuple[str, ...]:
     newest = "updated_at DESC NULLS LAST, ctid DESC" if "updated_at" in table.columns else "ctid DESC"
-    kept = f"SELECT ctid FROM {table.sql} ORDER BY {first}{newest} LIMIT 1"
-    return (f"DELETE FROM {table.sql} WHERE ctid <> ({kept})",)
+    row_to_keep = f"SELECT ctid FROM {table.sql} ORDER BY {first}{newest} LIMIT 1"
+    return (f"DELETE FROM {table.sql} WHERE ctid <> ({row_to_keep})",)
 
 
-def _find_free_column(table: StandingTable, standing: StandingColumn) -> str:
-    wanted = f"{standing.name.lower()}_old"
+def _find_free_column(table: ExistingTable, existing: ExistingColumn) -> str:
+    wanted = f"{existing.name.lower()}_old"
     while wanted in table.columns:
         wanted += "_old"
     return wanted

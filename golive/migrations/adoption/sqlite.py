@@ -40,15 +40,15 @@ def judge_sqlite(cursor: Any, shape: Shape) -> list[Fault]:
 def _find_differences(cursor: Any, shape: Shape, name: str, sql: str) -> list[tuple[str | None, str]]:
     found: list[tuple[str | None, str]] = []
     cursor.execute(f'PRAGMA table_info("{name}")')
-    standing = {row[1]: row[2:] for row in cursor.fetchall()}
+    existing = {row[1]: row[2:] for row in cursor.fetchall()}
     for column in (ID, *shape.columns):
-        if column.name not in standing:
+        if column.name not in existing:
             found.append((column.name, "is missing"))
             continue
-        described, wanted = _describe(column, *standing.pop(column.name)), _describe_wanted(column)
+        described, wanted = _describe(column, *existing.pop(column.name)), _describe_wanted(column)
         if described != wanted:
             found.append((column.name, f"is {described}, not {wanted}"))
-    for column_name, (_, not_null, default, is_key) in standing.items():
+    for column_name, (_, not_null, default, is_key) in existing.items():
         if is_key or (not_null and default is None):
             found.append((column_name, "is one of its own that must be given a value"))
     text = _normalize(sql)

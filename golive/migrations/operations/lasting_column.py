@@ -17,10 +17,10 @@ class AddLastingField(migrations.AddField):
         if not self.allow_migrate_model(connection.alias, model):
             return
         with connection.cursor() as cursor:
-            standing = {
+            existing = {
                 column.name for column in connection.introspection.get_table_description(cursor, model._meta.db_table)
             }
-        if self.name not in standing:
+        if self.name not in existing:
             super().database_forwards(app_label, schema_editor, from_state, to_state)
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
