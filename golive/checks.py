@@ -6,10 +6,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.management import get_commands
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
+from golive.deploys import safe_migrate
 from golive.middleware import AtomicRequestMiddleware, GoLiveEnforcementMiddleware
 from golive.state import failover
 from golive.web import enforcement
@@ -53,6 +55,18 @@ def check_failover(**kwargs: Any) -> list[CheckMessage]:
         return []
     message = "GOLIVE_CLOSE_ON_FAILOVER is true, but only PostgreSQL can tell that it has failed over."
     return [Error(message, hint="Unset it, or use PostgreSQL.", id="golive.E010")]
+
+
+@register()
+def check_safe_migrate(**kwargs: Any) -> list[CheckMessage]:
+    """That the `migrate` which is asked for is the one that runs."""
+    if not safe_migrate.is_wanted():
+        return []
+    owner = get_commands().get("migrate")
+    if owner == "golive":
+        return []
+    message = f"GOLIVE_SAFE_MIGRATE is true, but the migrate that runs is that of {owner}."
+    return [Error(message, hint="Put golive before it in INSTALLED_APPS, or unset the setting.", id="golive.E011")]
 
 
 def _check_presence(is_present: bool) -> list[CheckMessage]:

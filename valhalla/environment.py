@@ -56,6 +56,7 @@ class Environment:
     exempt_prefixes: tuple[str, ...]
     enforce: bool
     close_on_failover: bool
+    safe_migrate: bool
     trusted_proxies: int
     port: int
     web_concurrency: int
@@ -101,6 +102,7 @@ def _load() -> Environment:
         exempt_prefixes=_read_prefixes("GOLIVE_EXEMPT_PREFIXES"),
         enforce=_read_boolean("GO_LIVE_ENFORCE", default=is_production),
         close_on_failover=_read_boolean("GOLIVE_CLOSE_ON_FAILOVER", default=False),
+        safe_migrate=_read_boolean("GOLIVE_SAFE_MIGRATE", default=True),
         trusted_proxies=_read_number("GOLIVE_TRUSTED_PROXIES", default=1 if is_production else 0, least=0, most=10),
         port=_read_number("PORT", default=8000, least=1, most=65535),
         web_concurrency=_read_number("WEB_CONCURRENCY", default=2, least=1, most=64),

@@ -74,6 +74,8 @@ APPEND_SLASH = False  # every path works with and without it, and a redirect wou
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # The look of this project's admin. Not the app's, which leaves that of its host alone.
+        "DIRS": [BASE_DIR / "valhalla" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -145,6 +147,7 @@ USE_I18N = False
 USE_TZ = True
 
 STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "valhalla" / "static"]
 # Filled by collectstatic, which only a deploy runs; development serves the files from where they are.
 STATIC_ROOT = BASE_DIR / "staticfiles" if IS_PRODUCTION else None
 STORAGES = {
@@ -219,6 +222,7 @@ GO_LIVE_ENFORCE = environment.enforce
 GOLIVE_EXEMPT_PREFIXES = environment.exempt_prefixes
 GOLIVE_CLOSE_ON_FAILOVER = environment.close_on_failover
 GOLIVE_TRUSTED_PROXIES = environment.trusted_proxies
+GOLIVE_SAFE_MIGRATE = environment.safe_migrate
 
 LOGGING = {
     "version": 1,

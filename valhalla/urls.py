@@ -7,6 +7,9 @@ from django.views.generic import RedirectView
 from golive.identity.sign_in import SignInForm, sign_in
 from golive.middleware import golive_exempt
 
+admin.site.site_header = "Valhalla go-live"
+admin.site.site_title = "Valhalla go-live"
+admin.site.index_title = "Controls"
 admin.site.login_form = SignInForm
 
 urlpatterns = [

@@ -42,10 +42,6 @@ from golive.readiness import shared_runs
 from golive.state import history, singletons
 from golive.web import error_pages, problems, representations
 
-admin.site.site_header = "Valhalla go-live"
-admin.site.site_title = "Valhalla go-live"
-admin.site.index_title = "Controls"
-
 logger = logging.getLogger(__name__)
 
 RECENT_EVENTS = 8

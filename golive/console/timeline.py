@@ -18,10 +18,6 @@ from django.views.decorators.http import require_safe
 
 from golive.models import Event
 
-admin.site.site_header = "Valhalla go-live"
-admin.site.site_title = "Valhalla go-live"
-admin.site.index_title = "Controls"
-
 
 @admin.register(Event)
 class EventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]

@@ -31,7 +31,7 @@ import contextlib, django, io, json, sys
 django.setup()
 from django.core.management.commands.migrate import Command as Djangos
 from django.db import connection
-from golive.management.commands.migrate import Command as Ours
+from golive.management.commands.migrate import SafeCommand as Ours
 told = []
 for database, whose, step in json.loads(sys.argv[1]):
     connection.close()

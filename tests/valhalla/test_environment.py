@@ -79,6 +79,7 @@ def test_load__development_and_nothing_else__has_the_defaults_of_development(fol
         exempt_prefixes=(),
         enforce=False,
         close_on_failover=False,
+        safe_migrate=True,
         trusted_proxies=0,
         port=8000,
         web_concurrency=2,
@@ -168,7 +169,14 @@ def test_load__good_value__is_taken(
 
 
 @pytest.mark.parametrize(
-    "name", ["GOLIVE_READ_TOKEN_REQUIRED", "GOLIVE_PUBLIC_DETAILS", "GO_LIVE_ENFORCE", "GOLIVE_CLOSE_ON_FAILOVER"]
+    "name",
+    [
+        "GOLIVE_READ_TOKEN_REQUIRED",
+        "GOLIVE_PUBLIC_DETAILS",
+        "GO_LIVE_ENFORCE",
+        "GOLIVE_CLOSE_ON_FAILOVER",
+        "GOLIVE_SAFE_MIGRATE",
+    ],
 )
 @pytest.mark.parametrize(
     ("text", "expected"),
@@ -185,6 +193,7 @@ def test_load__boolean__is_read_in_its_usual_forms(
         "GOLIVE_PUBLIC_DETAILS": "public_details",
         "GO_LIVE_ENFORCE": "enforce",
         "GOLIVE_CLOSE_ON_FAILOVER": "close_on_failover",
+        "GOLIVE_SAFE_MIGRATE": "safe_migrate",
     }
 
     loaded = load_production(**{name: text})
@@ -340,6 +349,7 @@ BAD_VALUES = [
     ("GOLIVE_EXEMPT_PREFIXES", "static/"),
     ("GOLIVE_EXEMPT_PREFIXES", "/good/,bad/"),
     ("GOLIVE_EXEMPT_PREFIXES", "/good/,/"),
+    ("GOLIVE_SAFE_MIGRATE", "sometimes"),
     ("GOLIVE_TRUSTED_PROXIES", "-1"),
     ("GOLIVE_TRUSTED_PROXIES", "11"),
     ("GOLIVE_TRUSTED_PROXIES", "one"),
@@ -797,6 +807,7 @@ def test_settings__release_and_flags__are_handed_on() -> None:
         GOLIVE_EXEMPT_PREFIXES="/hooks/",
         GOLIVE_TRUSTED_PROXIES="2",
         GOLIVE_CLOSE_ON_FAILOVER="true",
+        GOLIVE_SAFE_MIGRATE="false",
         LOG_LEVEL="WARNING",
     )
 
@@ -807,6 +818,7 @@ def test_settings__release_and_flags__are_handed_on() -> None:
     assert settings["GOLIVE_EXEMPT_PREFIXES"] == ("/hooks/",)
     assert settings["GOLIVE_TRUSTED_PROXIES"] == 2
     assert settings["GOLIVE_CLOSE_ON_FAILOVER"] is True
+    assert settings["GOLIVE_SAFE_MIGRATE"] is False
     assert settings["LOGGING"]["root"]["level"] == "WARNING"
 
 

@@ -1,29 +1,26 @@
-"""`manage.py migrate`: Django's own, made safe for deploys: it waits its turn, bounds its waits, verifies, records."""
+"""`manage.py migrate`: the one made safe for deploys where the setting GOLIVE_SAFE_MIGRATE is true.
+
+Where it is not, `migrate` is what it would be if this app were not installed: Django's own, or that of another app.
+"""
 
 from __future__ import annotations
 
 import argparse
 import math
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-from django.conf import settings
-from django.core.management.base import CommandError, CommandParser
+from django.apps import apps
+from django.core.management import find_commands
+from django.core.management.base import BaseCommand, CommandParser
 from django.core.management.commands import migrate as django_migrate
-from django.db import connections
 
-from golive.controls.deploys import record_deploy
-from golive.deploys import record
-from golive.deploys.attempts import Attempts
-from golive.deploys.connection import Limits, direct_connection, libpq_parameters, working_session
-from golive.deploys.executor import bound_executor
-from golive.deploys.lock import ANSWER_SECONDS, LockError, MigrationLock
-from golive.deploys.record_table import prepare_table
-from golive.domain.errors import GoLiveError
-from golive.migration_graph.model import UnusableInputError
-from golive.readiness import project_graph
-from golive.text import make_lines_visible, make_visible
+from golive.deploys import safe_migrate
+from golive.deploys.connection import Limits
+from golive.text import make_lines_visible
 
 LOCK_TIMEOUT_SECONDS = 600.0
 # Below the patience of a read (golive.state.snapshots): whoever reads the table queues behind a statement that waits
@@ -31,10 +28,9 @@ LOCK_TIMEOUT_SECONDS = 600.0
 DDL_LOCK_TIMEOUT_MS = 500
 DDL_STATEMENT_TIMEOUT_MS = 300_000
 DDL_TRIES = 10
-WATCH_SECONDS = 0.25
 
 
-class Command(django_migrate.Command):
+class SafeCommand(django_migrate.Command):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
@@ -68,91 +64,17 @@ class Command(django_migrate.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.verbosity = options["verbosity"]
-        using: str = options["database"]
-        is_only_asking = options["plan"] or options["check_unapplied"]
-        if not is_only_asking and _is_ours(options) and _is_forward(options):
-            self._audit()
-        # Inside a transaction, as some tests call it, nothing can be waited for, recorded or made good.
-        if is_only_asking or connections[using].in_atomic_block:
-            super().handle(*args, **options)
-            return
         limits = Limits(
             options["lock_timeout"],
             options["ddl_lock_timeout"],
             options["ddl_statement_timeout"],
             options["ddl_tries"],
         )
-        try:
-            with ExitStack() as stack:
-                lock = self._enter(stack, using, limits)
-                under_way = stack.enter_context(bound_executor(lock.check if lock is not None else _no_guard))
-                self._migrate(Attempts(lock, limits, under_way, self._tell), args, options)
-        except (LockError, record.DeployError) as error:
-            raise CommandError(make_lines_visible(str(error))) from error
-        except GoLiveError as error:
-            raise CommandError(
-                f"Migrated, but the deploy is not recorded: {make_visible(str(error))} Run migrate again."
-            ) from error
-
-    def _audit(self) -> None:
-        """Refuse a broken graph before anything is touched, naming the lines. Raises CommandError."""
-        try:
-            errors = project_graph.list_errors(project_graph.audit_project())
-        except UnusableInputError as error:
-            # Migrations without their source can be run all the same; the checklist blocks.
-            self._warn(f"The migrations could not be audited: {make_visible(str(error))}.")
-            return
-        if errors:
-            lines = "\n  ".join(make_visible(error) for error in errors)
-            raise CommandError(
-                f"The graph of migrations is not sound, and nothing was applied:\n  {lines}\n"
-                "`manage.py audit_migrations --history` names the edit that broke it."
-            )
-
-    def _enter(self, stack: ExitStack, using: str, limits: Limits) -> MigrationLock | None:
-        """Take the lock and prepare the connection; None for a database that has no such lock."""
-        connection = connections[using]
-        if connection.vendor != "postgresql":
-            return None
-        stack.enter_context(direct_connection(using))
-        lock = MigrationLock(
-            libpq_parameters(connection),
-            find_table=lambda: prepare_table(using, limit_seconds=ANSWER_SECONDS),
-            role=connection.settings_dict["OPTIONS"].get("assume_role"),
-            timeout_seconds=limits.lock_seconds,
-            watch_seconds=min(WATCH_SECONDS, limits.ddl_lock_ms / 4000),
-            tell=self._tell,
-        )
-        stack.enter_context(lock)
-        stack.enter_context(working_session(using, lock, limits))
-        return lock
-
-    def _migrate(self, attempts: Attempts, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-        using: str = options["database"]
-        is_ours, is_forward = _is_ours(options), _is_forward(options)
-        shown: list[str] = []
 
         def apply() -> None:
-            if is_ours and is_forward:
-                warnings = record.check_before(
-                    using, app=options["app_label"], is_initial_faked=options["fake_initial"]
-                )
-                for warning in (text for text in warnings if text not in shown):
-                    self._warn(warning)
-                    shown.append(warning)
-            super(Command, self).handle(*args, **options)
+            super(SafeCommand, self).handle(*args, **options)
 
-        attempts.run(apply)
-        if attempts.lock is not None:
-            attempts.lock.check()
-        if is_ours and not options["fake"]:
-            attempts.run(lambda: self._finish(using))
-
-    def _finish(self, using: str) -> None:
-        if record.is_installed(using):
-            record.check_after(using)
-            difference = record.compare_with_events(using)
-            record_deploy(difference, release=getattr(settings, "RELEASE", None), using=using)
+        safe_migrate.SafeMigrate(options, limits, apply=apply, tell=self._tell, warn=self._warn).run()
 
     def _tell(self, text: str) -> None:
         if self.verbosity >= 1:
@@ -164,16 +86,22 @@ class Command(django_migrate.Command):
             self.stderr.write(self.style.WARNING(make_lines_visible(text)))
 
 
-def _is_ours(options: dict[str, Any]) -> bool:
-    return options["app_label"] in (None, record.APP) and record.is_kept_in(options["database"])
+def __getattr__(name: str) -> Any:
+    # Django asks for `Command` when it runs it. By then all apps are there, and another app's may extend ours.
+    if name == "Command":
+        return SafeCommand if safe_migrate.is_wanted() else _find_next_command()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _is_forward(options: dict[str, Any]) -> bool:
-    return not (options["migration_name"] or options["fake"] or options["prune"])
-
-
-def _no_guard() -> None:
-    """SQLite has one writer at a time by itself."""
+def _find_next_command() -> type[BaseCommand]:
+    """What `migrate` is without this app: that of the first other app that has one, or Django's."""
+    for config in apps.get_app_configs():
+        if not __name__.startswith(f"{config.name}.") and "migrate" in find_commands(
+            str(Path(config.path, "management"))
+        ):
+            command: type[BaseCommand] = import_module(f"{config.name}.management.commands.migrate").Command
+            return command
+    return django_migrate.Command
 
 
 def _seconds(text: str) -> float:

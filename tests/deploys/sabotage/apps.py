@@ -109,15 +109,15 @@ def _lock_in_a_transaction() -> None:
 
 def _lock_on_own_connection() -> None:
     """A lock of the transaction that migrates, around everything."""
+    from golive.deploys.safe_migrate import SafeMigrate
     from golive.deploys.sessions import LOCK_KEY
-    from golive.management.commands.migrate import Command
 
-    def enter(self: Any, stack: Any, using: str, limits: Any) -> None:
-        stack.enter_context(transaction.atomic(using=using))
-        with connections[using].cursor() as cursor:
+    def enter(self: Any, stack: Any) -> None:
+        stack.enter_context(transaction.atomic(using=self._using))
+        with connections[self._using].cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", LOCK_KEY)
 
-    _replace(Command, "_enter", enter)
+    _replace(SafeMigrate, "_enter", enter)
 
 
 def _wait_inside_the_lock() -> None:

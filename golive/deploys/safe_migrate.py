@@ -1,0 +1,141 @@
+"""Django's `migrate` made safe for deploys: it waits its turn, bounds its waits, verifies, and records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError
+from django.db import connections
+
+from golive.controls.deploys import record_deploy
+from golive.deploys import record
+from golive.deploys.attempts import Attempts
+from golive.deploys.connection import Limits, direct_connection, libpq_parameters, working_session
+from golive.deploys.executor import bound_executor
+from golive.deploys.lock import ANSWER_SECONDS, LockError, MigrationLock
+from golive.deploys.record_table import prepare_table
+from golive.domain.errors import GoLiveError
+from golive.migration_graph.model import UnusableInputError
+from golive.readiness import project_graph
+from golive.text import make_lines_visible, make_visible
+
+WATCH_SECONDS = 0.25
+
+
+def is_wanted() -> bool:
+    """Whether this project has asked for it. An app does not change what its host's `migrate` does unasked."""
+    return bool(getattr(settings, "GOLIVE_SAFE_MIGRATE", False))
+
+
+class SafeMigrate:
+    """One run of `migrate` with what makes it safe around it.
+
+    `options` are the parsed options of Django's command, `limits` the waits. `apply` runs Django's own command with
+    them, perhaps more than once; `tell` and `warn` take what the caller is to read.
+    """
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        limits: Limits,
+        *,
+        apply: Callable[[], None],
+        tell: Callable[[str], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._limits = limits
+        self._apply, self._tell, self._warn = apply, tell, warn
+        self._using: str = options["database"]
+        self._app_label: str | None = options["app_label"]
+        self._is_initial_faked: bool = options["fake_initial"]
+        self._is_fake: bool = options["fake"]
+        self._is_only_asking = bool(options["plan"] or options["check_unapplied"])
+        self._is_forward = not (options["migration_name"] or options["fake"] or options["prune"])
+        self._is_ours = self._app_label in (None, record.APP) and record.is_kept_in(self._using)
+
+    def run(self) -> None:
+        """Raises CommandError with the remedy."""
+        if not self._is_only_asking and self._is_ours and self._is_forward:
+            self._audit()
+        # Inside a transaction, as some tests call it, nothing can be waited for, recorded or made good.
+        if self._is_only_asking or connections[self._using].in_atomic_block:
+            self._apply()
+            return
+        try:
+            with ExitStack() as stack:
+                lock = self._enter(stack)
+                under_way = stack.enter_context(bound_executor(lock.check if lock is not None else _no_guard))
+                self._migrate(Attempts(lock, self._limits, under_way, self._tell))
+        except (LockError, record.DeployError) as error:
+            raise CommandError(make_lines_visible(str(error))) from error
+        except GoLiveError as error:
+            raise CommandError(
+                f"Migrated, but the deploy is not recorded: {make_visible(str(error))} Run migrate again."
+            ) from error
+
+    def _audit(self) -> None:
+        """Refuse a broken graph before anything is touched, naming the lines. Raises CommandError."""
+        try:
+            errors = project_graph.list_errors(project_graph.audit_project())
+        except UnusableInputError as error:
+            # Migrations without their source can be run all the same; the checklist blocks.
+            self._warn(f"The migrations could not be audited: {make_visible(str(error))}.")
+            return
+        if errors:
+            lines = "\n  ".join(make_visible(error) for error in errors)
+            raise CommandError(
+                f"The graph of migrations is not sound, and nothing was applied:\n  {lines}\n"
+                "`manage.py audit_migrations --history` names the edit that broke it."
+            )
+
+    def _enter(self, stack: ExitStack) -> MigrationLock | None:
+        """Take the lock and prepare the connection; None for a database that has no such lock."""
+        using, limits = self._using, self._limits
+        connection = connections[using]
+        if connection.vendor != "postgresql":
+            return None
+        stack.enter_context(direct_connection(using))
+        lock = MigrationLock(
+            libpq_parameters(connection),
+            find_table=lambda: prepare_table(using, limit_seconds=ANSWER_SECONDS),
+            role=connection.settings_dict["OPTIONS"].get("assume_role"),
+            timeout_seconds=limits.lock_seconds,
+            watch_seconds=min(WATCH_SECONDS, limits.ddl_lock_ms / 4000),
+            tell=self._tell,
+        )
+        stack.enter_context(lock)
+        stack.enter_context(working_session(using, lock, limits))
+        return lock
+
+    def _migrate(self, attempts: Attempts) -> None:
+        shown: list[str] = []
+
+        def apply() -> None:
+            if self._is_ours and self._is_forward:
+                warnings = record.check_before(
+                    self._using, app=self._app_label, is_initial_faked=self._is_initial_faked
+                )
+                for warning in (text for text in warnings if text not in shown):
+                    self._warn(warning)
+                    shown.append(warning)
+            self._apply()
+
+        attempts.run(apply)
+        if attempts.lock is not None:
+            attempts.lock.check()
+        if self._is_ours and not self._is_fake:
+            attempts.run(self._finish)
+
+    def _finish(self) -> None:
+        using = self._using
+        if record.is_installed(using):
+            record.check_after(using)
+            difference = record.compare_with_events(using)
+            record_deploy(difference, release=getattr(settings, "RELEASE", None), using=using)
+
+
+def _no_guard() -> None:
+    """SQLite has one writer at a time by itself."""
