@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -eu -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test soak check bench bench-load bench-propagation bench-audit screenshots format clean
+.PHONY: help setup run test soak check bench bench-load bench-propagation bench-audit screenshots release format clean
 # Targets that are not told to wait for each other would otherwise mix their output under `make -j`.
 .NOTPARALLEL:
 
@@ -105,10 +105,13 @@ bench-audit: setup ## Time the migration audit against `alembic heads`, with the
 screenshots: setup ## Take pictures of every page, wide and narrow, light and dark, into screenshots/
 	@$(PYTHON) -m tests.screenshots
 
+release: setup ## Build the sdist and the wheel into dist/ and check them (uploads nothing)
+	@$(PYTHON) -m tests.release
+
 format: setup ## Format the code and repair what ruff can
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
 
 clean: ## Remove what can be made again (not .env, not the database)
-	rm -rf $(VENV) tests/openfeature_js/node_modules .bench staticfiles screenshots .artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) tests/openfeature_js/node_modules .bench staticfiles screenshots build dist *.egg-info .artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -33,6 +33,7 @@ WITHOUT_DATABASE = (
     "tests/guard/",
     "tests/proxies/",
     "tests/migration_graph/",
+    "tests/package/",
     "tests/api/test_openfeature_node.py",
     "tests/browser/test_audit_report.py",
     "tests/browser/test_openfeature_pages.py",

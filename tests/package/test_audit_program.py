@@ -1,0 +1,72 @@
+"""`golive-audit`, the entry point: its exit code is the audit's, and it runs nothing of the folder that it looks at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.package.environments import FreshEnvironment, make_environment, pip
+from tests.release import Distributions
+
+pytestmark = pytest.mark.slow
+
+# What a hostile folder may hold: the package itself, and modules that the audit imports.
+HOSTILE = (
+    *("golive/__init__.py", "golive/migration_graph/__init__.py", "golive/migration_graph/cli.py"),
+    *("argparse.py", "ast.py", "json.py", "pathlib.py", "sitecustomize.py", "usercustomize.py", "django/__init__.py"),
+)
+
+
+@pytest.fixture(scope="module")
+def bare(distributions: Distributions, tmp_path_factory: pytest.TempPathFactory) -> FreshEnvironment:
+    """The wheel and nothing else: the audit needs the standard library alone."""
+    made = make_environment(tmp_path_factory.mktemp("bare"), sees_ours=False)
+    pip("install", distributions.wheel, into=made)
+    return made
+
+
+def write_revisions(folder: Path, **parents: str | None) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for revision, parent in parents.items():
+        (folder / f"{revision}.py").write_text(
+            f"revision = {revision!r}\ndown_revision = {parent!r}\n\n\ndef upgrade():\n    pass\n"
+        )
+    return folder
+
+
+def test_exit_code__is_that_of_the_audit(bare: FreshEnvironment, tmp_path: Path) -> None:
+    sound = write_revisions(tmp_path / "sound", a1=None, b2="a1")
+    broken = write_revisions(tmp_path / "broken", a1="b2", b2="a1")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+
+    codes = {folder.name: bare.run(bare.audit, folder, folder=tmp_path).returncode for folder in (sound, broken, empty)}
+
+    assert codes == {"sound": 0, "broken": 1, "empty": 2}
+
+
+def test_folder__that_holds_modules_of_the_same_names__runs_none_of_them(
+    bare: FreshEnvironment, tmp_path: Path
+) -> None:
+    write_revisions(tmp_path, a1="b2", b2="a1")
+    ran = tmp_path / "ran"
+    for name in HOSTILE:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"open({str(ran)!r}, 'a').write(__name__ + ' ')\n\n\ndef main():\n    return 0\n")
+
+    done = bare.run(bare.audit, ".", folder=tmp_path)
+
+    assert not ran.exists(), ran.read_text()
+    assert done.returncode == 1
+    assert "MG101" in done.stdout
+
+
+def test_report__that_needs_files_of_the_package__has_them(bare: FreshEnvironment, tmp_path: Path) -> None:
+    write_revisions(tmp_path, a1=None, b2="a1")
+
+    done = bare.run(bare.audit, ".", "--format", "html", folder=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "<style>" in done.stdout
