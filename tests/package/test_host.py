@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from tests.package.environments import FreshEnvironment
 from tests.package.host import Answer, Host, make_host
+from tests.support.server import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +38,8 @@ CONSOLE = (
     "/admin/golive/apitoken/",
     "/admin/golive/apitoken/add/",
 )
+# The project of the guide has no migrations of its own to audit.
+OVERRIDES = {"complete": (), "release": ("--override", "migration_graph"), "enable": ("--override", "migration_graph")}
 _OUR_ROWS = re.compile(r"\n *<div class=\"app-golive module.*?</table>\n *</div>\n *(?=\n)", re.DOTALL)
 _TOKEN = re.compile(r'(name="csrfmiddlewaretoken" value=")\w+')
 
@@ -133,6 +137,40 @@ def test_admin__of_the_host__is_byte_for_byte_as_without_the_app(
     if has_own_look:
         assert "Shop header" in expected[1].text
         assert "<h1>The shop's own Shop index</h1>" in answers[1].text
+
+
+# -- the guide ---------------------------------------------------------------------------------------------------------
+
+
+def read_block(name: str) -> str:
+    """The block of Python below `<!-- name -->` in the guide."""
+    guide = (ROOT / "docs" / "embed" / "install.md").read_text()
+    (block,) = re.findall(rf"<!-- {name} -->\n```python\n(.*?)```", guide, re.DOTALL)
+    return str(block)
+
+
+def test_guide__followed__gives_a_guarded_project(environment: FreshEnvironment, tmp_path: Path) -> None:
+    pay = """
+        from django.http import HttpResponse
+        urlpatterns.append(path("pay/", lambda request: HttpResponse("paid")))
+    """
+    host = make_host(
+        tmp_path,
+        environment,
+        apps=[],
+        settings=f"{read_block('settings')}\nAPP_ENV = 'development'\n",
+        urls=textwrap.dedent(pay) + read_block("urls"),
+    )
+    for command in ("migrate", "check"):
+        host.run(command)
+    stopped, status = host.ask(("get", "/pay/"), ("get", "/control/api/status"))
+    for change in ("complete", "release", "enable"):
+        host.run("golive", change, "--reason", "the guide", *OVERRIDES[change])
+
+    (paid,) = host.ask(("get", "/pay/"))
+
+    assert (stopped.status, status.status) == (503, 200)
+    assert (paid.status, paid.text) == (200, "paid")
 
 
 # -- migrate -----------------------------------------------------------------------------------------------------------
