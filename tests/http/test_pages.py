@@ -148,9 +148,15 @@ def test_room__with_something_to_hide__is_kept_by_nobody(pages: dict[str, Any]) 
             assert "no-store" in pages[path]["Cache-Control"]
 
 
-@pytest.mark.parametrize("name", ["palette.css", "status.css", "status.js", "admin.css", "admin.js"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"golive/{name}" for name in ("palette.css", "status.css", "status.js", "admin.css", "admin.js")),
+        "valhalla/admin.css",
+    ],
+)
 def test_static_file__is_served_in_its_type(reader: Client, name: str) -> None:
-    response = reader.get(f"/static/golive/{name}")
+    response = reader.get(f"/static/{name}")
     content = b"".join(response.streaming_content)  # type: ignore[attr-defined]
     response.close()
 
@@ -166,6 +172,16 @@ def test_page__language_title_and_viewport__are_there(pages: dict[str, Any]) -> 
         assert re.search(r"<title>\s*\S[^<]*</title>", page)
         assert 'name="viewport"' in page
         assert len(re.findall(r"<h1\b", page)) <= 1
+
+
+def test_room__in_this_project__has_its_titles_and_its_look(pages: dict[str, Any]) -> None:
+    """The project's, not the app's: tests/package has the app in another one."""
+    for path in (*ROOMS, "/admin/login/"):
+        page = pages[path].content.decode()
+        assert (path, "Valhalla go-live" in page, "valhalla/admin.css" in page) == (path, True, True)
+    index = pages["/admin/"].content.decode()
+    assert re.search(r"<h1>\s*Controls", index)
+    assert index.index('id="golive-golivestate"') < index.index('id="auth-group"')
 
 
 # -- what no answer may hold -------------------------------------------------------------------------------------------
