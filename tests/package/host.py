@@ -25,7 +25,7 @@ _SETTINGS = """
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-SECRET_KEY = "for-the-test-only-0123456789-0123456789-0123456789"
+SECRET_KEY = "x" * 50
 DEBUG = False
 ALLOWED_HOSTS = ["testserver"]
 INSTALLED_APPS = {apps!r}
