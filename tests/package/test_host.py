@@ -83,6 +83,19 @@ def test_console__in_a_host_without_the_app_s_paths__works(host: Host) -> None:
         assert "Django administration" in page.text
 
 
+def test_error_page__in_a_host_without_the_app_s_paths__is_made(host: Host) -> None:
+    """What a change of the console is answered with whose maker may not see the row."""
+    code = """if True:
+        from django.template.loader import render_to_string
+        print(render_to_string("golive/error.html", {"status": 503, "code": "NOT_APPLIED", "detail": "Nothing done."}))
+    """
+
+    page = host.run("shell", "--no-imports", "-c", code)
+
+    assert "Nothing done." in page
+    assert "status page" not in page
+
+
 def test_console__tokens__are_made_and_revoked(host: Host) -> None:
     (made,) = host.ask(("post", "/admin/golive/apitoken/add/", {"name": "shop", "scopes": ["read"]}))
     listed, asked = host.ask(("get", "/admin/golive/apitoken/"), ("get", "/admin/golive/apitoken/1/revoke/"))
