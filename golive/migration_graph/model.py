@@ -209,6 +209,25 @@ class Graph:
     replaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+def index_by_name(nodes: Mapping[str, Node]) -> dict[str, list[str]]:
+    """Name -> keys of the files that bear it."""
+    keys: dict[str, list[str]] = {}
+    for key, node in nodes.items():
+        keys.setdefault(node.name, []).append(key)
+    return keys
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """The app's label and the migration's name of a Django node `app.name`; labels have no dots."""
+    app, _, migration = name.partition(".")
+    return app, migration
+
+
+def get_app(name: str) -> str:
+    """The label of the app in a Django name."""
+    return split_name(name)[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What an audit found. `path` as the caller gave it. `sound`: no finding of severity error."""
