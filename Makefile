@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -eu -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test soak check bench bench-load bench-propagation bench-audit screenshots format clean
+.PHONY: help setup run test test-fast soak check bench bench-load bench-propagation bench-audit screenshots format clean
 # Targets that are not told to wait for each other would otherwise mix their output under `make -j`.
 .NOTPARALLEL:
 
@@ -67,8 +67,11 @@ run: setup ## Migrate, make an operator account, and serve on PORT (8000)
 		"Ctrl-C ends it.\n".format(load().port))'
 	@exec $(PYTHON) -m valhalla
 
-test: setup ## Run all tests on SQLite, then on PostgreSQL (ARGS="-k name" goes to pytest)
+test: setup ## Run all tests, on SQLite and on PostgreSQL (ARGS="-k name" goes to pytest)
 	@$(PYTHON) -m tests.run $(ARGS)
+
+test-fast: setup ## Run, on SQLite, what starts no server
+	@$(PYTHON) -m tests.run --fast $(ARGS)
 
 soak: setup ## Stop, start and break a running system for long, and check every answer (ARGS="--minutes 30 --seed 7")
 	@$(PYTHON) -m tests.consistency.soak $(ARGS)
