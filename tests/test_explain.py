@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,51 @@ def test_pages__diagrams__hold_no_semicolon(page: Path) -> None:
     diagrams = re.findall(r"^```mermaid\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
 
     assert [line for diagram in diagrams for line in diagram.splitlines() if ";" in line] == []
+
+
+def test_design__rooms__are_the_packages_of_the_app() -> None:
+    named = set(re.findall(r"^\| `golive\.(\w+)` \|", design_page.PAGE.read_text(), re.MULTILINE))
+
+    assert named == {path.parent.name for path in (ROOT / "golive").glob("*/__init__.py")}
+
+
+def test_decisions__index__lists_each_page() -> None:
+    folder = ROOT / "docs" / "explain" / "adr"
+    pages = sorted(path.name for path in folder.glob("0*.md"))
+
+    listed = re.findall(r"^\d+\. \[(.+)\]\((.+)\)$", (folder / "README.md").read_text(), re.MULTILINE)
+    assert [name for _, name in listed] == pages
+    titles = [f"# {number}. {title}" for number, (title, _) in enumerate(listed, 1)]
+    assert [(folder / name).read_text().splitlines()[0] for name in pages] == titles
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "explain" / "adr").glob("0*.md")), ids=relative)
+def test_decisions__each__fits_on_a_page_and_has_its_four_parts(page: Path) -> None:
+    text = page.read_text()
+
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences", "Alternatives"]
+    assert len(text.splitlines()) <= 60
+
+
+def test_contributing__make_targets__exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    # In code only: "make an event" is no command.
+    used = {
+        target
+        for page in PAGES
+        for code in re.findall(r"`([^`\n]+)`|^(make .+)$", page.read_text(), re.MULTILINE)
+        for target in re.findall(r"^make ([a-z-]+)", "".join(code))
+    }
+
+    assert {"setup", "check", "test"} <= used
+    assert used <= targets
+
+
+def test_tests_page__markers__are_those_of_pyproject() -> None:
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    table = (ROOT / "docs" / "contribute" / "tests.md").read_text().partition("| marker |")[2].partition("\n\n")[0]
+
+    rows = re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == {
+        marker.partition(":")[0] for marker in options["markers"]
+    }
