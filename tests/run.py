@@ -36,6 +36,8 @@ WITHOUT_DATABASE = (
     "tests/browser/test_audit_report.py",
     "tests/browser/test_openfeature_pages.py",
     "tests/test_architecture.py",
+    "tests/test_docstrings.py",
+    "tests/test_explain.py",
     "tests/test_import_contracts.py",
     "tests/management/test_audit_command.py",
     "tests/postgresql/test_away.py",

@@ -124,7 +124,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong or deserves a look; `name` goes with `code` (DESIGN: MG101 cycle, and so on).
+    """One thing that is wrong or deserves a look. `code` and `name` are those of `golive.migration_graph.catalogue`.
 
     `revisions` are the names concerned. `cycle`, `cuts` and `affected` belong to MG101: one shortest cycle in the order
     child, parent, parent's parent ...; the remedies; how many revisions cannot be ordered. `introduced_by` and `edit`

@@ -103,7 +103,7 @@ def unique(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def count_children(parents: Mapping[str, Keys]) -> dict[str, int]:
-    """Key -> how many differently named... children point at it; keys without any are left out."""
+    """Key -> how many files name it as a parent; keys that no file names are left out."""
     counts: dict[str, int] = {}
     for found in parents.values():
         for parent in found:
