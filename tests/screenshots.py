@@ -153,6 +153,8 @@ def take_for_documents(folder: Path) -> int:
         base_url = server.url("").rstrip("/")
         session = _sign_in(browser, base_url, "operator", service.passwords["operator"])
         with _look(browser, WIDE, "light", session) as page:
+            # No larger than what is to be seen: the state, the buttons, the checklist's beginning.
+            page.set_viewport_size({"width": 1000, "height": 720})
             _take(page, base_url, Shot("console", CONTROL, is_whole=False), folder / "console.png")
     return 2
 

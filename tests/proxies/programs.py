@@ -1,4 +1,4 @@
-"""nginx, Caddy and HAProxy, run as docs/consumers/proxies says: its own files, and the examples of its README on other ports."""
+"""nginx, Caddy and HAProxy, run as docs/consumers/proxies says: its files, and its README's examples on other ports."""
 
 from __future__ import annotations
 
