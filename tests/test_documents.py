@@ -119,6 +119,7 @@ def test_readme__lines_that_guard_an_application__guard_it() -> None:
 
     exec(code, {"app": app})
 
+    added: Any
     (added,) = app.user_middleware
     assert (added.cls, added.kwargs) == (GateGuard, {"url": "http://127.0.0.1:8000/gate/", "exempt": ["/health"]})
 
