@@ -21,8 +21,10 @@ from django.core.management.commands.migrate import Command as DjangoMigrate
 from fastapi import FastAPI
 
 from golive import urls
+from golive.api import ofrep
 from golive.domain.decision import Code
 from golive.domain.errors import GoLiveError
+from golive.domain.flags import SAFE_VALUES
 from golive.domain.scopes import SCOPES
 from golive.gate import GATES
 from golive.guard import GateGuard
@@ -197,6 +199,12 @@ def test_errors__codes__are_all_documented() -> None:
 @pytest.mark.parametrize(("kind", "status"), problems._STATUS)
 def test_errors__status__is_that_of_the_answer(kind: type[GoLiveError], status: int) -> None:
     assert f"\n| `{kind.code}` | {int(status)} |" in read("docs/consumers/errors.md")
+
+
+def test_flags__and_their_errors__are_all_documented() -> None:
+    codes = {"INVALID_CONTEXT", "GENERAL", *ofrep._ERROR_CODES.values()}
+
+    assert {*SAFE_VALUES, *codes, "errorCode"} == read_first_cells(read("docs/consumers/openfeature.md"))
 
 
 def test_checks__are_all_in_the_runbook() -> None:
