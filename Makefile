@@ -54,7 +54,7 @@ $(INSTALLED): requirements.txt requirements-dev.txt $(PYTHON)
 .env: | $(PYTHON)
 	@umask 077; \
 	{ \
-		echo '# For development on this machine only. The real environment wins over it; README.md lists the variables.'; \
+		echo '# For development on this machine only. The real environment wins over it; docs/deploy/settings.md lists the variables.'; \
 		echo 'APP_ENV=development'; \
 		echo "SECRET_KEY=$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(48))')"; \
 	} > $@.new; \

@@ -34,7 +34,7 @@ _MAKE_USER = "from django.contrib.auth.models import User; User.objects.create_s
 class Testbed:
     """The running system; `planes` and `shop` are services, in `environment` run further processes of the project.
 
-    The services have the role of docs/deploy.md, the shell is the owner's.
+    The services have the role of docs/deploy/database.md, the shell is the owner's.
     """
 
     postgres: PostgresServer
@@ -65,8 +65,8 @@ def make_environment(database_url: str, sabotage: str = "", **variables: str) ->
 
 
 def make_web_role(postgres: PostgresServer, url: str) -> str:
-    """Make the role of docs/deploy.md on a migrated database; the URL of the database as that role."""
-    sql = re.search(r"```sql\n-- web-role\n(.*?)```", (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL)
+    """Make the role of docs/deploy/database.md on a migrated database; the URL of the database as that role."""
+    sql = re.search(r"```sql\n-- web-role\n(.*?)```", (ROOT / "docs/deploy/database.md").read_text(), re.DOTALL)
     assert sql is not None
     parts = urlsplit(url)
     for statement in sql.group(1).replace(":'password'", f"'{PASSWORD}'").split(";"):
