@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -eu -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test soak check bench bench-load bench-propagation bench-audit screenshots release format clean
+.PHONY: help setup run test test-fast soak check bench bench-load bench-propagation bench-audit screenshots release format clean
 # Targets that are not told to wait for each other would otherwise mix their output under `make -j`.
 .NOTPARALLEL:
 
@@ -13,11 +13,14 @@ PYTHON := $(VENV)/bin/python
 # Made when the requirements have been installed; older than them when they have changed since.
 INSTALLED := $(VENV)/.installed
 
+# Each `##@ Group` below begins a group of the list.
 help: ## Show this list
 	@echo 'make TARGET, where TARGET is one of:'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
-		printf '%-19s %s\n' "$$name" "$$text"; done
+	@sed -n -e 's/^##@ \(.*\)/@\1/p' -e 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
+		while IFS='|' read -r name text; do case "$$name" in \
+			@*) printf '\n%s\n' "$${name#@}";; *) printf '  %-18s %s\n' "$$name" "$$text";; esac; done
 
+##@ Run
 setup: $(INSTALLED) .env ## Make .venv with the pinned requirements, and .env for development
 
 # Looks at each Python on the PATH in turn, since the first may be a shim for a version that is not there.
@@ -51,7 +54,7 @@ $(INSTALLED): requirements.txt requirements-dev.txt $(PYTHON)
 .env: | $(PYTHON)
 	@umask 077; \
 	{ \
-		echo '# For development on this machine only. The real environment wins over it; README.md lists the variables.'; \
+		echo '# For development on this machine only. The real environment wins over it; docs/deploy/settings.md lists the variables.'; \
 		echo 'APP_ENV=development'; \
 		echo "SECRET_KEY=$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(48))')"; \
 	} > $@.new; \
@@ -67,8 +70,12 @@ run: setup ## Migrate, make an operator account, and serve on PORT (8000)
 		"Ctrl-C ends it.\n".format(load().port))'
 	@exec $(PYTHON) -m valhalla
 
-test: setup ## Run all tests on SQLite, then on PostgreSQL (ARGS="-k name" goes to pytest)
+##@ Test
+test: setup ## Run all tests, on SQLite and on PostgreSQL (ARGS="-k name" goes to pytest)
 	@$(PYTHON) -m tests.run $(ARGS)
+
+test-fast: setup ## Run, on SQLite, what starts no server
+	@$(PYTHON) -m tests.run --fast $(ARGS)
 
 soak: setup ## Stop, start and break a running system for long, and check every answer (ARGS="--minutes 30 --seed 7")
 	@$(PYTHON) -m tests.consistency.soak $(ARGS)
@@ -80,6 +87,7 @@ PRODUCTION = APP_ENV=production RENDER_EXTERNAL_HOSTNAME=valhalla.onrender.com \
 # What the tools need to load the settings: no file and no server.
 DEVELOPMENT = APP_ENV=development DATABASE_URL=sqlite://:memory:
 
+##@ Check
 check: setup ## Format, lint, types, import contracts, migrations (missing, graph), deployment check
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
@@ -90,6 +98,11 @@ check: setup ## Format, lint, types, import contracts, migrations (missing, grap
 	@echo '$(PYTHON) manage.py check --deploy --fail-level WARNING  (in the settings of production)'
 	@$(PRODUCTION) $(PYTHON) manage.py check --deploy --fail-level WARNING
 
+format: setup ## Format the code and repair what ruff can
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+##@ Measure
 bench: setup ## Throughput and latency beside the peers, about 7 minutes (ARGS=--help lists the options)
 	@$(PYTHON) -m tests.bench $(ARGS)
 
@@ -102,15 +115,12 @@ bench-load: setup ## The gate and a stop under load on all that is open, with a 
 bench-audit: setup ## Time the migration audit against `alembic heads`, with the goals (ARGS="--rounds 9")
 	@$(PYTHON) -m tests.bench.audit $(ARGS)
 
+##@ Other
 screenshots: setup ## Take pictures of every page, wide and narrow, light and dark, into screenshots/
 	@$(PYTHON) -m tests.screenshots
 
 release: setup ## Build the sdist and the wheel into dist/ and check them (uploads nothing)
 	@$(PYTHON) -m tests.release
-
-format: setup ## Format the code and repair what ruff can
-	$(PYTHON) -m ruff format .
-	$(PYTHON) -m ruff check --fix .
 
 clean: ## Remove what can be made again (not .env, not the database)
 	rm -rf $(VENV) tests/openfeature_js/node_modules .bench staticfiles screenshots build dist *.egg-info .artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

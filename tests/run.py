@@ -1,8 +1,8 @@
-"""What `make test` runs: pytest on SQLite, then on PostgreSQL, and one summary of both.
+"""What `make test` runs: pytest on SQLite and on PostgreSQL, side by side, and one summary of all.
 
-`python -m tests.run [--strict] [arguments for pytest]`. What the machine lacks (Chromium, PostgreSQL, pgbouncer, nginx,
-Caddy, HAProxy, Node.js, Alertmanager, wrk) is left out and said so. With `--strict`, or CI=true in the environment,
-that is a failure, and so is every skipped test.
+`python -m tests.run [--strict | --fast] [arguments for pytest]`. What the machine lacks (Chromium, PostgreSQL,
+pgbouncer, nginx, Caddy, HAProxy, Node.js, Alertmanager, wrk) is left out and said so. With `--strict`, or CI=true in
+the environment, that is a failure, and so is every skipped test.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -38,10 +37,25 @@ WITHOUT_DATABASE = (
     "tests/browser/test_audit_report.py",
     "tests/browser/test_openfeature_pages.py",
     "tests/test_architecture.py",
+    "tests/test_docstrings.py",
+    "tests/test_explain.py",
     "tests/test_import_contracts.py",
     "tests/management/test_audit_command.py",
     "tests/postgresql/test_away.py",
     "tests/valhalla/test_environment.py",
+)
+# Folders that spend most of their time waiting for locks and processes; on PostgreSQL they run beside the rest.
+SLOW_ON_POSTGRESQL = ("tests/deploys/", "tests/consistency/")
+# What `--fast` runs: all that starts no server, in two halves, of which only the first has a database.
+FAST = (
+    (
+        *("tests/controls/", "tests/database/", "tests/enforcement/", "tests/http/", "tests/identity/"),
+        *("tests/postgresql/", "tests/readiness/", "tests/state/", "tests/test_gate.py", "tests/test_text.py"),
+    ),
+    (
+        *("tests/domain/", "tests/migration_graph/", "tests/test_admission.py", "tests/test_middleware.py"),
+        *("tests/test_architecture.py", "tests/test_import_contracts.py", "tests/valhalla/"),
+    ),
 )
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Debian puts servers where only root's PATH leads.
@@ -84,12 +98,13 @@ def find_wrk() -> str | None:
 
 @dataclass(frozen=True)
 class Run:
-    """One pytest process to be: its database, which tests by marker, and which folders not."""
+    """One pytest process to be: its database, which tests by marker, and which folders, and which not."""
 
     name: str
     database_url: str
     markers: str
     without: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,6 +139,7 @@ class Outcome:
 @dataclass(frozen=True)
 class Options:
     strict: bool
+    fast: bool
     markers: str
     arguments: tuple[str, ...]
 
@@ -131,94 +147,141 @@ class Options:
     def parse(cls, arguments: Sequence[str]) -> Options:
         parser = argparse.ArgumentParser(prog="python -m tests.run", description=__doc__, allow_abbrev=False)
         parser.add_argument("--strict", action="store_true", help="nothing may be left out or skipped")
+        parser.add_argument("--fast", action="store_true", help="on SQLite alone, only what starts no server")
         parser.add_argument("-m", dest="markers", default="", help="as pytest's, on top of what each run selects")
         known, others = parser.parse_known_args(arguments)
         is_ci = os.environ.get("CI", "").lower() in ("true", "1")
-        return cls(known.strict or is_ci, known.markers, tuple(others))
+        return cls((known.strict or is_ci) and not known.fast, known.fast, known.markers, tuple(others))
 
 
 def main(arguments: Sequence[str]) -> int:
     options = Options.parse(arguments)
     signal.signal(signal.SIGTERM, _exit_on_signal)
+    if options.fast:
+        return _run_fast(options)
     with ExitStack() as stack:
         left_out: list[str] = []
         runs = [Run("SQLite", "", "not postgresql")]
         try:
-            runs.append(Run("PostgreSQL", _get_postgres(stack), "not sqlite_only", WITHOUT_DATABASE))
+            runs += _make_postgres_runs(stack, options)
         except PostgresError as error:
             left_out.append(f"all tests on PostgreSQL: {error}")
-        if find_chromium() is None:
-            left_out.append(f"all tests in a browser: {NO_BROWSER}")
-            runs = [replace(run, markers=f"{run.markers} and not browser") for run in runs]
-        if find_pgbouncer() is None:
-            left_out.append(f"all tests behind a connection pooler: {NO_POOLER}")
-            runs = [replace(run, markers=f"{run.markers} and not pooler") for run in runs]
-        if shutil.which("dot") is None:
-            left_out.append(f"all tests that draw with Graphviz: {NO_GRAPHVIZ}")
-            runs = [replace(run, markers=f"{run.markers} and not graphviz") for run in runs]
-        if not all(find_server_program(name) for name in PROXIES):
-            left_out.append(f"all tests of proxies: {NO_PROXY}")
-            runs = [replace(run, markers=f"{run.markers} and not proxy") for run in runs]
-        if find_server_program("prometheus-alertmanager") is None:
-            left_out.append(f"the test of the Alertmanager: {NO_ALERTMANAGER}")
-            runs = [replace(run, markers=f"{run.markers} and not alertmanager") for run in runs]
-        if not all(shutil.which(name) for name in NODE):
-            left_out.append(f"all tests of OpenFeature in JavaScript: {NO_NODE}")
-            runs = [replace(run, markers=f"{run.markers} and not node") for run in runs]
-        if find_wrk() is None:
-            left_out.append(f"the test of the benchmark: {NO_WRK}")
-            runs = [replace(run, markers=f"{run.markers} and not wrk") for run in runs]
+        missing = _find_missing_programs()
+        left_out += missing.values()
+        without = "".join(f" and not {marker}" for marker in missing)
+        runs = [replace(run, markers=run.markers + without) for run in runs]
         if options.strict and left_out:
             return _report([Outcome("Set-up", problem=f"cannot run {reason}") for reason in left_out], [])
-        outcomes = [_run(run, options) for run in runs]
+        outcomes = _run_side_by_side(runs, options)
         return _report(_judge(outcomes, options), left_out)
 
 
-def _get_postgres(stack: ExitStack) -> str:
-    """The URL of a server: the one in DATABASE_URL, or a private one. Raises PostgresError."""
+def _find_missing_programs() -> dict[str, str]:
+    """Of each program that the machine lacks: the marker of the tests that need it -> what is left out, and why."""
+    needed = {
+        "browser": (find_chromium(), f"all tests in a browser: {NO_BROWSER}"),
+        "pooler": (find_pgbouncer(), f"all tests behind a connection pooler: {NO_POOLER}"),
+        "graphviz": (shutil.which("dot"), f"all tests that draw with Graphviz: {NO_GRAPHVIZ}"),
+        "proxy": (all(find_server_program(name) for name in PROXIES), f"all tests of proxies: {NO_PROXY}"),
+        "alertmanager": (
+            find_server_program("prometheus-alertmanager"),
+            f"the test of the Alertmanager: {NO_ALERTMANAGER}",
+        ),
+        "node": (all(shutil.which(name) for name in NODE), f"all tests of OpenFeature in JavaScript: {NO_NODE}"),
+        "wrk": (find_wrk(), f"the test of the benchmark: {NO_WRK}"),
+    }
+    return {marker: reason for marker, (is_there, reason) in needed.items() if not is_there}
+
+
+def _run_fast(options: Options) -> int:
+    markers = "not postgresql and not graphviz"
+    with_database, pure = FAST
+    runs = [Run("SQLite", "", markers, (), with_database), Run("Pure", "", markers, (), pure)]
+    return _report(_judge(_run_side_by_side(runs, options), options), [])
+
+
+def _make_postgres_runs(stack: ExitStack, options: Options) -> list[Run]:
+    """Two runs on private servers, or one where the caller names the server or the tests. Raises PostgresError."""
+    markers = "not sqlite_only"
     configured = os.environ.get("DATABASE_URL", "")
     if urlsplit(configured).scheme in SCHEMES:
         print("PostgreSQL: the server that DATABASE_URL names")
-        return configured
+        return [Run("PostgreSQL", configured, markers, WITHOUT_DATABASE)]
+    # What the caller asks for may be a path, which pytest would add to ours.
+    if options.arguments:
+        return [Run("PostgreSQL", _start_postgres(stack), markers, WITHOUT_DATABASE)]
+    return [
+        Run("PostgreSQL", _start_postgres(stack), markers, (*WITHOUT_DATABASE, *SLOW_ON_POSTGRESQL)),
+        Run("PostgreSQL, deploys", _start_postgres(stack), markers, WITHOUT_DATABASE, SLOW_ON_POSTGRESQL),
+    ]
+
+
+def _start_postgres(stack: ExitStack) -> str:
+    """The URL of a database on a server of its own, since tests restart it and count its sessions."""
     server = stack.enter_context(PostgresServer())
     print(f"PostgreSQL: a private server on port {server.port}")
     return server.create_database("valhalla")
 
 
-def _run(run: Run, options: Options) -> Outcome:
-    print(f"\n{f' {run.name} ':#^100}", flush=True)
-    markers = f"({run.markers}) and ({options.markers})" if options.markers else run.markers
-    with tempfile.TemporaryDirectory(prefix="valhalla-tests-") as folder:
-        report = Path(folder) / "junit.xml"
-        command = [
-            *(sys.executable, "-m", "pytest", "-m", markers, f"--junit-xml={report}"),
+def _run_side_by_side(runs: Sequence[Run], options: Options) -> list[Outcome]:
+    """All runs at once. The first shows its output as it goes on, each other one when it is its turn and has ended."""
+    with tempfile.TemporaryDirectory(prefix="valhalla-tests-") as folder, ExitStack() as stack:
+        processes = [_Process(run, options, Path(folder) / str(number)) for number, run in enumerate(runs)]
+        stack.push(lambda kind, *_: _end(processes, is_interrupted=kind is KeyboardInterrupt) if kind else None)
+        for number, process in enumerate(processes):
+            process.start(stack, is_shown=number == 0)
+        return [process.finish() for process in processes]
+
+
+class _Process:
+    """One run of pytest. `folder`: where its report and, if it is not shown, its output go."""
+
+    def __init__(self, run: Run, options: Options, folder: Path) -> None:
+        self._run, self._folder = run, folder
+        folder.mkdir()
+        self._report, self._output = folder / "junit.xml", folder / "output"
+        markers = f"({run.markers}) and ({options.markers})" if options.markers else run.markers
+        self._command = [
+            *(sys.executable, "-m", "pytest", "-m", markers, f"--junit-xml={self._report}"),
             *(f"--deselect={prefix}" for prefix in run.without),
+            *run.folders,
             *options.arguments,
         ]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, stack: ExitStack, *, is_shown: bool) -> None:
         # The database is the only thing that the runs do not share, and nothing comes from the developer's shell.
-        settings = {**os.environ, **clean_environment({"DATABASE_URL": run.database_url})}
-        began = time.monotonic()
-        code = _call(command, settings)
-        outcome = replace(_read(report, run.name), seconds=time.monotonic() - began)
-    if code == NOTHING_SELECTED:
-        return outcome
-    return replace(outcome, problem="" if code == 0 or outcome.failed else f"pytest ended with exit code {code}")
+        settings = {**os.environ, **clean_environment({"DATABASE_URL": self._run.database_url})}
+        output = None if is_shown else stack.enter_context(self._output.open("wb"))
+        self.process = subprocess.Popen(
+            self._command, cwd=ROOT, env=settings, stdout=output, stderr=None if is_shown else subprocess.STDOUT
+        )
+
+    def finish(self) -> Outcome:
+        """Wait for the end, and show what was not shown."""
+        assert self.process is not None
+        print(f"\n{f' {self._run.name} ':#^100}", flush=True)
+        code = self.process.wait()
+        if self._output.exists():
+            print(self._output.read_text(errors="replace"), flush=True)
+        outcome = _read(self._report, self._run.name)
+        if code == NOTHING_SELECTED:
+            return outcome
+        return replace(outcome, problem="" if code == 0 or outcome.failed else f"pytest ended with exit code {code}")
 
 
-def _call(command: Sequence[str], settings: dict[str, str]) -> int:
-    """The exit code of a command that is given the time to tidy up when this process is told to end."""
-    process = subprocess.Popen(command, cwd=ROOT, env=settings)
-    try:
-        return process.wait()
-    except BaseException as error:
-        if not isinstance(error, KeyboardInterrupt):  # Ctrl-C has reached it already, with the whole terminal
+def _end(processes: Sequence[_Process], *, is_interrupted: bool) -> None:
+    """End what still runs, and give it the time to tidy up."""
+    running = [each.process for each in processes if each.process is not None and each.process.poll() is None]
+    for process in running:
+        if not is_interrupted:  # Ctrl-C has reached them already, with the whole terminal
             process.send_signal(signal.SIGINT)
+    for process in running:
         try:
             process.wait(INTERRUPT_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        raise
 
 
 def _read(report: Path, name: str) -> Outcome:
@@ -247,6 +310,7 @@ def _read(report: Path, name: str) -> Outcome:
         failed=counts.count("failed"),
         expected_failures=counts.count("expected"),
         skipped=tuple(f"{test}: {reasons[test]}" for test, verdict in verdicts.items() if verdict == "skipped"),
+        seconds=sum(float(suite.get("time", 0)) for suite in root.iter("testsuite")),
     )
 
 

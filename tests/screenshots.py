@@ -1,7 +1,8 @@
 """Pictures of every page, to be looked at: wide and at 360 px, light and dark, with contents that strain the layout.
 
 `python -m tests.screenshots [FOLDER]` (default: `screenshots`, which git ignores). It starts the service on a database
-of its own and leaves nothing else behind.
+of its own and leaves nothing else behind. With `--documents` it writes the two pictures of README.md instead, into
+docs/images.
 """
 
 from __future__ import annotations
@@ -102,10 +103,12 @@ class Service:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.screenshots", description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "screenshots")
-    folder: Path = parser.parse_args(arguments).folder
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--documents", action="store_true", help="the pictures of README.md, into docs/images")
+    options = parser.parse_args(arguments)
+    folder: Path = options.folder or ROOT / ("docs/images" if options.documents else "screenshots")
     try:
-        count = take_all(folder)
+        count = take_for_documents(folder) if options.documents else take_all(folder)
     except (NoBrowserError, ServerError) as error:
         print(f"tests.screenshots: {error}", file=sys.stderr)
         return 1
@@ -134,6 +137,26 @@ def take_all(folder: Path) -> int:
                             _take(page, base_url, shot, folder / f"{stage}-{shot.name}-{width}-{scheme}.png")
                             count += 1
         return count + _take_report(browser, folder)
+
+
+def take_for_documents(folder: Path) -> int:
+    """The console while execution is allowed, and an audit of a broken chain. Raises NoBrowserError, ServerError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "audit.svg").write_text(render(make_incident(), "svg"))
+    with ExitStack() as stack:
+        service = Service(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="valhalla-screenshots-"))))
+        service.prepare()
+        for change, actor in (("complete", "maria"), ("release", "li.wei"), ("enable", "li.wei")):
+            service.golive(change, "--reason", "Release 2.4.0 is signed off", actor=actor)
+        server = stack.enter_context(GunicornServer(service.environment, workers=1))
+        browser = stack.enter_context(chromium())
+        base_url = server.url("").rstrip("/")
+        session = _sign_in(browser, base_url, "operator", service.passwords["operator"])
+        with _look(browser, WIDE, "light", session) as page:
+            # No larger than what is to be seen: the state, the buttons, the checklist's beginning.
+            page.set_viewport_size({"width": 1000, "height": 720})
+            _take(page, base_url, Shot("console", CONTROL, is_whole=False), folder / "console.png")
+    return 2
 
 
 def _take_report(browser: Browser, folder: Path) -> int:

@@ -177,8 +177,8 @@ def test_stops__that_all_wait_for_a_long_lease__leave_threads_to_the_gate(held: 
 
 # -- connections -------------------------------------------------------------------------------------------------------
 
-# As README states it for one worker: its threads, the snapshot, the runs of the checks (those of readers, and those of
-# a guarded change), the rehearsal of a stop, and the probe of a database that hangs.
+# As docs/deploy/load.md states it for one worker: its threads, the snapshot, the runs of the checks (those of readers,
+# and those of a guarded change), the rehearsal of a stop, and the probe of a database that hangs.
 CONNECTIONS = SERVER_THREADS + 6
 WORKERS = 2
 OPEN = [

@@ -123,7 +123,7 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if done.changed:
             messages.success(request, f"{change.label}: done. {decision.message if done.go_live else ''}{permits}")
         else:
-            messages.info(request, f"{change.label}: it was so already. Your request is recorded.{permits}")
+            messages.info(request, f"{change.already} Your request was recorded.{permits}")
         for remark in done.notes_on_request:
             messages.warning(request, f"Your {remark}.")
         return HttpResponseRedirect(self._url)

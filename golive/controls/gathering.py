@@ -42,7 +42,7 @@ def apply_stop(
     origin: Origin,
     using: str = DEFAULT_DB_ALIAS,
 ) -> Acknowledgement:
-    """As `controls.apply_change` for a change toward safe by the API, gathered with others of the same credential.
+    """As `apply.apply_change` for a change toward safe by the API, gathered with others of the same credential.
 
     Only what certainly changes nothing is gathered. The event has the origin of the first of them.
     """

@@ -38,7 +38,7 @@ def make_token(
 ) -> tuple[ApiToken, str]:
     """Make a token; its row and its text, which nobody can find out again.
 
-    Raises InvalidRequestError, and as `controls.apply_change`: without a readable state nothing can be recorded.
+    Raises InvalidRequestError, and as `apply.apply_change`: without a readable state nothing can be recorded.
     """
     wanted = frozenset(scopes)
     _check_new(name, wanted, expires_in)

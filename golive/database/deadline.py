@@ -14,7 +14,8 @@ from contextvars import ContextVar
 
 _expires_at: ContextVar[float | None] = ContextVar("golive_database_deadline", default=None)
 
-# One number each for all that read and all that write: answers come within 3 s and 5 s (guarantees 2 and 1).
+# One number each for all that read and all that write: answers come within 3 s and 5 s (promises 2 and 1
+# of docs/explain/design.md).
 READ_SECONDS = 2.4
 WRITE_SECONDS = 4.4
 

@@ -17,8 +17,6 @@ from django.db.backends.signals import connection_created
 from golive.deploys import sessions
 from golive.deploys.lock import LockError, MigrationLock, Worker
 
-_NOT_FOR_LIBPQ = ("context", "cursor_factory", "prepare_threshold", "server_side_binding", "pool", "assume_role")
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -28,12 +26,6 @@ class Limits:
     ddl_lock_ms: int
     ddl_statement_ms: int
     ddl_tries: int
-
-
-def libpq_parameters(connection: Any) -> dict[str, Any]:
-    """What psycopg needs for another connection to the same database."""
-    given: dict[str, Any] = connection.get_connection_params()
-    return {name: value for name, value in given.items() if name not in _NOT_FOR_LIBPQ}
 
 
 @contextmanager

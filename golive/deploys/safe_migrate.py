@@ -13,12 +13,13 @@ from django.db import connections
 from golive.controls.deploys import record_deploy
 from golive.deploys import record
 from golive.deploys.attempts import Attempts
-from golive.deploys.connection import Limits, direct_connection, libpq_parameters, working_session
+from golive.deploys.connection import Limits, direct_connection, working_session
 from golive.deploys.executor import bound_executor
 from golive.deploys.lock import ANSWER_SECONDS, LockError, MigrationLock
 from golive.deploys.record_table import prepare_table
 from golive.domain.errors import GoLiveError
 from golive.migration_graph.model import UnusableInputError
+from golive.postgresql.base import libpq_parameters
 from golive.readiness import project_graph
 from golive.text import make_lines_visible, make_visible
 
@@ -99,7 +100,7 @@ class SafeMigrate:
             return None
         stack.enter_context(direct_connection(using))
         lock = MigrationLock(
-            libpq_parameters(connection),
+            libpq_parameters(connection.get_connection_params()),
             find_table=lambda: prepare_table(using, limit_seconds=ANSWER_SECONDS),
             role=connection.settings_dict["OPTIONS"].get("assume_role"),
             timeout_seconds=limits.lock_seconds,

@@ -19,7 +19,8 @@ from golive.state import history, singletons
 
 logger = logging.getLogger(__name__)
 
-# More is a fault: consumers give up, and an answer without a database must come in 3 s (guarantee 2).
+# More is a fault: consumers give up, and an answer without a database must come in 3 s (promise 2 of
+# docs/explain/design.md).
 LATENCY_LIMIT_MS = 3_000.0
 GOOD_AFTER_BAD = 8
 

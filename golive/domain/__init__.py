@@ -1,6 +1,7 @@
-"""The rules of go-live, pure: standard library only, no Django, no clock, no database.
+"""The rules of go-live, as pure functions: standard library only, no Django, no clock, no database.
 
-`decision` says whether execution is allowed, `changes` is the table of changes and what each of them does to the
-two rows, `reasons` cleans or refuses what people write, `checklist` aggregates checks, `chain` hashes and verifies
-the events, `errors` names every refusal with a stable code. The admin, API, CLI and middleware only call these.
+Start with `golive.domain.changes` (the table of changes), `golive.domain.effects` (what each does to the two rows) and
+`golive.domain.decision` (whether execution is allowed). `golive.domain.requests` reads what was asked for,
+`golive.domain.chain` and `golive.domain.sense` verify the events, and `golive.domain.errors` has every refusal with its
+stable code. docs/explain/design.md explains the rules.
 """

@@ -32,12 +32,13 @@ class Channel(StrEnum):
 class Change:
     """One row of the table. `is_guarded`: the checklist must hold, or be overridden; `takes`: extra fields.
 
-    `method` and `path` are empty for a change that cannot be made over HTTP.
+    `already` says that it is in effect. `method` and `path` are empty for a change that cannot be made over HTTP.
     """
 
     name: str
     label: str
     consequence: str
+    already: str
     subject: str
     method: str
     path: str
@@ -55,6 +56,7 @@ ENGAGE = Change(
     name="engage",
     label="Engage the kill switch",
     consequence="Execution stops everywhere at once.",
+    already="Already engaged.",
     subject=GO_LIVE_STATE,
     method="POST",
     path=f"{_GO_LIVE}/kill-switch/engage",
@@ -65,6 +67,7 @@ DISABLE = Change(
     name="disable",
     label="Disable go-live",
     consequence="Execution stops everywhere at once.",
+    already="Already disabled.",
     subject=GO_LIVE_STATE,
     method="POST",
     path=f"{_GO_LIVE}/disable",
@@ -75,6 +78,7 @@ REOPEN = Change(
     name="reopen",
     label="Reopen the backend",
     consequence="The backend counts as incomplete, and a released kill switch is engaged: execution stops.",
+    already="Already open.",
     subject=SYSTEM_METADATA,
     method="POST",
     path="/api/system/status/reopen",
@@ -85,6 +89,7 @@ RELEASE = Change(
     name="release",
     label="Release the kill switch",
     consequence="Execution is allowed as soon as go-live is enabled too.",
+    already="Already released.",
     subject=GO_LIVE_STATE,
     method="POST",
     path=f"{_GO_LIVE}/kill-switch/release",
@@ -97,6 +102,7 @@ ENABLE = Change(
     name="enable",
     label="Enable go-live",
     consequence="Execution is allowed as soon as the kill switch is released too.",
+    already="Already enabled.",
     subject=GO_LIVE_STATE,
     method="POST",
     path=f"{_GO_LIVE}/enable",
@@ -109,6 +115,7 @@ COMPLETE = Change(
     name="complete",
     label="Mark the backend complete",
     consequence="The checklist item backend_complete holds from now on.",
+    already="Already complete.",
     subject=SYSTEM_METADATA,
     method="POST",
     path="/api/system/status/complete",
@@ -121,6 +128,7 @@ EDIT = Change(
     name="edit",
     label="Edit version and notes",
     consequence="Nothing starts or stops.",
+    already="Already as you asked.",
     subject=SYSTEM_METADATA,
     method="PATCH",
     path="/api/system/status",
@@ -133,6 +141,7 @@ LEASE = Change(
     name="lease",
     label="Set the lease",
     consequence="A stop is acknowledged, and seen everywhere, after that time.",
+    already="Already set.",
     subject=GO_LIVE_STATE,
     method="",
     path="",
@@ -191,7 +200,7 @@ def _missing_permission(change: Change, permissions: Collection[str], *, overrid
 
 @dataclass(frozen=True)
 class Acknowledgement:
-    """A change that is committed. `changed` False: it was so already, and the request is recorded all the same.
+    """A change that is committed. `changed` False: it was in effect, and the request is recorded.
 
     The rows are as the change left them; `system` is None where the change does not concern it. `permits_outstanding`,
     of a change toward safe: how many permits are still held that were given before it; None if that is not known.

@@ -1,6 +1,7 @@
 """One hierarchy for every refusal and failure, each with a stable code.
 
-The code is what programs match on; `golive.api.problems` maps it to an HTTP status, the command line to an exit code.
+The code is what programs match on; `golive.web.problems` maps it to an HTTP status, the command line to
+an exit code.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Every finding that there is: the one table of codes, names, severities, meanings and remedies, and how one is made.
 
-docs/migration-audit.md has an example of each, and a test holds the page against this table.
+docs/migrations/findings.md has an example of each, and a test holds the page against this table.
 """
 
 from __future__ import annotations

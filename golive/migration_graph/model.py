@@ -124,7 +124,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong or deserves a look; `name` goes with `code` (DESIGN: MG101 cycle, and so on).
+    """One thing that is wrong or deserves a look. `code` and `name` are those of `golive.migration_graph.catalogue`.
 
     `revisions` are the names concerned. `cycle`, `cuts` and `affected` belong to MG101: one shortest cycle in the order
     child, parent, parent's parent ...; the remedies; how many revisions cannot be ordered. `introduced_by` and `edit`
@@ -207,6 +207,25 @@ class Graph:
     guesses: frozenset[str] = frozenset()
     # Key of a squashed migration -> the names it stands for, those without a file included.
     replaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def index_by_name(nodes: Mapping[str, Node]) -> dict[str, list[str]]:
+    """Name -> keys of the files that bear it."""
+    keys: dict[str, list[str]] = {}
+    for key, node in nodes.items():
+        keys.setdefault(node.name, []).append(key)
+    return keys
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """The app's label and the migration's name of a Django node `app.name`; labels have no dots."""
+    app, _, migration = name.partition(".")
+    return app, migration
+
+
+def get_app(name: str) -> str:
+    """The label of the app in a Django name."""
+    return split_name(name)[0]
 
 
 @dataclass(frozen=True, slots=True)

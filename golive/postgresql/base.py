@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -23,7 +24,8 @@ _SET_FOR_SESSION = """
 SELECT set_config(name, CASE name WHEN 'DateStyle' THEN 'ISO' ELSE %s END, false) FROM pg_settings
 WHERE name = 'client_connection_check_interval' OR (name = 'DateStyle' AND setting NOT LIKE 'ISO%%')
 """
-_NOT_FOR_LIBPQ = ("context", "cursor_factory", "prepare_threshold")
+# What Django puts among the parameters of a connection for psycopg or for itself.
+_NOT_FOR_LIBPQ = ("assume_role", "context", "cursor_factory", "pool", "prepare_threshold", "server_side_binding")
 
 
 class DeadlineExceededError(OperationalError):
@@ -59,7 +61,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         try:
             connection = super().get_new_connection(conn_params)
         except psycopg.errors.ConnectionTimeout:
-            report_away(self.alias, _for_libpq(conn_params))
+            report_away(self.alias, libpq_parameters(conn_params))
             raise
         # Django offers no hook for the class of a connection, and the two differ in nothing but this method.
         connection.__class__ = BoundedConnection
@@ -80,9 +82,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         with database_deadline(HEALTH_CHECK_SECONDS):
             is_usable: bool = super().is_usable()
         if not is_usable and time.monotonic() - began >= HEALTH_CHECK_SECONDS:
-            report_away(self.alias, _for_libpq(self.get_connection_params()))
+            report_away(self.alias, libpq_parameters(self.get_connection_params()))
         return is_usable
 
 
-def _for_libpq(conn_params: dict[str, Any]) -> dict[str, Any]:
+def libpq_parameters(conn_params: Mapping[str, Any]) -> dict[str, Any]:
+    """What libpq needs for another connection to the same database."""
     return {name: value for name, value in conn_params.items() if name not in _NOT_FOR_LIBPQ}

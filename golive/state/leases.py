@@ -2,7 +2,7 @@
 
 The clock is CLOCK_BOOTTIME, which goes on while the machine is suspended: a worker that was paused by its system finds
 its lease over. A virtual machine that is paused by its host does not: there the clock stands still, and only a lease of
-0 is safe (docs/deploy.md).
+0 is safe (docs/deploy/database.md).
 """
 
 from __future__ import annotations

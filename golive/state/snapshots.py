@@ -210,7 +210,10 @@ class Store:
                 self._condition.wait(left)
 
     def _find_answer(self, ticket: int) -> Snapshot | None:
-        """The joining rule (DESIGN 8.1): the SELECT was sent after the request came, or the lease lasts now."""
+        """The joining rule: the SELECT was sent after the request came, or the lease lasts now.
+
+        Why it is needed: docs/explain/design.md, The lease.
+        """
         if self._ended >= ticket:
             return self._outcome
         if leases.boottime() < self._latest.expires_at:

@@ -145,8 +145,10 @@ def test_client__database_gone_or_hanging__is_told_the_safe_values() -> None:
     assert (details.reason, details.flag_metadata) == (Reason.UNKNOWN, {"code": "STATE_UNKNOWN"})
 
 
-def test_readme__example__runs_and_decides(service: Service) -> None:
-    (example,) = re.findall(r"```python\n(.*?openfeature.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_document__example__runs_and_decides(service: Service) -> None:
+    (example,) = re.findall(
+        r"```python\n(.*?openfeature.*?)```", (ROOT / "docs/consumers/openfeature.md").read_text(), re.DOTALL
+    )
     code = example.replace("https://valhalla.example.com", service.server.url("")).replace(
         "vgl_...", service.token("read")
     )

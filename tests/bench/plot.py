@@ -1,4 +1,4 @@
-"""The picture for the README: throughput as bars, propagation as dots. Readable on light and on dark."""
+"""The picture for the documents: throughput as bars, propagation as dots. Readable on light and on dark."""
 
 from __future__ import annotations
 

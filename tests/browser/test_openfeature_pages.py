@@ -1,6 +1,7 @@
-"""What a page decides that asks with OpenFeature's own provider for pages: with the options of the README, and without.
+"""What a page decides that asks with OpenFeature's own provider for pages: with the options of
+docs/consumers/openfeature.md, and without.
 
-The provider answers from what it has. That is what the README warns of, and the tests hold the warning true.
+The provider answers from what it has. That is what the document warns of, and the tests hold the warning true.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ IMPORTS = {
     "@openfeature/ofrep-web-provider": f"{WEB}/index.esm.js",
     "@openfeature/ofrep-core": f"{WEB}/node_modules/@openfeature/ofrep-core/index.esm.js",
 }
-(EXAMPLE,) = re.findall(r"```js\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+(EXAMPLE,) = re.findall(r"```js\n(.*?)```", (ROOT / "docs/consumers/openfeature.md").read_text(), re.DOTALL)
 AS_IT_COMES = """
 import { OpenFeature } from "@openfeature/web-sdk";
 import { OFREPWebProvider } from "@openfeature/ofrep-web-provider";

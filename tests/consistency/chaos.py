@@ -1,4 +1,4 @@
-"""What goes wrong in a plant while it is watched, one entry of `TROUBLES` each. All of it ends by itself."""
+"""What goes wrong in a testbed while it is watched, one entry of `TROUBLES` each. All of it ends by itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contextlib import suppress
 import psutil
 import psycopg
 
-from tests.consistency.plant import Plant
+from tests.consistency.testbed import Testbed
 
 _CUT = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -22,9 +22,9 @@ WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
 """
 
 
-def pause_worker(plant: Plant, rng: random.Random) -> None:
+def pause_worker(testbed: Testbed, rng: random.Random) -> None:
     """For less than a lease, or for several."""
-    worker = _choose_worker(plant, rng)
+    worker = _choose_worker(testbed, rng)
     worker.suspend()
     try:
         time.sleep(rng.choice([0.1, 0.4, 1.5]))
@@ -32,56 +32,56 @@ def pause_worker(plant: Plant, rng: random.Random) -> None:
         worker.resume()
 
 
-def kill_worker(plant: Plant, rng: random.Random) -> None:
-    _choose_worker(plant, rng).kill()
+def kill_worker(testbed: Testbed, rng: random.Random) -> None:
+    _choose_worker(testbed, rng).kill()
 
 
-def restart_database(plant: Plant, rng: random.Random) -> None:
-    plant.postgres.stop(rng.choice(["fast", "immediate"]))
-    plant.postgres.start_again()
+def restart_database(testbed: Testbed, rng: random.Random) -> None:
+    testbed.postgres.stop(rng.choice(["fast", "immediate"]))
+    testbed.postgres.start_again()
 
 
-def kill_database(plant: Plant, rng: random.Random) -> None:
-    plant.postgres.kill()
+def kill_database(testbed: Testbed, rng: random.Random) -> None:
+    testbed.postgres.kill()
     time.sleep(rng.uniform(0, 0.5))
-    plant.postgres.start_again()
+    testbed.postgres.start_again()
 
 
-def freeze_database(plant: Plant, rng: random.Random) -> None:
-    plant.postgres.freeze()
+def freeze_database(testbed: Testbed, rng: random.Random) -> None:
+    testbed.postgres.freeze()
     try:
         time.sleep(rng.choice([0.2, 0.6, 3.0]))
     finally:
-        plant.postgres.thaw()
+        testbed.postgres.thaw()
 
 
-def cut_connections(plant: Plant, rng: random.Random) -> None:
-    plant.postgres.execute(_CUT)
+def cut_connections(testbed: Testbed, rng: random.Random) -> None:
+    testbed.postgres.execute(_CUT)
 
 
-def hang_permit(plant: Plant, rng: random.Random) -> None:
+def hang_permit(testbed: Testbed, rng: random.Random) -> None:
     """A job that hangs under a permit, for less time than a stop waits for it, or for more."""
-    hold(plant, rng, "SELECT pg_advisory_xact_lock_shared(x'706572'::int, x'6D6974'::int)")
+    hold(testbed, rng, "SELECT pg_advisory_xact_lock_shared(x'706572'::int, x'6D6974'::int)")
 
 
-def hold_row(plant: Plant, rng: random.Random) -> None:
+def hold_row(testbed: Testbed, rng: random.Random) -> None:
     """Somebody at a prompt who has begun a transaction and gone for coffee."""
-    hold(plant, rng, "SELECT FROM go_live_state WHERE id = 1 FOR UPDATE")
+    hold(testbed, rng, "SELECT FROM go_live_state WHERE id = 1 FOR UPDATE")
 
 
-def hold(plant: Plant, rng: random.Random, statement: str) -> None:
-    with psycopg.connect(plant.url, connect_timeout=5) as connection:
+def hold(testbed: Testbed, rng: random.Random, statement: str) -> None:
+    with psycopg.connect(testbed.url, connect_timeout=5) as connection:
         connection.execute(statement.encode())
         time.sleep(rng.choice([0.5, 3.5]))
         connection.rollback()
 
 
-def make_read_only(plant: Plant, rng: random.Random) -> None:
+def make_read_only(testbed: Testbed, rng: random.Random) -> None:
     """As a managed database does when its disk is full; sessions take it on when they begin."""
     setting = "default_transaction_read_only"
     # From another database, since in this one it could not be taken back.
     _while(
-        plant,
+        testbed,
         rng,
         f"ALTER DATABASE valhalla SET {setting} = on",
         f"ALTER DATABASE valhalla RESET {setting}",
@@ -89,24 +89,24 @@ def make_read_only(plant: Plant, rng: random.Random) -> None:
     )
 
 
-def lose_grant(plant: Plant, rng: random.Random) -> None:
+def lose_grant(testbed: Testbed, rng: random.Random) -> None:
     """What the services can no longer do is what every change needs."""
     _while(
-        plant, rng, "REVOKE INSERT ON golive_event FROM valhalla_web", "GRANT INSERT ON golive_event TO valhalla_web"
+        testbed, rng, "REVOKE INSERT ON golive_event FROM valhalla_web", "GRANT INSERT ON golive_event TO valhalla_web"
     )
 
 
-def _while(plant: Plant, rng: random.Random, fault: str, repair: str, *, dbname: str = "valhalla") -> None:
+def _while(testbed: Testbed, rng: random.Random, fault: str, repair: str, *, dbname: str = "valhalla") -> None:
     try:
         for statement in (fault, _CUT):
-            plant.postgres.execute(statement, dbname)
+            testbed.postgres.execute(statement, dbname)
         time.sleep(rng.uniform(0.3, 1.5))
     finally:
         for statement in (repair, _CUT):
-            plant.postgres.execute(statement, dbname)
+            testbed.postgres.execute(statement, dbname)
 
 
-def load_processors(plant: Plant, rng: random.Random) -> None:
+def load_processors(testbed: Testbed, rng: random.Random) -> None:
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(psutil.cpu_count() or 1)]
     try:
         time.sleep(rng.uniform(0.5, 1.5))
@@ -116,7 +116,7 @@ def load_processors(plant: Plant, rng: random.Random) -> None:
             process.wait()
 
 
-TROUBLES: dict[str, Callable[[Plant, random.Random], None]] = {
+TROUBLES: dict[str, Callable[[Testbed, random.Random], None]] = {
     "worker paused": pause_worker,
     "worker killed": kill_worker,
     "database restarted": restart_database,
@@ -134,9 +134,9 @@ TROUBLES: dict[str, Callable[[Plant, random.Random], None]] = {
 class Chaos(threading.Thread):
     """One trouble after the other, all of them once before any comes again. `calm` is held while none may come."""
 
-    def __init__(self, plant: Plant, rng: random.Random, *, pause_seconds: float) -> None:
+    def __init__(self, testbed: Testbed, rng: random.Random, *, pause_seconds: float) -> None:
         super().__init__(name="chaos", daemon=True)
-        self._plant, self._rng, self._pause = plant, rng, pause_seconds
+        self._testbed, self._rng, self._pause = testbed, rng, pause_seconds
         self._stopping = threading.Event()
         self.calm = threading.Lock()
         self.counts: Counter[str] = Counter()
@@ -152,9 +152,9 @@ class Chaos(threading.Thread):
             with self.calm:
                 try:
                     with suppress(psutil.NoSuchProcess, psycopg.OperationalError):
-                        TROUBLES[name](self._plant, self._rng)
+                        TROUBLES[name](self._testbed, self._rng)
                 except Exception as error:  # noqa: BLE001
-                    # For the director: a plant that could not be repaired proves nothing.
+                    # For the director: a testbed that could not be repaired proves nothing.
                     self.error = error
                     return
             self.counts[name] += 1
@@ -165,8 +165,8 @@ class Chaos(threading.Thread):
             self.join(90)
 
 
-def _choose_worker(plant: Plant, rng: random.Random) -> psutil.Process:
-    service = rng.choice(plant.services)
+def _choose_worker(testbed: Testbed, rng: random.Random) -> psutil.Process:
+    service = rng.choice(testbed.services)
     pids = service.worker_pids()
     if not pids:
         raise psutil.NoSuchProcess(0)

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from tests.consistency.checker import ALLOWED, Read
 from tests.consistency.journal import Journal, Judgement, now
 from tests.consistency.operators import Operators
-from tests.consistency.plant import SERVED, make_environment
 from tests.consistency.readers import KINDS, Reader
 from tests.consistency.record import Operation, Outcome
+from tests.consistency.testbed import SERVED, make_environment
 from tests.support.server import GunicornServer
 
 # So many, and so slow, that at any moment one of them asks, also while the others wait.

@@ -1,4 +1,4 @@
-"""What was seen while a plant runs: reads, kept until they are judged, and operations.
+"""What was seen while a testbed runs: reads, kept until they are judged, and operations.
 
 Safe to use from many threads.
 """

@@ -1,4 +1,4 @@
-"""`make soak`: stops and starts a plant at random, breaks it meanwhile, and checks every answer against the promise.
+"""`make soak`: stops and starts a testbed at random, breaks it meanwhile, and checks every answer against the promise.
 
 `python -m tests.consistency.soak [--stops 200] [--minutes 30] [--seed 7] [--sabotage NAME]`. Exit code 0 when no answer
 was wrong and enough was watched; 1 otherwise, and then the history around the first violations is in a file.
@@ -20,10 +20,10 @@ from tests.consistency.chaos import Chaos
 from tests.consistency.figures import Figures, describe_operations, find_acknowledged_stops, find_unexplained
 from tests.consistency.journal import now
 from tests.consistency.operators import NOTHING
-from tests.consistency.plant import Plant, running_plant
 from tests.consistency.readers import KINDS, SHOP_KINDS
 from tests.consistency.record import Operation, Outcome
 from tests.consistency.sabotage import SABOTAGES
+from tests.consistency.testbed import Testbed, running_testbed
 
 SOURCES = (*(kind.name for kind in (*KINDS, *SHOP_KINDS)), "inside", "permit")
 LEASES_MS = (0, 50, 250, 1000)
@@ -84,10 +84,10 @@ class Result:
 
 
 class Director:
-    """Takes a plant live and stops it, again and again, and has the journal judged now and then."""
+    """Takes a testbed live and stops it, again and again, and has the journal judged now and then."""
 
-    def __init__(self, plant: Plant, rng: random.Random, result: Result, chaos: Chaos) -> None:
-        self._plant, self._rng, self._result, self._chaos = plant, rng, result, chaos
+    def __init__(self, testbed: Testbed, rng: random.Random, result: Result, chaos: Chaos) -> None:
+        self._testbed, self._rng, self._result, self._chaos = testbed, rng, result, chaos
         self._pool = ThreadPoolExecutor(8)
         self._decks: dict[str, list[str]] = {}
         self._background: list[Future[Operation]] = []
@@ -119,18 +119,18 @@ class Director:
     def judge(self) -> None:
         for each in self._background:
             each.result()  # what SQL has changed is explained by its record only
-        for service in self._plant.services:
+        for service in self._testbed.services:
             self._result.figures.workers[service.url()] |= set(service.worker_pids())
         with self._chaos.calm:
-            judgement = self._plant.journal.judge(self._plant.url)
+            judgement = self._testbed.journal.judge(self._testbed.url)
         self._result.figures.add(judgement)
-        unexplained = find_unexplained(self._plant.journal.operations())
+        unexplained = find_unexplained(self._testbed.journal.operations())
         wrong = [*map(str, judgement.violations), *judgement.problems, *unexplained]
         if wrong and not self._result.wrong:
             self._result.written = judgement.write()
         self._result.wrong += [each for each in wrong if each not in self._result.wrong]
-        services = {service.url(): service.workers for service in self._plant.services}
-        self._result.operations = self._plant.journal.operations()
+        services = {service.url(): service.workers for service in self._testbed.services}
+        self._result.operations = self._testbed.journal.operations()
         self._result.gaps = self._result.figures.find_gaps(SOURCES, services, self._result.operations)
 
     def close(self) -> None:
@@ -139,7 +139,7 @@ class Director:
     def _is_over(self, bounds: Bounds, seconds: float) -> bool:
         if bounds.seconds is not None and seconds >= bounds.seconds:
             return True
-        operations = self._plant.journal.operations()
+        operations = self._testbed.journal.operations()
         return bounds.stops is not None and len(find_acknowledged_stops(operations)) >= bounds.stops
 
     def _go_live(self) -> None:
@@ -154,7 +154,7 @@ class Director:
                 return
             self._is_complete = False
             time.sleep(0.2)
-        raise RuntimeError(f"cannot go live again: {self._plant.journal.operations()[-3:]}")
+        raise RuntimeError(f"cannot go live again: {self._testbed.journal.operations()[-3:]}")
 
     def _stop(self) -> None:
         """One stop, or several at once by different channels; now and then somebody releases in between."""
@@ -176,15 +176,15 @@ class Director:
             return
         if self._rng.random() < 0.2:
             lease = int(self._draw("leases", [str(each) for each in LEASES_MS]))
-            self._background.append(self._pool.submit(self._plant.operators.set_lease, lease))
+            self._background.append(self._pool.submit(self._testbed.operators.set_lease, lease))
         elif self._rng.random() < 0.1:
             self._background.append(self._pool.submit(self._break_glass, self._rng.choice(["engage", "release"])))
 
     def _break_glass(self, name: str) -> Operation:
         """A change by SQL, and its record: at most one of them is unrecorded at a time."""
-        self._plant.operators.ask("sql", name)
+        self._testbed.operators.ask("sql", name)
         while True:
-            done = self._plant.operators.reconcile()
+            done = self._testbed.operators.reconcile()
             if done.outcome is Outcome.ACKNOWLEDGED or done.detail == NOTHING:
                 return done
             time.sleep(0.5)
@@ -195,13 +195,13 @@ class Director:
 
         def ask() -> Operation:
             time.sleep(after)
-            return self._plant.operators.ask(channel, name, revision=revision)
+            return self._testbed.operators.ask(channel, name, revision=revision)
 
         return self._pool.submit(ask)
 
     def _choose_revision(self) -> int | None:
         """Of the row as the record left it, so that a change in between makes it wrong; or none."""
-        return self._plant.operators.look() if self._rng.random() < 0.3 else None
+        return self._testbed.operators.look() if self._rng.random() < 0.3 else None
 
     def _draw(self, deck: str, cards: Sequence[str]) -> str:
         """At random, but each card once before any comes again."""
@@ -211,13 +211,13 @@ class Director:
 
 
 def run_soak(bounds: Bounds, *, seed: int, sabotage: str = "", pause_seconds: float = 3.0) -> Result:
-    """Run until a bound is reached or something is wrong. Raises what kept a plant from running at all."""
+    """Run until a bound is reached or something is wrong. Raises what kept a testbed from running at all."""
     rng = random.Random(seed)
     result = Result(seed, Figures())
     began = now()
-    with running_plant(random.Random(rng.random()), sabotage=sabotage) as plant:
-        chaos = Chaos(plant, random.Random(rng.random()), pause_seconds=pause_seconds)
-        director = Director(plant, rng, result, chaos)
+    with running_testbed(random.Random(rng.random()), sabotage=sabotage) as testbed:
+        chaos = Chaos(testbed, random.Random(rng.random()), pause_seconds=pause_seconds)
+        director = Director(testbed, rng, result, chaos)
         chaos.start()
         try:
             director.run(bounds)

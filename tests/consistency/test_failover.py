@@ -102,7 +102,7 @@ def failed_over(promoted: tuple[Installation, Query]) -> tuple[Installation, Que
 def test_failover__not_watched__undoes_a_stop_that_the_standby_had_not_received(
     failed_over: tuple[Installation, Query],
 ) -> None:
-    """As docs/deploy.md says: it takes a synchronous standby, or the setting."""
+    """As docs/deploy/database.md says: it takes a synchronous standby, or the setting."""
     installation, _ = failed_over
 
     assert installation.status(GOLIVE_CLOSE_ON_FAILOVER="false")[0] == 0

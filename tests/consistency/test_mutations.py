@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import pytest
 
 from tests.consistency.duels import Duel, Fight, start_service
-from tests.consistency.plant import make_environment, prepare_database
 from tests.consistency.record import Outcome
 from tests.consistency.sabotage import SABOTAGES, SLOW
 from tests.consistency.standby import StandbyServer
+from tests.consistency.testbed import make_environment, prepare_database
 from tests.support.postgres import PostgresServer
 from tests.support.server import GunicornServer
 

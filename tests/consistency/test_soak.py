@@ -1,4 +1,4 @@
-"""A short soak in the suite: stops by every channel, a plant that breaks, and no wrong answer. `make soak` goes on."""
+"""A short soak in the suite: stops by every channel, a testbed that breaks, no wrong answer. `make soak` goes on."""
 
 from __future__ import annotations
 

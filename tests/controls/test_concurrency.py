@@ -34,7 +34,7 @@ from tests.support.postgres import PostgresServer
 pytestmark = [pytest.mark.postgresql, pytest.mark.usefixtures("database")]
 
 ROOT = Path(__file__).resolve().parents[2]
-# A stop is acknowledged or refused within 5 seconds (DESIGN section 3).
+# A stop is acknowledged or refused within 5 seconds (docs/explain/design.md, promise 1).
 STOP_SECONDS = 5.0
 PROCESSES, CHANGES_EACH = 16, 100
 RACES = 60

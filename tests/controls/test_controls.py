@@ -1,4 +1,4 @@
-"""Making a change: what is recorded, who may, what is refused (DESIGN section 3)."""
+"""Making a change: what is recorded, who may, what is refused (docs/explain/design.md, Rules)."""
 
 from __future__ import annotations
 

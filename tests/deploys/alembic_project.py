@@ -103,7 +103,7 @@ class AlembicProject:
     url: str
 
     def make(self, hook: str = "") -> None:
-        """Write all files. `hook` is what docs/alembic-handover.md puts into env.py."""
+        """Write all files. `hook` is what docs/deploy/alembic-handover.md puts into env.py."""
         versions = self.folder / "alembic" / "versions"
         versions.mkdir(parents=True, exist_ok=True)
         (self.folder / "alembic.ini").write_text(_INI)

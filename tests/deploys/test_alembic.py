@@ -36,7 +36,7 @@ _SEEDED = {
 
 def read_block(name: str) -> str:
     """A block of the documents by the comment on its first line."""
-    text = "\n".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "docs").rglob("*.md")))
     found = re.search(rf"```(?:sql|python)\n *(?:--|#) {name}\n(.*?)```", text, re.DOTALL)
     assert found is not None, name
     return textwrap.dedent(found.group(1))

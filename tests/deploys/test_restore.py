@@ -1,4 +1,4 @@
-"""The restore of docs/deploy.md, as it stands there: nothing executes in between, nor after it."""
+"""The restore of docs/deploy/backup.md, as it stands there: nothing executes in between, nor after it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ STOP = "UPDATE go_live_state SET kill_switch_engaged = true"
 
 
 def read_commands(word: str) -> str:
-    """The one block of shell commands of docs/deploy.md that begins with this word."""
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL)
+    """The one block of shell commands of docs/deploy/backup.md that begins with this word."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/deploy/backup.md").read_text(), re.DOTALL)
     (found,) = [block for block in blocks if block.startswith(word)]
     return str(found)
 

@@ -1,4 +1,4 @@
-"""The role of docs/deploy.md: enough for the service, and no more."""
+"""The role of docs/deploy/database.md: enough for the service, and no more."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Roles:
 
 @pytest.fixture(scope="module")
 def roles() -> Iterator[Roles]:
-    sql = re.search(r"```sql\n-- web-role\n(.*?)```", (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL)
+    sql = re.search(r"```sql\n-- web-role\n(.*?)```", (ROOT / "docs/deploy/database.md").read_text(), re.DOTALL)
     assert sql is not None
     password = secrets.token_hex(12)
     server = PostgresServer().start()
@@ -114,6 +114,6 @@ def test_web_role__more_than_it_needs__is_denied(roles: Roles, statement: str) -
 def test_docs__sql_of_the_role__names_every_table_of_the_project() -> None:
     from django.apps import apps
 
-    text = (Path(ROOT) / "docs" / "deploy.md").read_text()
+    text = (Path(ROOT) / "docs/deploy/database.md").read_text()
     tables = {model._meta.db_table for model in apps.get_models(include_auto_created=True)} | {"django_migrations"}
     assert {table for table in tables if table not in text} == set()

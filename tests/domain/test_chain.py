@@ -16,13 +16,14 @@ from tests.support.factories import make_go_live, make_system
 Event = dict[str, Any]
 Records = dict[str, dict[str, Any] | None]
 
-# DESIGN section 4, the row of `golive_event`, without `hash`.
+# The columns of `golive_event` without `hash`, in the order of the table.
 CONTRACT_COLUMNS = [
     *("sequence", "at", "actor", "user_id", "on_behalf_of", "channel", "subject", "action", "reason", "changed"),
     *("override", "before", "after", "failed_checks", "request_id", "remote_addr", "hash_version", "previous_hash"),
 ]
 
-# One event and its canonical form, written out by hand from the rule in DESIGN section 4; the digest by `sha256sum`.
+# One event and its canonical form, written out by hand from the rule in
+# docs/explain/design.md (Data and hash chain); the digest by `sha256sum`.
 GOLDEN: Event = {
     "sequence": 42,
     "at": "2026-01-02T03:04:05.000006Z",

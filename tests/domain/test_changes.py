@@ -16,7 +16,8 @@ from golive.domain.changes import (
 )
 from golive.domain.errors import PermissionRequiredError, RefusedError
 
-# DESIGN section 3, line by line: change, path, permission, reason required, guard, and what may come with it.
+# The contract, line by line: change, path, permission, reason required, guard, and what may come with it. Written out
+# here once more, so that no edit of the table in the code goes unnoticed.
 CONTRACT = """
 engage   POST  /api/governance/go-live/kill-switch/engage  golive.engage_kill_switch  -        -         -
 disable  POST  /api/governance/go-live/disable             golive.disable_go_live     -        -         -

@@ -1,4 +1,4 @@
-"""The application of the README, with a little more to guard. Served by uvicorn."""
+"""The application of docs/embed/guard.md, with a little more to guard. Served by uvicorn."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.support.server import ROOT
 _BLOCK = re.compile(r"<!-- run as an application with GATE_URL -->\n```python\n(.*?)```", re.DOTALL)
 
 recipe: dict[str, Any] = {"__name__": "recipe"}
-(code,) = _BLOCK.findall((ROOT / "README.md").read_text())
-exec(compile(code, "README.md", "exec"), recipe)
+(code,) = _BLOCK.findall((ROOT / "docs/embed/guard.md").read_text())
+exec(compile(code, "docs/embed/guard.md", "exec"), recipe)
 app: FastAPI = recipe["app"]
 
 

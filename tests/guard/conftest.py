@@ -1,4 +1,4 @@
-"""The FastAPI application of the README under uvicorn, and the gate of the real service that it asks."""
+"""The FastAPI application of docs/embed/guard.md under uvicorn, and the gate of the real service that it asks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real FastAPI application under uvicorn, guarded as the README says, and the gate of the real service."""
+"""A real FastAPI application under uvicorn, guarded as docs/embed/guard.md says, and the gate of the real service."""
 
 from __future__ import annotations
 

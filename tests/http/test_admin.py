@@ -88,7 +88,7 @@ def test_change__that_changes_nothing__is_told_and_recorded(manager: Client) -> 
     page = follow(manager, ask(manager, "engage", reason="Me too."))
 
     (told,) = messages_in(page)
-    assert told == "Engage the kill switch: it was so already. Your request is recorded. No permit is held."
+    assert told == "Already engaged. Your request was recorded. No permit is held."
     event = newest_event()
     assert (event["action"], bool(event["changed"]), event["reason"]) == ("engage", False, "Me too.")
     shown = manager.get(endpoints.STATE).json()

@@ -157,7 +157,7 @@ def test_credentials_required__status_page__gives_nothing_away(client: Client, s
     assert "data-status-url" not in page
 
 
-# -- what other answers tell (D9, guarantee 9) -------------------------------------------------------------------------
+# -- what other answers tell (promise 9) -------------------------------------------------------------------------------
 
 NOTES = "Ask Smith for the key."
 

@@ -1,4 +1,4 @@
-"""docs/migration-audit.md is true: each code has its section, each example gives its finding, Alembic says the same."""
+"""docs/migrations is true: each code has its section, each example gives its finding, Alembic says the same."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from golive.migration_graph.model import Finding, Kind, Severity
 from golive.migration_graph.reports import FORMATS
 from tests.support.server import ROOT, clean_environment
 
-TEXT = (ROOT / "docs" / "migration-audit.md").read_text()
+FINDINGS = (ROOT / "docs/migrations/findings.md").read_text()
+AUDIT = (ROOT / "docs/migrations/audit.md").read_text()
+CI = (ROOT / "docs/migrations/ci.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.py)(, (removed )?after --write-lock)?\n")
 # Asks Alembic for the graph of each folder as its commands do, and tells what it said.
@@ -62,7 +64,7 @@ class Example:
 
 
 def get_section(code: str) -> str:
-    found = re.search(rf"^### {code} {CATALOGUE[code].name}\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^## {code} {CATALOGUE[code].name}\n(.*?)(?=^##|\Z)", FINDINGS, re.MULTILINE | re.DOTALL)
     assert found is not None, f"no section for {code}"
     return found[1]
 
@@ -98,7 +100,13 @@ def audit_example(example: Example, folder: Path) -> tuple[Finding, ...]:
 
 
 def test_docs__sections__are_the_codes_in_their_order() -> None:
-    assert re.findall(r"^### (MG\d+) ", TEXT, re.MULTILINE) == list(CATALOGUE)
+    assert re.findall(r"^## (MG\d+) ", FINDINGS, re.MULTILINE) == list(CATALOGUE)
+
+
+def test_docs__table_of_findings__is_the_catalogue() -> None:
+    rows = re.findall(r"^\| \[(MG\d+)\]\(\S+\) \| (\S+) \| (\S+) \|$", FINDINGS, re.MULTILINE)
+
+    assert rows == [(code, kind.name, str(kind.severity)) for code, kind in CATALOGUE.items()]
 
 
 @pytest.mark.parametrize("code", CATALOGUE)
@@ -144,14 +152,14 @@ def test_docs__what_alembic_says__is_what_it_says(tmp_path: Path) -> None:
 
 
 def test_docs__formats__are_all_listed() -> None:
-    assert re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE) == [
+    assert re.findall(r"^\| `(\w+)` \|", AUDIT, re.MULTILINE) == [
         *("text", "json", "markdown", "html", "svg", "mermaid", "dot", "sarif", "github")
     ]
-    assert {*re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE)} == set(FORMATS)
+    assert {*re.findall(r"^\| `(\w+)` \|", AUDIT, re.MULTILINE)} == set(FORMATS)
 
 
 def find_yaml(name: str) -> object:
-    (body,) = [body for language, body in BLOCK.findall(TEXT) if language == "yaml" and body.startswith(f"# {name}\n")]
+    (body,) = [body for language, body in BLOCK.findall(CI) if language == "yaml" and body.startswith(f"# {name}\n")]
     return yaml.safe_load(body)
 
 

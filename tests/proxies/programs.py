@@ -1,4 +1,4 @@
-"""nginx, Caddy and HAProxy, run as docs/proxies says: its own files, and the examples of its README on other ports."""
+"""nginx, Caddy and HAProxy, run as docs/consumers/proxies says: its files, and its README's examples on other ports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Protocol
 from tests.run import find_server_program
 from tests.support.server import ROOT, find_free_port
 
-FOLDER = ROOT / "docs" / "proxies"
+FOLDER = ROOT / "docs/consumers/proxies"
 _GATE, _BACKEND, _SIGN_IN = "127.0.0.1:8000", "127.0.0.1:9000", "127.0.0.1:4180"
 _MAIN, _TWO_SERVERS = "8080", "8081"
 _START_SECONDS = 60

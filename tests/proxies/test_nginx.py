@@ -82,7 +82,7 @@ def test_body__whole_only_after_the_stop__reaches_nothing_with_two_servers(site:
 
 
 def test_body__whole_only_after_the_stop__goes_on_with_one_server(site: Site) -> None:
-    """What docs/proxies warns of: the gate was asked when the headers were in."""
+    """What docs/consumers/proxies warns of: the gate was asked when the headers were in."""
     with site.connect() as connection, connection.makefile("rb") as answers:
         connection.sendall(b"POST /pay HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10\r\n")
         connection.sendall(b"Expect: 100-continue\r\n\r\n")

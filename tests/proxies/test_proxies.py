@@ -1,4 +1,4 @@
-"""Real proxies with the configurations of docs/proxies, the real gate, and an application behind them."""
+"""Real proxies with the configurations of docs/consumers/proxies, the real gate, and an application behind them."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_migrations_applied__one_is_pending__fails_and_names_it() -> None:
 
 
 def test_migrations_applied__a_newer_release_s_migration_is_applied__holds() -> None:
-    # After a rollback of the code the schema is newer (guarantee 6).
+    # After a rollback of the code the schema is newer (promise 7 of docs/explain/design.md).
     run_sql(
         "INSERT INTO django_migrations (app, name, applied) VALUES ('golive', '9999_newer', %s)", [datetime.now(UTC)]
     )

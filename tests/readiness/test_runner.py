@@ -20,7 +20,7 @@ from tests.support.faults import proxied, renamed_table, rerouted, run_sql, wait
 from tests.support.forks import ask_fork, held_by_another_thread
 from tests.support.patience import ends_within
 
-# Guarantee 2: what is unknown is answered within 3 seconds.
+# Promise 2 of docs/explain/design.md: what is unknown is answered within 3 seconds.
 LIMIT_SECONDS = 3.0
 pytestmark = pytest.mark.check_limits
 

@@ -31,7 +31,7 @@ from tests.support.patience import SLACK, ends_within
 
 pytestmark = pytest.mark.usefixtures("database")
 
-# Guarantee 2: unknown is answered within 3 seconds.
+# Promise 2 of docs/explain/design.md: unknown is answered within 3 seconds.
 LIMIT_SECONDS = 3.0
 READS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "read_go_live": (singletons.read_go_live, (GO_LIVE_STATE,)),

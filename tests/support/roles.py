@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tests.support.faults import database_url, run_sql
 
-# What docs/deploy.md grants, as far as changes are concerned.
+# What docs/deploy/database.md grants, as far as changes are concerned.
 WEB_GRANTS = (
     "GRANT SELECT, UPDATE ON system_metadata, go_live_state TO {role}",
     "GRANT SELECT, INSERT ON golive_event TO {role}",

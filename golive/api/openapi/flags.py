@@ -22,8 +22,8 @@ _DESCRIPTION = (
     "error a client takes the default in its own code, so give the safe one. Providers of servers (Python, JavaScript) "
     "ask at every evaluation and see an acknowledged stop. Providers of pages (`@openfeature/ofrep-web-provider`) "
     'answer from what they have, for up to 30 days, unless they have the options `cacheMode: "disabled"` and '
-    "`pollInterval`, and begin anew when a poll fails; the README has an example. What executes must be guarded where "
-    "it runs."
+    "`pollInterval`, and begin anew when a poll fails; docs/consumers/openfeature.md has an example. "
+    "What executes must be guarded where it runs."
 )
 _KEY = {
     "name": "key",

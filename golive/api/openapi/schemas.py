@@ -74,7 +74,7 @@ _GO_LIVE: Schema = {
 }
 _CHANGED: Schema = {
     "changed": described(
-        BOOLEAN, "False: it was so already; the request is recorded all the same, and a stop raises the revision"
+        BOOLEAN, "False: it was in effect already. The request is recorded, and a stop raises the revision"
     ),
     "event": described(NUMBER_FROM_1, "The sequence of the event that records the request"),
 }

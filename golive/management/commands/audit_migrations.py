@@ -16,7 +16,7 @@ from golive.migration_graph.model import Kind
 class Command(BaseCommand):
     help = (
         "Audit the graph of migrations, of Alembic or Django, without importing or running them. "
-        "Exit code 0 sound, 1 errors found, 2 unusable input. docs/migration-audit.md explains every finding."
+        "Exit code 0 sound, 1 errors found, 2 unusable input. docs/migrations/findings.md explains every finding."
     )
     # It must work when nothing else does: without a database, and with migrations that cannot be loaded.
     requires_system_checks: list[str] = []

@@ -35,7 +35,7 @@ def ask(change: Change, output: OutputWrapper, *, refused: int, read_line: Calla
     output.write(f"Environment: {installation.describe()}")
     output.write(f"{decision.code}: {decision.message}")
     if is_in_effect(change, row):
-        output.write("It is so already.")
+        output.write(change.already)
     else:
         output.write(describe_stop(history.find_newest(STOP_OF[change.name])))
     last = history.find_change(row)

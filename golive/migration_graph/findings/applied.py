@@ -11,7 +11,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from golive.migration_graph.graph.upgrades import plan_upgrade
-from golive.migration_graph.model import Finding, Graph, Kind, Report, Severity
+from golive.migration_graph.model import Finding, Graph, Kind, Report, Severity, get_app
 
 # Findings with which neither tool would get as far as a plan. Several heads are no hindrance to `upgrade heads`.
 _PREVENTS_PLAN = {"MG101", "MG102", "MG103", "MG104", "MG107"}
@@ -43,8 +43,8 @@ def find_unknown(graph: Graph, applied: Iterable[str]) -> tuple[str, ...]:
     known.update(name for names in graph.replaces.values() for name in names)
     missing = set(applied) - known
     if graph.kind is Kind.DJANGO:
-        labels = {name.partition(".")[0] for name in known}
-        missing = {name for name in missing if name.partition(".")[0] in labels}
+        labels = {get_app(name) for name in known}
+        missing = {name for name in missing if get_app(name) in labels}
     return tuple(sorted(missing))
 
 

@@ -8,8 +8,7 @@ from golive.migration_graph.catalogue import make_finding
 from golive.migration_graph.findings.cycles import find_cycles
 from golive.migration_graph.findings.evidence import Judge, is_newer
 from golive.migration_graph.findings.suggestions import find_meant
-from golive.migration_graph.graph.build import get_app, index_names
-from golive.migration_graph.model import Finding, Graph, Kind, Node, ParsedFile, Reference, Role
+from golive.migration_graph.model import Finding, Graph, Kind, Node, ParsedFile, Reference, Role, get_app, index_by_name
 
 # Name -> keys of the files that bear it.
 Names = Mapping[str, Sequence[str]]
@@ -27,7 +26,7 @@ def find_defects(
     `judge`: the evidence for cuts of cycles (see `cycles.find_cycles`). `stray`: ids in files that are not part of
     the graph, and those files.
     """
-    names = index_names(graph.nodes)
+    names = index_by_name(graph.nodes)
     own = [finding for file in files for finding in file.findings]
     return (
         *own,

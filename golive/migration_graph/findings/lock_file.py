@@ -18,7 +18,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from golive.migration_graph.discovery.sources import parse_toml, read_settings
-from golive.migration_graph.model import Finding, Node, Report, Severity, UnusableInputError
+from golive.migration_graph.model import Finding, Node, Report, Severity, UnusableInputError, index_by_name
 from golive.migration_graph.readers.values import format_value
 
 DEFAULT_NAME = "migrations.lock"
@@ -69,12 +69,10 @@ def read_lock(path: Path) -> dict[str, LockedRevision]:
 
 def check_lock(report: Report, lock: Lock) -> Report:
     """The report with a finding MG401 or MG402 for each locked revision that is not as it was released."""
-    by_name: dict[str, list[Node]] = {}
-    for node in report.graph.nodes.values():
-        by_name.setdefault(node.name, []).append(node)
+    by_name = index_by_name(report.graph.nodes)
     findings = []
     for name, locked in lock.items():
-        nodes = by_name.get(name, [])
+        nodes = [report.graph.nodes[key] for key in by_name.get(name, ())]
         if not nodes:
             findings.append(_describe_removed(name, locked))
         # Of two files with one id, the released one may be there untouched; the other is MG103.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from golive.migration_graph.graph.django_references import DjangoResolver
-from golive.migration_graph.model import Graph, Kind, Node, ParsedFile, Project, Reference, Role
+from golive.migration_graph.model import Graph, Kind, Node, ParsedFile, Project, Reference, Role, get_app, index_by_name
 
 Keys = tuple[str, ...]
 
@@ -25,16 +25,8 @@ def build_graph(kind: Kind, files: Iterable[ParsedFile], project: Project | None
     return _build_alembic(nodes, guesses)
 
 
-def index_names(nodes: Mapping[str, Node]) -> dict[str, list[str]]:
-    """Name -> keys of the files that bear it."""
-    found: dict[str, list[str]] = {}
-    for key, node in nodes.items():
-        found.setdefault(node.name, []).append(key)
-    return found
-
-
 def _build_alembic(nodes: Mapping[str, Node], guesses: frozenset[str]) -> Graph:
-    names = index_names(nodes)
+    names = index_by_name(nodes)
     labels: dict[str, list[str]] = {}
     for key, node in nodes.items():
         for label in node.branch_labels:
@@ -106,17 +98,12 @@ def _leads_into_own_app(node: Node, lost: Iterable[Reference]) -> bool:
     return any(get_app(reference.name) == get_app(node.name) for reference in lost)
 
 
-def get_app(name: str) -> str:
-    """The label of the app in a Django name; labels have no dots."""
-    return name.partition(".")[0]
-
-
 def unique(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
 def count_children(parents: Mapping[str, Keys]) -> dict[str, int]:
-    """Key -> how many differently named... children point at it; keys without any are left out."""
+    """Key -> how many files name it as a parent; keys that no file names are left out."""
     counts: dict[str, int] = {}
     for found in parents.values():
         for parent in found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from golive.migration_graph.model import Node, ParsedFile, Project, Reference, Role
+from golive.migration_graph.model import Node, ParsedFile, Project, Reference, Role, get_app, index_by_name, split_name
 from golive.migration_graph.readers.django import SETTING_PREFIX
 
 FIRST, LATEST = "__first__", "__latest__"
@@ -20,10 +20,8 @@ class DjangoResolver:
         self.nodes = nodes
         self.files = [file for file in files if file.key in nodes]
         self.project = project
-        self.keys: dict[str, list[str]] = {}
-        for key, node in nodes.items():
-            self.keys.setdefault(node.name, []).append(key)
-        self.migrated = {_split(node.name)[0] for node in nodes.values()}
+        self.keys = index_by_name(nodes)
+        self.migrated = {get_app(node.name) for node in nodes.values()}
         self.apps = self.migrated | set(project.apps or ())
         self.parents: dict[str, tuple[str, ...]] = {}
         self.dependencies: dict[str, tuple[str, ...]] = {}
@@ -41,9 +39,9 @@ class DjangoResolver:
         self._replace()
 
     def _resolve_inner(self, key: str) -> None:
-        app = _split(self.nodes[key].name)[0]
+        app = get_app(self.nodes[key].name)
         for reference in self.nodes[key].references:
-            target_app, name = _split(self._expand(reference.name))
+            target_app, name = split_name(self._expand(reference.name))
             # Django ignores `__first__` of the same app.
             if target_app == app and name != FIRST:
                 # ... and looks for a migration of that very name for `__latest__`.
@@ -57,10 +55,10 @@ class DjangoResolver:
 
     def _resolve_outer(self, file: ParsedFile) -> None:
         key = file.key
-        app = _split(self.nodes[key].name)[0]
+        app = get_app(self.nodes[key].name)
         for reference in self.nodes[key].references:
             target = self._expand(reference.name)
-            if _split(target)[0] == app:
+            if get_app(target) == app:
                 continue
             found = self._find(target)
             if found is None:
@@ -86,7 +84,7 @@ class DjangoResolver:
 
     def _find(self, target: str) -> list[str] | None:
         """The keys that a target leads to; empty: out of the project; None: nowhere, though its app is here."""
-        app, name = _split(target)
+        app, name = split_name(target)
         if target in self.keys:
             return self.keys[target]
         if app not in self.apps:
@@ -99,7 +97,7 @@ class DjangoResolver:
 
     def _find_end(self, app: str, neighbours: Mapping[str, set[str]]) -> list[str]:
         """The root (or leaf) that Django takes: the first by name of those that there are."""
-        ends = [key for name, keys in sorted(self.keys.items()) if _split(name)[0] == app for key in keys]
+        ends = [key for name, keys in sorted(self.keys.items()) if get_app(name) == app for key in keys]
         return [key for key in ends if not neighbours.get(key)][:1]
 
     def _connect(self, child: str, parent: str, edges: dict[str, tuple[str, ...]]) -> None:
@@ -159,8 +157,3 @@ class DjangoResolver:
                 self.dangling[child] = rest
             else:
                 del self.dangling[child]
-
-
-def _split(name: str) -> tuple[str, str]:
-    app, _, migration = name.partition(".")
-    return app, migration

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from golive.migration_graph.model import Graph, Kind
+from golive.migration_graph.model import Graph, Kind, split_name
 
 
 def plan_upgrade(graph: Graph, applied: Collection[str]) -> tuple[str, ...] | None:
@@ -103,7 +103,7 @@ def _find_below(before: Mapping[str, Iterable[str]], starts: Iterable[str]) -> s
 
 def _plan_django(graph: Graph, done: set[str]) -> list[str]:
     """Django goes through the leaves by name, and for each through what comes before it, deepest first."""
-    names = {key: node.name.partition(".")[::2] for key, node in graph.nodes.items()}
+    names = {key: split_name(node.name) for key, node in graph.nodes.items()}
     named_within_app = {
         parent for key, parents in graph.parents.items() for parent in parents if names[parent][0] == names[key][0]
     }

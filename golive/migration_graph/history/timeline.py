@@ -20,10 +20,11 @@ from golive.migration_graph.readers.syntax import report_too_large
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What was replayed. Commits are numbered as in `commits`; the number after the last is the working tree.
+    """The replayed history. Commits are numbered by their place in `commits`; the working tree comes after the last.
 
-    `state` is the working tree's; `uncommitted` are the files in which it differs from the last commit. `origins` are
-    the numbers of commits before which nothing is known (those at the edge of a shallow clone).
+    `state` is that of the working tree, `spans` are the defects that ever existed, with the commits that began and
+    ended them. `uncommitted`: keys of the files in which the working tree differs from the last commit. `edge`: numbers
+    of the commits at the edge of a shallow clone, before which nothing is known; empty for a full clone.
     """
 
     commits: Sequence[str]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 
-from golive.migration_graph.model import Edit, Kind, Node, ParsedFile, Role
+from golive.migration_graph.model import Edit, Kind, Node, ParsedFile, Role, get_app
 from golive.migration_graph.readers.values import format_value
 
 Key = tuple[Role, str]
@@ -75,7 +75,7 @@ def find_edit(before: Node | None, after: Node | None, kind: Kind) -> Edit | Non
 
 def name_line(name: str, kind: Kind) -> str:
     """What has heads and bases of its own: in Django the app, in Alembic the whole folder."""
-    return name.partition(".")[0] if kind is Kind.DJANGO else ""
+    return get_app(name) if kind is Kind.DJANGO else ""
 
 
 @dataclass(slots=True)

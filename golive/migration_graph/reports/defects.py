@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from golive.migration_graph.model import Edge, Finding, Graph, Report, Severity
+from golive.migration_graph.model import Edge, Finding, Graph, Report, Severity, index_by_name
 
 # An edge by the keys of its ends: child, parent.
 Arrow = tuple[str, str]
@@ -45,9 +45,7 @@ def mark(defects: Defects, key: str) -> str:
 class _Finder:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._keys = defaultdict(list)
-        for key, node in graph.nodes.items():
-            self._keys[node.name].append(key)
+        self._keys = index_by_name(graph.nodes)
         self.cuts: dict[Arrow, None] = {}
         self.loop: set[Arrow] = set()
         self.pinned: set[str] = set()
@@ -58,7 +56,7 @@ class _Finder:
             self._note(finding.file, finding)
         if len(finding.revisions) <= MAX_NAMED:
             for name in finding.revisions:
-                for key in self._keys[name]:
+                for key in self._keys.get(name, ()):
                     self._note(key, finding)
         if finding.cycle:
             self._add_cycle(finding, finding.cycle)
@@ -75,13 +73,13 @@ class _Finder:
 
     def _add_cycle(self, finding: Finding, cycle: tuple[str, ...]) -> None:
         for child, parent in zip(cycle, (*cycle[1:], cycle[0]), strict=True):
-            for key in self._keys[child]:
+            for key in self._keys.get(child, ()):
                 self.loop |= {(key, end) for end in self._ends(key, parent)}
                 if finding not in self.findings[key]:
                     self.findings[key].append(finding)
 
     def _add_cut(self, edge: Edge) -> None:
-        children = [edge.file] if edge.file in self._graph.nodes else self._keys[edge.child]
+        children = [edge.file] if edge.file in self._graph.nodes else self._keys.get(edge.child, [])
         for key in children:
             for end in self._ends(key, edge.parent):
                 self.cuts[(key, end)] = None

@@ -1,4 +1,4 @@
-"""The report as one JSON object, for programs. The keys are a contract (docs/migration-audit.md)."""
+"""The report as one JSON object, for programs. The keys are a contract (docs/migrations/audit.md)."""
 
 from __future__ import annotations
 

@@ -31,10 +31,10 @@ _MAKE_USER = "from django.contrib.auth.models import User; User.objects.create_s
 
 
 @dataclass
-class Plant:
+class Testbed:
     """The running system; `planes` and `shop` are services, in `environment` run further processes of the project.
 
-    The services have the role of docs/deploy.md, the shell is the owner's.
+    The services have the role of docs/deploy/database.md, the shell is the owner's.
     """
 
     postgres: PostgresServer
@@ -65,8 +65,8 @@ def make_environment(database_url: str, sabotage: str = "", **variables: str) ->
 
 
 def make_web_role(postgres: PostgresServer, url: str) -> str:
-    """Make the role of docs/deploy.md on a migrated database; the URL of the database as that role."""
-    sql = re.search(r"```sql\n-- web-role\n(.*?)```", (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL)
+    """Make the role of docs/deploy/database.md on a migrated database; the URL of the database as that role."""
+    sql = re.search(r"```sql\n-- web-role\n(.*?)```", (ROOT / "docs/deploy/database.md").read_text(), re.DOTALL)
     assert sql is not None
     parts = urlsplit(url)
     for statement in sql.group(1).replace(":'password'", f"'{PASSWORD}'").split(";"):
@@ -92,7 +92,7 @@ def _manage(environment: Mapping[str, str], *arguments: str) -> str:
 
 
 @contextmanager
-def running_plant(rng: random.Random, *, sabotage: str = "") -> Iterator[Plant]:
+def running_testbed(rng: random.Random, *, sabotage: str = "") -> Iterator[Testbed]:
     with ExitStack() as stack:
         postgres = stack.enter_context(PostgresServer())
         environment = make_environment(postgres.create_database("valhalla"), sabotage)
@@ -107,25 +107,25 @@ def running_plant(rng: random.Random, *, sabotage: str = "") -> Iterator[Plant]:
         journal, turns = Journal(), itertools.cycle(planes)
         operators = Operators(journal, environment, token, lambda path: next(turns).url(path))
         operators.sign_in()
-        plant = Plant(postgres, environment, planes, shop, journal, operators)
-        with running_readers(plant, rng):
-            yield plant
+        testbed = Testbed(postgres, environment, planes, shop, journal, operators)
+        with running_readers(testbed, rng):
+            yield testbed
 
 
 @contextmanager
-def running_readers(plant: Plant, rng: random.Random) -> Iterator[None]:
+def running_readers(testbed: Testbed, rng: random.Random) -> Iterator[None]:
     """On each service a reader with new connections and one with some that it keeps; and a process that asks inside."""
     readers = [
-        Reader(service.port, kinds, plant.journal, random.Random(rng.random()), kept=kept)
+        Reader(service.port, kinds, testbed.journal, random.Random(rng.random()), kept=kept)
         for service, kinds, kept in [
-            *((plane, KINDS, kept) for plane in plant.planes for kept in (0, 4)),
-            (plant.shop, SHOP_KINDS, 2),
+            *((plane, KINDS, kept) for plane in testbed.planes for kept in (0, 4)),
+            (testbed.shop, SHOP_KINDS, 2),
         ]
     ]
     for reader in readers:
         reader.start()
     try:
-        with running_inside(plant.environment, plant.journal):
+        with running_inside(testbed.environment, testbed.journal):
             yield
     finally:
         for reader in readers:
