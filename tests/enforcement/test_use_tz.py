@@ -139,11 +139,11 @@ def test_time__in_the_hour_that_comes_twice__keeps_its_meaning(project: Project,
     script = (
         "import django; django.setup()\n"
         "from django.db import connection\n"
-        "from golive import state\n"
+        "from golive.state import singletons\n"
         "from golive.models import GoLiveState\n"
         "with connection.cursor() as cursor:\n"
         f"    cursor.execute(\"UPDATE go_live_state SET updated_at = '{moment}'\")\n"
-        "print(state.read_go_live().updated_at, GoLiveState.objects.get().updated_at, sep='\\n')\n"
+        "print(singletons.read_go_live().updated_at, GoLiveState.objects.get().updated_at, sep='\\n')\n"
     )
     environment = {**clean_environment(project.variables), "DJANGO_SETTINGS_MODULE": "tests.enforced.settings"}
     done = subprocess.run(
