@@ -35,22 +35,12 @@ def is_index_waiting(project: Project) -> bool:
     return bool(project.query(_WAITING))
 
 
-def test_index__while_it_is_made__a_stop_is_made_at_once(older: Project) -> None:
-    with transaction(older, WRITING):
-        migrate = older.start("migrate")
-        wait_until(lambda: is_index_waiting(older), 60)
-
-        stopped = older.run("golive", "engage", "--reason", "now")
-
-        assert (stopped.returncode, is_index_waiting(older)) == (0, True), stopped.stderr
-    output, errors = migrate.communicate(timeout=120)
-    assert migrate.returncode == 0, output + errors
-    assert older.query(_INDEXES) == [MARKS]
-
-
-def test_index__while_it_is_dropped__a_stop_is_made_at_once(older: Project) -> None:
-    older.migrate("golive", "0006")
-    assert older.query(_INDEXES) == [UNUSED, MARKS]
+@pytest.mark.parametrize(("number", "indexes"), [("0005", []), ("0006", [UNUSED, MARKS])], ids=["made", "dropped"])
+def test_index__while_it_is_made_or_dropped__a_stop_is_made_at_once(
+    older: Project, number: str, indexes: list[tuple[str, bool]]
+) -> None:
+    older.migrate("golive", number)
+    assert older.query(_INDEXES) == indexes
     with transaction(older, WRITING):
         migrate = older.start("migrate")
         wait_until(lambda: is_index_waiting(older), 60)
