@@ -51,11 +51,18 @@ def make_environment(folder: Path, *, sees_ours: bool = True) -> FreshEnvironmen
     return FreshEnvironment(folder)
 
 
-def pip(*arguments: str | Path, into: FreshEnvironment | None = None) -> None:
-    """pip, without network. Raises AssertionError with what it said."""
+def pip(
+    *arguments: str | Path,
+    into: FreshEnvironment | None = None,
+    folder: Path | None = None,
+    with_dependencies: bool = False,
+) -> None:
+    """pip in `folder`, without network. Raises AssertionError with what it said."""
     target = () if into is None else ("--python", str(into.python))
+    options = ["--disable-pip-version-check", *(() if with_dependencies else ("--no-deps",))]
     done = subprocess.run(
-        [sys.executable, "-m", "pip", *target, "--disable-pip-version-check", *map(str, arguments), "--no-deps"],
+        [sys.executable, "-m", "pip", *target, *map(str, arguments), *options],
+        cwd=folder,
         env={**os.environ, "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull},
         capture_output=True,
         text=True,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 
 from tests.package.environments import FreshEnvironment, make_environment, pip
 from tests.release import Distributions
+from tests.support.documents import find_blocks
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +46,18 @@ def test_exit_code__is_that_of_the_audit(bare: FreshEnvironment, tmp_path: Path)
     codes = {folder.name: bare.run(bare.audit, folder, folder=tmp_path).returncode for folder in (sound, broken, empty)}
 
     assert codes == {"sound": 0, "broken": 1, "empty": 2}
+
+
+def test_command__of_the_guide__audits_a_project(bare: FreshEnvironment, tmp_path: Path) -> None:
+    block = find_blocks("docs/embed/install.md")[-1]
+    (command,) = block.commands()
+    name, path, option = shlex.split(command)
+    write_revisions(tmp_path / path, a1=None, b2="a1")
+
+    done = bare.run(bare.folder / "bin" / name, path, option, folder=tmp_path)
+
+    assert block.run_by == "tests/package/test_audit_program.py"
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_folder__that_holds_modules_of_the_same_names__runs_none_of_them(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import sys
 import tarfile
 import tomllib
@@ -16,6 +17,7 @@ from packaging.requirements import Requirement
 from tests.package.conftest import copy_tree
 from tests.package.environments import make_environment, pip
 from tests.release import BuildError, Distributions, build, find_faults, read_heading
+from tests.support.documents import find_blocks
 from tests.support.server import ROOT
 
 pytestmark = pytest.mark.slow
@@ -69,6 +71,20 @@ def test_pip_install__editable__imports_the_checkout(tmp_path: Path) -> None:
     assert environment.run(environment.audit, "--help", folder=tmp_path).returncode == 0
     # The project around the app is nobody else's.
     assert environment.run(environment.python, "-c", "import valhalla", folder=tmp_path).returncode == 1
+
+
+def test_pip_install__as_the_guide_says__brings_the_app(distributions: Distributions, tmp_path: Path) -> None:
+    block = find_blocks("docs/embed/install.md")[0]
+    (command,) = block.commands()
+    name, *arguments = shlex.split(command)
+    environment = make_environment(tmp_path / "environment")
+
+    # Where somebody stands who has just built it. All that it requires is installed beside pytest already.
+    pip(*arguments, into=environment, folder=distributions.wheel.parent, with_dependencies=True)
+
+    assert (block.run_by, name) == ("tests/package/test_distributions.py", "pip")
+    assert environment.run(environment.python, "-c", "import golive", folder=tmp_path).returncode == 0
+    assert environment.audit.exists()
 
 
 # -- requirements ------------------------------------------------------------------------------------------------------
