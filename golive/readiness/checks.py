@@ -106,7 +106,7 @@ def check_events_intact() -> Finding:
     )
 
 
-if failover.is_wanted():
+if failover.is_enabled():
 
     @register("failover", severity=Severity.BLOCKER, message="The database has not failed over since the last change")
     def check_failover() -> Finding:

@@ -32,14 +32,14 @@ _REMEDY = (
 _is_disregarded: ContextVar[bool] = ContextVar("golive_failover_disregarded", default=False)
 
 
-def is_wanted() -> bool:
+def is_enabled() -> bool:
     """Whether the setting asks for it."""
     return bool(getattr(settings, "GOLIVE_CLOSE_ON_FAILOVER", False))
 
 
 def is_watched(using: str) -> bool:
     """Whether a row of another timeline is unknown in this database, here and now."""
-    return is_wanted() and connections[using].vendor == "postgresql" and not _is_disregarded.get()
+    return is_enabled() and connections[using].vendor == "postgresql" and not _is_disregarded.get()
 
 
 @contextmanager
