@@ -152,7 +152,7 @@ def find_held(*, using: str = DEFAULT_DB_ALIAS) -> list[Permit]:
     On SQLite those of other processes look like one.
     """
     if connections[using].vendor != "postgresql":
-        return [Permit(key, words) for key, words in file_locks.find_shared(_file_of(using))]
+        return [Permit(key, words) for key, words in file_locks.find_holders(_file_of(using))]
     with database_deadline(READ_SECONDS), connections[using].cursor() as cursor:
         cursor.execute(_HOLDERS, [*LOCK_KEY, GO_LIVE_STATE])
         rows = cursor.fetchall()
