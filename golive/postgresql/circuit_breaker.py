@@ -1,9 +1,9 @@
-"""Remembers that a database hangs, so that not every thread has to find out by waiting.
+"""A circuit breaker for a database that hangs, so that not every thread finds out by waiting.
 
-A server that is down refuses at once and needs none of this. One that hangs (frozen, or behind a network that swallows
-packets) takes each asker's whole time; with all threads waiting, even answers that need no database would queue. The
-first to notice reports it; from then on everybody else is refused at once, while one thread of this process asks
-whether it is back.
+A server that is down refuses connections at once and needs none of this. One that hangs (frozen, or behind a network
+that drops packets) costs each request its whole time limit; with all threads waiting, even responses that need no
+database would queue. The first thread to notice opens the circuit; from then on connections are refused at once, while
+one thread of this process probes the database.
 """
 
 from __future__ import annotations
@@ -18,45 +18,46 @@ import psycopg
 
 logger = logging.getLogger(__name__)
 
-# psycopg goes no lower than 2 s for a connection.
+# psycopg allows no less than 2 s to connect.
 PROBE_TIMEOUT_SECONDS = 2
 PROBE_PAUSE_SECONDS = 0.2
 
 _lock = threading.Lock()
-_away: set[str] = set()
+# The aliases of the databases whose circuit is open.
+_open: set[str] = set()
 
 
-def is_away(alias: str) -> bool:
-    """Whether the database of this alias was found hanging and has not answered since."""
-    return alias in _away
+def is_open(alias: str) -> bool:
+    """Whether the database of this alias hung and has not responded since, so that it must not be used."""
+    return alias in _open
 
 
-def report_away(alias: str, parameters: dict[str, Any]) -> None:
-    """The database hangs; `parameters` are libpq's, for asking whether it is back."""
+def open_circuit(alias: str, parameters: dict[str, Any]) -> None:
+    """Open the circuit of a database that hangs, until a probe gets a response; `parameters` are libpq's."""
     with _lock:
-        if alias in _away:
+        if alias in _open:
             return
-        _away.add(alias)
+        _open.add(alias)
     logger.error("the database %s hangs; it is not asked again until it answers", alias)
     probe = threading.Thread(target=_probe, args=(alias, parameters), name="golive-probe", daemon=True)
     try:
         probe.start()
-    except RuntimeError:  # no more threads to be had: everybody finds out by themselves, as without this
-        _forget(alias)
+    except RuntimeError:  # no thread can be started: every request finds out by itself, as without a circuit breaker
+        _close_circuit(alias)
         raise
 
 
 def _probe(alias: str, parameters: dict[str, Any]) -> None:
-    """Ask until there is an answer; a refusal is one too, since then nobody has to wait to be refused."""
+    """Connect until there is a response, then close the circuit. A refusal is a response too: it costs no waiting."""
     try:
-        while not _answers(parameters):
+        while not _responds(parameters):
             time.sleep(PROBE_PAUSE_SECONDS)
     finally:
-        _forget(alias)
+        _close_circuit(alias)
     logger.warning("the database %s answers again", alias)
 
 
-def _answers(parameters: dict[str, Any]) -> bool:
+def _responds(parameters: dict[str, Any]) -> bool:
     try:
         psycopg.connect(**{**parameters, "connect_timeout": PROBE_TIMEOUT_SECONDS}).close()
     except psycopg.errors.ConnectionTimeout:
@@ -66,16 +67,16 @@ def _answers(parameters: dict[str, Any]) -> bool:
     return True
 
 
-def _forget(alias: str) -> None:
+def _close_circuit(alias: str) -> None:
     with _lock:
-        _away.discard(alias)
+        _open.discard(alias)
 
 
-def _start_anew() -> None:
-    """A fork has no thread that asks, nor one that would let go of the lock: it finds out by itself."""
-    global _lock  # noqa: PLW0603 - one that a thread of the parent holds cannot be let go of
+def _reset_after_fork() -> None:
+    """A forked child has no probing thread, and none that would release the lock: it starts with closed circuits."""
+    global _lock  # noqa: PLW0603 - a lock held by a thread of the parent is never released
     _lock = threading.Lock()
-    _away.clear()
+    _open.clear()
 
 
-os.register_at_fork(after_in_child=_start_anew)
+os.register_at_fork(after_in_child=_reset_after_fork)

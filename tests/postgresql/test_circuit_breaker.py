@@ -1,4 +1,4 @@
-"""Remembering that a database hangs: in this process, and not in one that it forks."""
+"""The circuit breaker of a database that hangs: open in this process, and not in one that it forks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from golive.postgresql import away
+from golive.postgresql import circuit_breaker
 from tests.support.faults import wait_until
 from tests.support.forks import ask_fork, held_by_another_thread
 
@@ -15,37 +15,39 @@ ALIAS = "hanging"
 
 
 @pytest.fixture
-def answered(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+def responding(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """The database hangs until this is set."""
     event = threading.Event()
-    monkeypatch.setattr(away, "_answers", lambda parameters: event.wait(0.01))
+    monkeypatch.setattr(circuit_breaker, "_responds", lambda parameters: event.wait(0.01))
     yield event
     event.set()
-    wait_until(lambda: not away.is_away(ALIAS), seconds=5)
+    wait_until(lambda: not circuit_breaker.is_open(ALIAS), seconds=5)
 
 
 def count_probes() -> int:
     return sum(thread.name == "golive-probe" for thread in threading.enumerate())
 
 
-def test_database__that_hangs__is_asked_by_one_thread_until_it_answers(answered: threading.Event) -> None:
+def test_circuit__of_a_database_that_hangs__is_open_until_one_thread_gets_a_response(
+    responding: threading.Event,
+) -> None:
     for _ in range(8):
-        away.report_away(ALIAS, {})
+        circuit_breaker.open_circuit(ALIAS, {})
 
-    assert (away.is_away(ALIAS), count_probes()) == (True, 1)
-    answered.set()
-    wait_until(lambda: not away.is_away(ALIAS) and count_probes() == 0, seconds=5)
+    assert (circuit_breaker.is_open(ALIAS), count_probes()) == (True, 1)
+    responding.set()
+    wait_until(lambda: not circuit_breaker.is_open(ALIAS) and count_probes() == 0, seconds=5)
 
 
-def test_database__that_hangs__is_found_out_anew_by_a_fork(answered: threading.Event) -> None:
+def test_circuit__open__is_closed_in_a_fork(responding: threading.Event) -> None:
     """The thread that asks is not in the child, and a thread that held the lock would never let go of it there."""
-    away.report_away(ALIAS, {})
+    circuit_breaker.open_circuit(ALIAS, {})
 
     def find_out() -> str:
-        before = away.is_away(ALIAS)
-        away.report_away(ALIAS, {})
-        return f"{before} {away.is_away(ALIAS)} {count_probes()}"
+        before = circuit_breaker.is_open(ALIAS)
+        circuit_breaker.open_circuit(ALIAS, {})
+        return f"{before} {circuit_breaker.is_open(ALIAS)} {count_probes()}"
 
-    with held_by_another_thread(away._lock):
+    with held_by_another_thread(circuit_breaker._lock):
         assert ask_fork(find_out) == "False True 1"
-    assert away.is_away(ALIAS)
+    assert circuit_breaker.is_open(ALIAS)
