@@ -30,7 +30,7 @@ def check_enforcement(**kwargs: Any) -> list[CheckMessage]:
     if any(_is_subclass(each, AtomicRequestMiddleware) for each in middleware[: positions[0]]):
         messages.append(
             Error(
-                "AtomicRequestMiddleware stands before GoLiveEnforcementMiddleware, so views run unguarded.",
+                "AtomicRequestMiddleware comes before GoLiveEnforcementMiddleware, so views run unguarded.",
                 hint=f"Move {_NAME} up in MIDDLEWARE: AtomicRequestMiddleware runs the view and must be the last.",
                 id="golive.E002",
             )
@@ -38,7 +38,7 @@ def check_enforcement(**kwargs: Any) -> list[CheckMessage]:
     if _CORS in settings.MIDDLEWARE[positions[0] :]:
         messages.append(
             Warning(
-                "CorsMiddleware stands after GoLiveEnforcementMiddleware.",
+                "CorsMiddleware comes after GoLiveEnforcementMiddleware.",
                 hint=f"Put {_CORS} first: it answers preflights, whatever the state.",
                 id="golive.W002",
             )
@@ -73,7 +73,7 @@ def _check_prefixes() -> list[CheckMessage]:
     bad = [prefix for prefix in bad if not prefix.startswith("/") or is_ambiguous(prefix)]
     messages: list[CheckMessage] = []
     if bad:
-        message = f"GOLIVE_EXEMPT_PREFIXES holds what is no plain path: {', '.join(map(repr, bad))}."
+        message = f"GOLIVE_EXEMPT_PREFIXES has entries that are not plain paths: {', '.join(map(repr, bad))}."
         hint = r"Begin each prefix with /, without //, /., \\ and %."
         messages.append(Error(message, hint=hint, id="golive.E003"))
     if all_views:

@@ -86,7 +86,7 @@ def _check_options(name: str, config: dict[str, Any]) -> None:
         if option in _REFUSED:
             raise _wrong(name, f"has the option {option}, which cannot be set here: {_REFUSED[option]}")
         if option not in _find_options(config["ENGINE"]):
-            shown = option if re.fullmatch(r"[A-Za-z_]{1,40}", option) else "that is none"
+            shown = option if re.fullmatch(r"[A-Za-z_]{1,40}", option) else "not shown"
             raise _wrong(name, f"has an option ({shown}) that the database's driver does not know; leave it out")
         if option in _NUMBERS and not isinstance(value, int):
             raise _wrong(name, f"has the option {option}, which must be a whole number")

@@ -130,7 +130,7 @@ def _check_names(in_file: Iterable[str]) -> None:
         close = difflib.get_close_matches(name, sorted(_known), n=1, cutoff=_SIMILARITY)
         if close or _OUR_PREFIX.match(name):
             hint = f"; is it {close[0]}?" if close else ""
-            raise _wrong(name, f"is no variable of this project{hint}")
+            raise _wrong(name, f"is not a variable of this project{hint}")
 
 
 def _read(name: str, default: T, parse: Callable[[str], T]) -> T:

@@ -39,7 +39,7 @@ def reconcile(
         # The chain is verified before locking, since it may be long; rows and head are compared again under the locks.
         problems = [problem for problem in history.verify(using=using).problems if problem.code in chain.CHAIN_PROBLEMS]
     except Error as error:
-        raise NotAppliedError("The record cannot be read, so nothing was reconciled.") from error
+        raise NotAppliedError("The event log cannot be read, so nothing was reconciled.") from error
 
     def write() -> tuple[tuple[str, ...], int]:
         writer = EventWriter(

@@ -59,7 +59,7 @@ class Rehearser:
                 return self._latest
             ticket = self._ended + 1
             if not self._is_running and not self._start():
-                return Result(False, _TIMED_OUT, "No thread can be had for a rehearsal of the stop.")
+                return Result(False, _TIMED_OUT, "No thread could be started to rehearse the stop.")
             if not self._condition.wait_for(lambda: self._ended >= ticket, WAIT_SECONDS):
                 return Result(False, _TIMED_OUT, _TIMED_OUT)
             return self._latest

@@ -216,9 +216,11 @@ class ChainVerifier:
             event = self._tokens.get(token["prefix"])
             if event is None:
                 continue
-            remedy = "Somebody altered it by SQL; revoke it."
+            remedy = "It was altered by SQL; revoke it."
             if event["after"] is None:
-                detail = f"The token {token['name']} is revoked in the record, and is not. {remedy}"
+                detail = (
+                    f"The token {token['name']} is revoked according to the event log, but not in its row. {remedy}"
+                )
                 yield Problem("token", token["prefix"], detail)
             elif event["after"] != token:
                 detail = f"The token {token['name']} is not as event {event['sequence']} made it. {remedy}"

@@ -79,8 +79,8 @@ def _describe(account: str) -> str:
     try:
         is_known = get_user_model()._default_manager.filter(username=account).exists()
     except Error:
-        return "somebody"
-    return repr(account) if is_known else "nobody who has an account"
+        return "an account that could not be looked up"
+    return repr(account) if is_known else "an unknown account"
 
 
 @contextmanager

@@ -95,7 +95,7 @@ def check_environment() -> Finding:
     return Finding(True, "The deployment checks find nothing.")
 
 
-@register("events_intact", severity=Severity.BLOCKER, message="The record of changes agrees with the rows")
+@register("events_intact", severity=Severity.BLOCKER, message="The event log agrees with the rows")
 def check_events_intact() -> Finding:
     verification = history.verify(newest=EVENTS_VERIFIED)
     if verification.is_sound:
@@ -141,7 +141,9 @@ def check_clocks_agree() -> Finding:
         (database_now,) = cursor.fetchone()
     if abs((database_now.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()) <= CLOCK_TOLERANCE_SECONDS:
         return Finding(True, f"They differ by less than {CLOCK_TOLERANCE_SECONDS:g} s.")
-    return Finding(False, f"They differ by more than {CLOCK_TOLERANCE_SECONDS:g} s; times in the record mislead.")
+    return Finding(
+        False, f"They differ by more than {CLOCK_TOLERANCE_SECONDS:g} s; times in the event log are misleading."
+    )
 
 
 @register(

@@ -58,7 +58,7 @@ def deny(request: HttpRequest, decision: Decision) -> HttpResponse:
             # Without the request: a project's context processors must not run either.
             content, content_type = render_to_string("golive/denied.html", context), "text/html; charset=utf-8"
         except Exception:
-            logger.exception("the page of a denial cannot be made; it is told as JSON")
+            logger.exception("the page of a denial cannot be rendered; sending JSON instead")
     response = HttpResponse(content, status=status, content_type=content_type)
     response["X-Request-ID"] = request_id
     response["Cache-Control"] = "no-store"

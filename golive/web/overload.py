@@ -56,7 +56,7 @@ def _make_page(code: str, detail: str) -> bytes | None:
     try:
         return render_to_string("golive/error.html", {"detail": detail, "code": code, "status": int(STATUS)}).encode()
     except Exception:
-        logger.exception("the page for too many requests cannot be made; it is told as JSON")
+        logger.exception("the page for too many requests cannot be rendered; sending JSON instead")
         return None
 
 
