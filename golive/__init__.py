@@ -1,4 +1,4 @@
-"""Valhalla go-live. For code that is not a request: `is_execution_allowed`, `require_execution`, `execution_permit`."""
+"""Valhalla go-live. For code outside a request: `is_execution_allowed`, `require_execution`, `execution_permit`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ExecutionDenied", "execution_permit", "is_execution_allowed", "requi
 
 
 def __getattr__(name: str) -> Any:
-    # Only when asked for: the package is imported before Django is set up, and by programs that have no Django.
+    # Lazy: the package is imported before Django is set up, and by programs without Django.
     if name == "ExecutionDenied":
         from golive.domain.errors import ExecutionDenied
 

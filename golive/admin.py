@@ -1,3 +1,3 @@
-"""Where Django looks for an app's admin: the pages are in `golive.console`, and register themselves."""
+"""The module where Django looks for an app's admin. The pages live in `golive.console` and register on import."""
 
 from golive.console import singletons, timeline, tokens  # noqa: F401

@@ -14,11 +14,11 @@ class GoLiveConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # For their effect: the checks register themselves, and are shown in this order.
+        # Imported for their side effects: the checks register themselves and are shown in this order.
         for module in ("checks", "readiness.checks", "controls.checks", "identity.checks"):
             import_module(f"golive.{module}")
         from golive.identity.tokens import note_use
 
         request_finished.connect(note_use, dispatch_uid="golive.identity.tokens")
-        # Last: what the others log belongs to the request.
+        # Last: what the other receivers log still belongs to the request.
         request_finished.connect(forget_request_id, dispatch_uid="golive.web.request_id")

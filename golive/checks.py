@@ -1,4 +1,4 @@
-"""Django's system checks: whether a project that installs the app has set up enforcement so that it can work."""
+"""Django system checks: whether a project that installs the app has configured enforcement so that it works."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ _CORS = "corsheaders.middleware.CorsMiddleware"
 
 @register()
 def check_enforcement(**kwargs: Any) -> list[CheckMessage]:
-    """That the middleware is there when it is to enforce, and stands where it acts before any view runs."""
-    kinds = [_load(name) for name in settings.MIDDLEWARE]
-    places = [place for place, kind in enumerate(kinds) if _is_a(kind, GoLiveEnforcementMiddleware)]
-    found = _check_presence(bool(places)) + _check_prefixes()
-    if not places:
-        return found
-    if any(_is_a(kind, AtomicRequestMiddleware) for kind in kinds[: places[0]]):
-        found.append(
+    """The middleware is installed when enforcement is on, and placed so that it acts before any view runs."""
+    middleware = [_load(name) for name in settings.MIDDLEWARE]
+    positions = [index for index, each in enumerate(middleware) if _is_subclass(each, GoLiveEnforcementMiddleware)]
+    messages = _check_presence(bool(positions)) + _check_prefixes()
+    if not positions:
+        return messages
+    if any(_is_subclass(each, AtomicRequestMiddleware) for each in middleware[: positions[0]]):
+        messages.append(
             Error(
-                "AtomicRequestMiddleware stands before GoLiveEnforcementMiddleware, so views run unguarded.",
+                "AtomicRequestMiddleware comes before GoLiveEnforcementMiddleware, so views run unguarded.",
                 hint=f"Move {_NAME} up in MIDDLEWARE: AtomicRequestMiddleware runs the view and must be the last.",
                 id="golive.E002",
             )
         )
-    if _CORS in settings.MIDDLEWARE[places[0] :]:
-        found.append(
+    if _CORS in settings.MIDDLEWARE[positions[0] :]:
+        messages.append(
             Warning(
-                "CorsMiddleware stands after GoLiveEnforcementMiddleware.",
+                "CorsMiddleware comes after GoLiveEnforcementMiddleware.",
                 hint=f"Put {_CORS} first: it answers preflights, whatever the state.",
                 id="golive.W002",
             )
         )
-    return found
+    return messages
 
 
 @register()
 def check_failover(**kwargs: Any) -> list[CheckMessage]:
-    """That a safeguard which is asked for is there."""
-    if not failover.is_wanted() or connections[DEFAULT_DB_ALIAS].vendor == "postgresql":
+    """The failover safeguard, if enabled, is supported by the database."""
+    if not failover.is_enabled() or connections[DEFAULT_DB_ALIAS].vendor == "postgresql":
         return []
     message = "GOLIVE_CLOSE_ON_FAILOVER is true, but only PostgreSQL can tell that it has failed over."
     return [Error(message, hint="Unset it, or use PostgreSQL.", id="golive.E010")]
@@ -85,20 +85,20 @@ def _check_prefixes() -> list[CheckMessage]:
     all_views = [prefix for prefix in prefixes if prefix.startswith("/") and not prefix.strip("/")]
     bad = [prefix for prefix in prefixes if prefix not in all_views]
     bad = [prefix for prefix in bad if not prefix.startswith("/") or is_ambiguous(prefix)]
-    found: list[CheckMessage] = []
+    messages: list[CheckMessage] = []
     if bad:
-        message = f"GOLIVE_EXEMPT_PREFIXES holds what is no plain path: {', '.join(map(repr, bad))}."
+        message = f"GOLIVE_EXEMPT_PREFIXES has entries that are not plain paths: {', '.join(map(repr, bad))}."
         hint = r"Begin each prefix with /, without //, /., \\ and %."
-        found.append(Error(message, hint=hint, id="golive.E003"))
+        messages.append(Error(message, hint=hint, id="golive.E003"))
     if all_views:
         message = "GOLIVE_EXEMPT_PREFIXES holds /, which would exempt every view. It exempts none."
-        found.append(Error(message, hint="Name the paths, or set GO_LIVE_ENFORCE = False.", id="golive.E004"))
-    return found
+        messages.append(Error(message, hint="Name the paths, or set GO_LIVE_ENFORCE = False.", id="golive.E004"))
+    return messages
 
 
 @register()
 def check_admin_namespace(**kwargs: Any) -> list[CheckMessage]:
-    """That nobody takes their own views for exempt because their namespace is called as the admin's is."""
+    """No project takes its own views for exempt because their namespace has the admin's name."""
     if not enforcement.is_enforced() or not getattr(settings, "ROOT_URLCONF", None):
         return []
     _, others = enforcement.find_admin_views(get_resolver())
@@ -117,9 +117,9 @@ def _load(name: str) -> Any:
     try:
         return import_string(name)
     except ImportError:
-        # Django says so itself when it loads the middleware.
+        # Django reports this itself when it loads the middleware.
         return None
 
 
-def _is_a(kind: Any, base: type) -> bool:
-    return isinstance(kind, type) and issubclass(kind, base)
+def _is_subclass(value: Any, base: type) -> bool:
+    return isinstance(value, type) and issubclass(value, base)

@@ -1,4 +1,4 @@
-"""May code that is not a request execute now? For jobs and commands; exported as `golive.is_execution_allowed` etc."""
+"""Whether code outside a request may execute now: for jobs and commands; exported by the package `golive`."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ logger = logging.getLogger(__name__)
 
 
 def is_execution_allowed(*, using: str = DEFAULT_DB_ALIAS) -> bool:
-    """Whether execution is allowed, from the leased snapshot; False where that cannot be known."""
+    """Whether execution is allowed, from the leased snapshot; False if that cannot be known."""
     return snapshots.read_snapshot(using=using).decision.allowed
 
 
 def require_execution(*, using: str = DEFAULT_DB_ALIAS) -> None:
-    """Raise ExecutionDenied, with the code of the decision, unless execution is allowed (as `is_execution_allowed`)."""
+    """Raise ExecutionDenied, with the code of the decision, unless `is_execution_allowed`."""
     _check(snapshots.read_snapshot(using=using).decision)
 
 
 @contextmanager
 def execution_permit(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
-    """Inside, execution is allowed, and no stop is acknowledged as complete: it waits for the end of the transaction.
+    """Inside the block execution is allowed, and no stop is acknowledged as complete until the transaction has ended.
 
-    Held by the caller's transaction, which then has to end soon, or else by one for the block. A stop does not wait to
-    take effect: from its commit on no permit is given. It waits up to 3 seconds for those that are held, and its
-    acknowledgement says how many still are (`permits_outstanding`). Needs the right to read `go_live_state` alone.
+    The permit belongs to the caller's transaction, which should then be short, or to one opened for the block. A stop
+    takes effect without waiting: once it has committed, no permit is granted. It then waits up to 3 seconds for the
+    permits still held, and its acknowledgement says how many remain (`permits_outstanding`). Needs only SELECT on
+    `go_live_state`.
 
-    Raises ExecutionDenied, before the block is begun, where execution is not allowed or that cannot be known in time.
+    Raises ExecutionDenied, before the block is entered, if execution is not allowed or that cannot be known in time.
     """
     with ExitStack() as stack:
         try:

@@ -1,4 +1,4 @@
-"""Model fields that mean the same in every project."""
+"""Model fields that behave the same whatever the project's settings."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from django.utils import timezone
 
 
 class UtcDateTimeField(models.DateTimeField):  # type: ignore[type-arg]  # at run time it takes no parameters
-    """Aware times, stored as Django stores them with USE_TZ = True, whatever the project's setting is.
+    """Aware times, stored as Django stores them with USE_TZ = True, whatever the project's setting.
 
-    Without USE_TZ Django's own field gives naive times in the project's zone, and SQLite refuses aware ones. To the
-    migrations it is Django's own.
+    Without USE_TZ, Django's own field returns naive times in the project's zone, and SQLite refuses aware ones.
+    Migrations see Django's own field.
     """
 
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
@@ -24,7 +24,7 @@ class UtcDateTimeField(models.DateTimeField):  # type: ignore[type-arg]  # at ru
     def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:
         if settings.USE_TZ or compiler.connection.vendor != "postgresql":
             return sql, params
-        # Already in UTC: in the zone of the session an hour of each autumn would have two meanings.
+        # Converted to UTC in SQL: in the session's time zone one hour each autumn would be ambiguous.
         return f"({sql} AT TIME ZONE 'UTC')", params
 
     def from_db_value(self, value: datetime | None, expression: Any, connection: Any) -> datetime | None:
@@ -38,5 +38,5 @@ class UtcDateTimeField(models.DateTimeField):  # type: ignore[type-arg]  # at ru
 
 
 def in_utc(moment: datetime) -> datetime:
-    """The same moment in UTC; a naive one is in UTC already."""
+    """The same moment in UTC; a naive time is taken to be UTC."""
     return moment.replace(tzinfo=UTC) if timezone.is_naive(moment) else moment.astimezone(UTC)

@@ -1,6 +1,6 @@
-"""The gate: may the request that a proxy holds in its hands go on? Answered before anything of Django is.
+"""The gate: forward authentication for a proxy's requests, answered before Django sees anything.
 
-`valhalla.wsgi` wraps the application in it; another project does the same with its own:
+`valhalla.wsgi` wraps the application in it; another project does the same:
 
     application = Gate(get_wsgi_application())
 """
@@ -23,8 +23,8 @@ from golive.web.request_id import choose_request_id
 
 logger = logging.getLogger(__name__)
 
-# The first segment of a path that the gate answers, and how it denies there. nginx makes 500 of any denial but 401 and
-# 403; for other proxies 503 is the better answer, because they hand it on to the client.
+# The first path segment of each gate, and the status with which it denies. nginx turns any denial but 401 and 403 into
+# 500; for other proxies 503 is better, because they pass it on to the client.
 GATES: dict[str, HTTPStatus] = {"gate": HTTPStatus.FORBIDDEN, "gate-503": HTTPStatus.SERVICE_UNAVAILABLE}
 
 _ALLOWED_BODY = b'{"execution_allowed":true,"code":"ALLOWED"}'
@@ -35,19 +35,19 @@ Header = tuple[str, str]
 
 
 class Gate:
-    """A WSGI application that answers `/gate` and `/gate-503` with all below them, and leaves the rest to another.
+    """WSGI middleware that answers `/gate` and `/gate-503` with everything below them, and passes on the rest.
 
-    200 means allowed, and nothing else does. It looks at no method, host, scheme, header or body: a proxy passes on
-    whatever its client has sent, and a redirect or an answer to a preflight would be taken for a decision.
+    200 means allowed; nothing else does. Method, host, scheme, headers and body are ignored: a proxy passes on
+    whatever its client sent, and would take a redirect or a preflight response for a decision.
     """
 
     def __init__(self, application: WSGIApplication) -> None:
         self._application = application
-        self._watched_by: int | None = None
+        self._watching_pid: int | None = None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self._watched_by != os.getpid():
-            self._watch()
+        if self._watching_pid != os.getpid():
+            self._start_watch()
         denial = GATES.get(environ["PATH_INFO"].lstrip("/").partition("/")[0])
         if denial is None:
             return self._application(environ, start_response)
@@ -67,11 +67,11 @@ class Gate:
         start_response(_STATUS_LINES[status], [*headers, lease, ("X-Request-ID", request_id)])
         return () if environ["REQUEST_METHOD"] == "HEAD" else (body,)
 
-    def _watch(self) -> None:
-        """With the first request of a process, which may be a fork: from then on it tells when a stop is impossible."""
-        self._watched_by = os.getpid()
+    def _start_watch(self) -> None:
+        """Start the watch on `stop_possible`, with the first request of each process: workers are forked."""
+        self._watching_pid = os.getpid()
         try:
-            # Django's models, which this module must not need when it is imported.
+            # It needs Django's models, which are not ready when this module is imported.
             from golive.controls import rehearsal
 
             rehearsal.start_watch()
@@ -80,7 +80,7 @@ class Gate:
 
 
 def _make_headers(snapshot: Snapshot) -> list[Header]:
-    """Those of every answer from this snapshot. A denial says more, of a length of its own."""
+    """The headers of every response from this snapshot. A denial adds its own Content-Length."""
     decision = snapshot.decision
     headers = [
         ("Content-Type", "application/json" if decision.allowed else CONTENT_TYPE),
@@ -101,15 +101,15 @@ def _length_of(body: bytes) -> Header:
 
 
 def _describe(decision: Decision, status: HTTPStatus, environ: WSGIEnvironment, request_id: str) -> bytes:
-    # WSGI hands over bytes in the guise of Latin-1.
+    # WSGI passes bytes decoded as Latin-1.
     instance = environ["PATH_INFO"].encode("latin-1", "replace").decode(errors="replace")
     return json.dumps(describe_denial(decision, status=status, instance=instance, request_id=request_id)).encode()
 
 
 def _remaining_ms(snapshot: Snapshot) -> int:
-    """Whole milliseconds for which an answer from this snapshot stays true.
+    """Whole milliseconds for which a response from this snapshot stays valid.
 
-    A client may use the answer for so long, counted from before it sent its request, which was before now: so it never
-    outlives the snapshot, for whose end every acknowledged stop waits.
+    A client may reuse the response for that long, counted from before it sent its request. That was before now, so the
+    response never outlives the snapshot, and every acknowledged stop waits for the snapshot to expire.
     """
     return max(0, int((snapshot.expires_at - leases.boottime()) * 1000))

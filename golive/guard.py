@@ -1,7 +1,7 @@
-"""A guard for programs that are not Django: asks the gate before each request, and denies unless it said yes.
+"""A guard for programs that do not use Django: asks the gate before each request and denies unless it is allowed.
 
-This one file, with the standard library of Python 3.9 or newer, is all of it: import it, or copy it into the program
-to be guarded.
+This file is self-contained and needs only the standard library of Python 3.9 or newer: import it, or copy it into the
+program to be guarded.
 
     app.add_middleware(GateGuard, url="http://valhalla:8000/gate/", exempt=["/health"])    # FastAPI, Starlette
     app.wsgi_app = WsgiGateGuard(app.wsgi_app, url="http://valhalla:8000/gate/")           # Flask
@@ -45,10 +45,10 @@ MESSAGES = {
     "GO_LIVE_DISABLED": "Go-live is disabled. Execution is not allowed.",
 }
 TIMEOUT_SECONDS = 2.0
-# What a gate may say at most; a longer lease is not one of ours.
-LEASE_MAX_MS = 5_000
-HEAD_MAX_BYTES = 16_384
-TRY_AGAIN_LATER = 1013  # of WebSocket (its registry at IANA)
+# The longest lease that one of our gates can grant; longer ones are capped.
+MAX_LEASE_MS = 5_000
+MAX_HEAD_BYTES = 16_384
+TRY_AGAIN_LATER = 1013  # WebSocket close code (IANA registry)
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -61,55 +61,55 @@ AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class GateClient:
-    """Asks one gate. `check` and `check_async` give ALLOWED or why not, within the timeout, and never raise.
+    """A client of one gate. `check` and `check_async` return ALLOWED or the denial's code, in time, and never raise.
 
-    An answer is used again for as long as the gate says, counted from before it was asked. One thread asks, over one
-    connection, for all that wait: it takes those that have come, asks, and gives them the answer. So nobody gets an
-    answer to a question that was sent before they came, except within its lease.
+    A response is reused for the lease that the gate grants, counted from before the request was sent. One thread asks,
+    over one connection, on behalf of all callers: it collects those waiting, asks once, and gives them all the result.
+    So no caller gets a result that was requested before the caller arrived, except within its lease.
     """
 
     def __init__(self, url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        self._make_line = partial(_Line, url, timeout_seconds)
-        self._make_line()  # raises for an address that is none
+        self._make_connection = partial(_Connection, url, timeout_seconds)
+        self._make_connection()  # validates the URL
         self._timeout_seconds = timeout_seconds
-        self._kept = (STATE_UNKNOWN, 0.0)
-        self._start_anew()
+        self._cached = (STATE_UNKNOWN, 0.0)
+        self._reset()
         _clients.add(self)
 
-    def _start_anew(self) -> None:
-        """With no thread, and a lock that nobody holds: in a fork, who held it is gone and cannot let go of it."""
+    def _reset(self) -> None:
+        """A fresh lock and no thread: after a fork, a thread that held the old lock is not there to release it."""
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._waiting: SimpleQueue[Future[str]] = SimpleQueue()
 
     def check(self) -> str:
         """The code of the decision. Blocks until it is known."""
-        code = self._find_kept()
+        code = self._read_cache()
         if code is not None:
             return code
         try:
             return self._ask().result(self._timeout_seconds)
-        except Exception:  # noqa: BLE001 - whatever went wrong, nobody has said yes
+        except Exception:  # noqa: BLE001 - no answer is a denial, whatever the cause
             return STATE_UNKNOWN
 
     async def check_async(self) -> str:
-        """The code of the decision. The event loop goes on meanwhile."""
-        code = self._find_kept()
+        """The code of the decision. Does not block the event loop."""
+        code = self._read_cache()
         if code is not None:
             return code
         try:
             return await asyncio.wait_for(asyncio.wrap_future(self._ask()), self._timeout_seconds)
-        except Exception:  # noqa: BLE001 - whatever went wrong, nobody has said yes
+        except Exception:  # noqa: BLE001 - no answer is a denial, whatever the cause
             return STATE_UNKNOWN
 
-    def _find_kept(self) -> str | None:
-        code, expires_at = self._kept
+    def _read_cache(self) -> str | None:
+        code, expires_at = self._cached
         return code if _now() < expires_at else None
 
     def _ask(self) -> Future[str]:
         answer: Future[str] = Future()
         with self._lock:
-            # A process that was forked has no thread, and must not share the connection of the one that it came from.
+            # A forked process has no thread, and must not share its parent's connection.
             if self._thread is None or not self._thread.is_alive():
                 self._waiting = SimpleQueue()
                 self._thread = threading.Thread(target=self._run, args=(self._waiting,), name="gate", daemon=True)
@@ -118,42 +118,42 @@ class GateClient:
         return answer
 
     def _run(self, waiting: SimpleQueue[Future[str]]) -> None:
-        line = self._make_line()
+        connection = self._make_connection()
         while True:
             answers = [waiting.get()]
             while not waiting.empty():
                 answers.append(waiting.get())
-            code = self._find_kept()
+            code = self._read_cache()
             if code is None:
-                # Before it is sent: a stop that it does not see may be acknowledged one lease from now.
+                # Taken before sending: a stop that the request misses may be acknowledged one lease from now.
                 sent_at = _now()
-                code, lease_seconds = line.ask()
-                self._kept = (code, sent_at + lease_seconds)
+                code, lease_seconds = connection.ask()
+                self._cached = (code, sent_at + lease_seconds)
             for answer in answers:
-                # Who has given up meanwhile is told nothing.
+                # Skip callers that have given up.
                 if answer.set_running_or_notify_cancel():
                     answer.set_result(code)
 
 
 def _now() -> float:
-    """Seconds on the clock of the leases, which goes on while the machine sleeps."""
+    """Seconds on the clock used for leases, which keeps running while the machine sleeps."""
     return time.clock_gettime(_CLOCK)
 
 
 _clients: weakref.WeakSet[GateClient] = weakref.WeakSet()
 
 
-def _start_all_anew() -> None:
+def _reset_all() -> None:
     for client in list(_clients):
-        client._start_anew()
+        client._reset()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_all_anew)
+    os.register_at_fork(after_in_child=_reset_all)
 
 
-class _Line:
-    """A connection to the gate that is kept open; used by one thread."""
+class _Connection:
+    """A keep-alive connection to the gate; used by one thread."""
 
     def __init__(self, url: str, timeout_seconds: float) -> None:
         parts = urlsplit(url)
@@ -162,78 +162,80 @@ class _Line:
         self._context = ssl.create_default_context() if parts.scheme == "https" else None
         self._address = (parts.hostname, parts.port or (80 if self._context is None else 443))
         # HEAD: the decision is in the headers, and there is no body that could be long or late.
-        self._question = f"HEAD {parts.path or '/gate/'} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
+        self._request = f"HEAD {parts.path or '/gate/'} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
         self._timeout_seconds = timeout_seconds
         self._socket: socket.socket | None = None
-        self._last: Any = None
+        self._last_address: Any = None
 
     def ask(self) -> tuple[str, float]:
-        """The code, and the seconds for which it holds. Whatever is not a clear answer is STATE_UNKNOWN, for none."""
+        """The code, and its lease in seconds. Anything but a clear answer is STATE_UNKNOWN with no lease."""
         ends_at = time.monotonic() + self._timeout_seconds
-        is_kept = self._socket is not None
+        is_reused = self._socket is not None
         try:
             try:
                 return self._exchange(ends_at)
             except OSError:
-                if not is_kept:
+                if not is_reused:
                     raise
-                # The gate may close a connection that was idle, just as it is used again.
+                # The gate may close an idle connection just as it is reused.
                 self._close()
                 return self._exchange(ends_at)
-        except Exception as error:  # noqa: BLE001 - a gate that cannot be asked has not said yes
+        except Exception as error:  # noqa: BLE001 - a gate that cannot be reached is a denial
             logger.warning("the gate cannot be asked: %s: %s", type(error).__name__, error)
             self._close()
             return STATE_UNKNOWN, 0.0
 
     def _exchange(self, ends_at: float) -> tuple[str, float]:
-        if self._socket is not None and _has_something_to_say(self._socket):
-            # Before anything was asked: it is closed, or what comes would be taken for the next answer.
+        if self._socket is not None and _is_readable(self._socket):
+            # Before anything was sent: it is closed, or the data would be taken for the next response.
             self._close()
         if self._socket is None:
             self._socket = self._connect(ends_at)
-        self._socket.settimeout(_left(ends_at))
-        self._socket.sendall(self._question)
+        self._socket.settimeout(_remaining(ends_at))
+        self._socket.sendall(self._request)
         received = b""
         while b"\r\n\r\n" not in received:
-            # Anew each time: the limit is for all of the answer, however slowly it drips.
-            self._socket.settimeout(_left(ends_at))
-            data = self._socket.recv(HEAD_MAX_BYTES)
+            # Recomputed each time: the limit covers the whole response, however slowly it trickles in.
+            self._socket.settimeout(_remaining(ends_at))
+            data = self._socket.recv(MAX_HEAD_BYTES)
             if not data:
                 raise ConnectionResetError("it closed the connection")
             received += data
-            if len(received) > HEAD_MAX_BYTES:
+            if len(received) > MAX_HEAD_BYTES:
                 raise ValueError("its answer has no end")
         head, _, rest = received.partition(b"\r\n\r\n")
-        code, seconds, is_reusable = _read_answer(head)
+        code, seconds, is_reusable = _parse_head(head)
         if rest or not is_reusable:
             self._close()
         return code, seconds
 
     def _connect(self, ends_at: float) -> socket.socket:
-        """To any address of the name. Each has its share of the time, lest one that swallows packets take all of it."""
-        found = socket.getaddrinfo(*self._address, type=socket.SOCK_STREAM)
-        # What was reached last comes first.
-        found.sort(key=lambda each: each[4] != self._last)
-        for place, (family, kind, protocol, _, address) in enumerate(found):
-            share = _left(ends_at) / (len(found) - place)
+        """Try the host's addresses in turn. Each gets a share of the time, so that one that drops packets cannot use
+        it all.
+        """
+        addresses = socket.getaddrinfo(*self._address, type=socket.SOCK_STREAM)
+        # The one that worked last comes first.
+        addresses.sort(key=lambda each: each[4] != self._last_address)
+        for index, (family, kind, protocol, _, address) in enumerate(addresses):
+            share = _remaining(ends_at) / (len(addresses) - index)
             try:
-                connection = self._reach(socket.socket(family, kind, protocol), address, share)
+                connection = self._connect_to(socket.socket(family, kind, protocol), address, share)
             except OSError:
-                if place + 1 == len(found):
+                if index + 1 == len(addresses):
                     raise
             else:
-                self._last = address
+                self._last_address = address
                 return connection
         raise OSError("the name of the gate has no address")
 
-    def _reach(self, connection: socket.socket, address: Any, seconds: float) -> socket.socket:
+    def _connect_to(self, connection: socket.socket, address: Any, seconds: float) -> socket.socket:
         try:
             ends_at = time.monotonic() + seconds
             connection.settimeout(seconds)
             connection.connect(address)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._context is not None:
-                connection.settimeout(_left(ends_at))
+                connection.settimeout(_remaining(ends_at))
                 connection = self._context.wrap_socket(connection, server_hostname=self._address[0])
         except BaseException:
             connection.close()
@@ -247,15 +249,15 @@ class _Line:
         self._socket = None
 
 
-def _left(ends_at: float) -> float:
-    left = ends_at - time.monotonic()
-    if left <= 0:
+def _remaining(ends_at: float) -> float:
+    remaining = ends_at - time.monotonic()
+    if remaining <= 0:
         raise TimeoutError("it does not answer in time")
-    return left
+    return remaining
 
 
-def _has_something_to_say(connection: socket.socket) -> bool:
-    """Whether it is closed, or more has come than was asked for. `select.select` knows no descriptor above 1,023."""
+def _is_readable(connection: socket.socket) -> bool:
+    """Whether it is closed or has unread data. Uses poll: `select.select` fails for descriptors above 1,023."""
     if isinstance(connection, ssl.SSLSocket) and connection.pending():
         return True
     with getattr(selectors, "PollSelector", selectors.SelectSelector)() as selector:
@@ -263,29 +265,29 @@ def _has_something_to_say(connection: socket.socket) -> bool:
         return bool(selector.select(0))
 
 
-def _read_answer(head: bytes) -> tuple[str, float, bool]:
-    """The code, the seconds for which it holds, and whether the connection may be used again.
+def _parse_head(head: bytes) -> tuple[str, float, bool]:
+    """The code, its lease in seconds, and whether the connection may be reused.
 
-    It may after a clear answer only. An interim one (100, 102, 103) is none, and the final one that follows would be
-    taken for the answer to the next question.
+    It may be reused only after a clear answer. An interim response (100, 102, 103) is not one: the final response that
+    follows it would be taken for the answer to the next request.
     """
     first, _, fields = head.partition(b"\r\n")
     version, status, *_ = first.decode("latin-1").split(" ")
     headers = http.client.parse_headers(io.BytesIO(fields + b"\r\n\r\n"))
     codes = headers.get_all("X-GoLive-Code", [])
     code = codes[0] if len(codes) == 1 else ""
-    # Only 200 with ALLOWED is a yes, and only a gate of ours says so; a denial needs no more than to be one of ours.
+    # Allowed only by status 200 with the code ALLOWED, which only our gate sends; a denial needs one of our codes.
     is_clear = code == ALLOWED if status == "200" else code in MESSAGES and status in ("403", "503")
     if not is_clear or not version.startswith("HTTP/1."):
         return STATE_UNKNOWN, 0.0, False
     lease = headers.get("X-GoLive-Lease-Ms", "")
-    lease_ms = min(int(lease), LEASE_MAX_MS) if _WHOLE_NUMBER.fullmatch(lease) else 0
+    lease_ms = min(int(lease), MAX_LEASE_MS) if _WHOLE_NUMBER.fullmatch(lease) else 0
     closes = "close" in ",".join(headers.get_all("Connection", [])).lower()
     return code, lease_ms / 1000, version == "HTTP/1.1" and not closes
 
 
 class GateGuard:
-    """ASGI middleware. What has begun is not cut off by a stop: a WebSocket that lasts has to ask for itself."""
+    """ASGI middleware. A stop does not interrupt what has begun: a long-lived WebSocket has to check for itself."""
 
     def __init__(
         self, app: AsgiApplication, url: str, *, exempt: Sequence[str] = (), timeout_seconds: float = TIMEOUT_SECONDS
@@ -338,7 +340,7 @@ async def _deny(scope: Scope, send: Send, code: str, kind: str) -> None:
 
 
 def _describe(code: str, path: str, offered_id: str) -> tuple[bytes, list[tuple[str, str]]]:
-    """The problem (RFC 9457) that every denial is, as the control plane and its middleware tell it."""
+    """The body and headers of a denial: the same problem (RFC 9457) that the control plane and its middleware send."""
     request_id = offered_id if _SANE_ID.fullmatch(offered_id) else secrets.token_hex(16)
     values = {
         "type": f"urn:valhalla:problem:{code.lower().replace('_', '-')}",
@@ -375,18 +377,18 @@ def _check_paths(paths: Sequence[str]) -> tuple[str, ...]:
 
 
 def _path_of(scope: Scope) -> str:
-    """Without the path under which the application is mounted, as Starlette's routes see it."""
+    """The path without the mount prefix, as Starlette's routes see it."""
     path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
     return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
 
 
 def _is_exempt(path: str, exempt: tuple[str, ...]) -> bool:
-    """`/health` is that path, `/static/` all below it. A path that another reader may shorten is not exempt."""
+    """`/health` matches that path, `/static/` everything below it. An ambiguous path is never exempt."""
     return not _is_ambiguous(path) and any(
         path.startswith(entry) if entry.endswith("/") else path == entry for entry in exempt
     )
 
 
 def _is_ambiguous(path: str) -> bool:
-    """Whether somebody else may take this decoded path for another one."""
+    """Whether another component may normalise this decoded path to a different one."""
     return any(part in path for part in ("//", "/.", "\\", "%"))

@@ -1,6 +1,6 @@
-"""What requests pass through: id, probes, time limit on the database, the short way of an endpoint, all-or-nothing.
+"""The middleware: request id, probes, database deadline, the fast path of endpoints, all-or-nothing requests.
 
-`GoLiveEnforcementMiddleware` is in `golive.web.enforcement`; settings name it here, with the others.
+`GoLiveEnforcementMiddleware` lives in `golive.web.enforcement`; settings refer to it here, with the others.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ LIVENESS_PATHS = ("/health", "/healthz", "/livez")
 
 
 class RequestIdMiddleware:
-    """Takes a sane `X-Request-ID` or makes one, and answers with it; it stays until Django has logged the answer."""
+    """Takes a sane `X-Request-ID` or makes one, and returns it; it stays set until Django has logged the response."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -59,20 +59,20 @@ class RequestIdMiddleware:
         response = self.get_response(request)
         response["X-Request-ID"] = request_id
         if response.status_code == HTTPStatus.NOT_MODIFIED:
-            # There is no body; what would be said of one, a cache would take for the body that the client has.
+            # There is no body: a cache would apply these headers to the body that the client has.
             del response["Content-Length"], response["Content-Type"]
         elif response.status_code == HTTPStatus.NO_CONTENT:
             del response["Content-Length"]
         elif isinstance(response, HttpResponse) and not response.has_header("Content-Length"):
-            # Without it the server answers in chunks, which costs proxies and clients more.
+            # Without it the server sends chunks, which cost proxies and clients more.
             response["Content-Length"] = str(len(response.content))
         return response
 
 
 class LivenessMiddleware:
-    """Answers `/health`, `/healthz` and `/livez`: the process lives. Asks nothing of host, scheme or database.
+    """Answers `/health`, `/healthz` and `/livez`: the process is alive. Ignores host, scheme and database.
 
-    Render restarts a service whose health check fails for a minute; a database that is away must not do that.
+    Render restarts a service whose health check fails for a minute; an unreachable database must not cause that.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -89,7 +89,7 @@ class LivenessMiddleware:
 
 
 class DatabaseDeadlineMiddleware:
-    """Bounds how long a request may wait for the database in all: reads 2.4 s, everything else 4.4 s."""
+    """Bounds the total time that a request may wait for the database: reads 2.4 s, everything else 4.4 s."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -100,10 +100,10 @@ class DatabaseDeadlineMiddleware:
 
 
 class PlainHttpMiddleware:
-    """Refuses over plain HTTP, in words, what Django's SecurityMiddleware would redirect though it is no read.
+    """Refuses writes over plain HTTP with an explanation, where Django's SecurityMiddleware would redirect them.
 
-    A redirect answers a program that changes something with a success: `curl -f` exits 0, others repeat the call as a
-    GET. Must stand before SecurityMiddleware. What SECURE_REDIRECT_EXEMPT names decides for itself, as endpoints do.
+    A client that writes takes a redirect for success: `curl -f` exits 0, others repeat the call as a GET. Must come
+    before SecurityMiddleware. Paths in SECURE_REDIRECT_EXEMPT decide for themselves, as endpoints do.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -119,7 +119,7 @@ class PlainHttpMiddleware:
 
 
 class CommonMiddleware(common.CommonMiddleware):
-    """Django's, but what must be reached directly (`is_direct` of an endpoint) is so by any host name."""
+    """Django's, but endpoints that must be reachable directly (`is_direct`) accept any host name."""
 
     def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
         try:
@@ -132,7 +132,7 @@ class CommonMiddleware(common.CommonMiddleware):
 
 
 class SessionMiddleware(sessions.SessionMiddleware):
-    """Django's, but a cookie that cannot be a key is none: the database would choke on a NUL in it."""
+    """Django's, but ignores a cookie that cannot be a session key: a NUL in it would make the query fail."""
 
     def process_request(self, request: HttpRequest) -> None:
         key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
@@ -142,10 +142,10 @@ class SessionMiddleware(sessions.SessionMiddleware):
 
 
 class CookielessEndpointMiddleware:
-    """Runs an endpoint (`golive.api.endpoint`) at once for a client that shows no cookie.
+    """The fast path of an endpoint (`golive.api.endpoint`): runs it at once for a client that sends no cookie.
 
-    What comes after this one is for people who sign in, and a program that reads should not pay for it: session, CSRF,
-    user, messages. An endpoint asks for those only where there is a cookie, is not atomic, and answers its own errors.
+    The middleware after this one is for people who sign in (session, CSRF, user, messages), and a program that reads
+    should not pay for it. An endpoint uses those only with a cookie, is not atomic, and handles its own errors.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -161,7 +161,7 @@ class CookielessEndpointMiddleware:
         if not getattr(match.func, "is_endpoint", False):
             return self.get_response(request)
         request.resolver_match = match
-        # What is not this app's is guarded, and who guards it comes after all middleware.
+        # Views of other apps are guarded, and the guard runs after all middleware.
         if is_enforced() and not is_exempt(request, match.func):
             return self.get_response(request)
         response: HttpResponseBase = match.func(request, *match.args, **match.kwargs)
@@ -169,11 +169,11 @@ class CookielessEndpointMiddleware:
 
 
 class AtomicRequestMiddleware:
-    """ATOMIC_REQUESTS, completed: an error answer rolls back, whoever caught the exception.
+    """ATOMIC_REQUESTS, completed: an error response rolls back, even if the view caught the exception.
 
-    Django rolls back only if the view raises. A view that catches the exception and returns an error answer would have
-    its half-done work committed. The view is run here, inside the transaction, so that its answer can be looked at;
-    a template answer is rendered here too, for a template that fails must not leave the view's writes standing.
+    Django rolls back only if the view raises; a view that catches the exception and returns an error response would
+    have its half-done work committed. So the view runs here, inside the transaction, and its response is inspected.
+    A template response is rendered here too: a failing template must roll back the view's writes.
     Must be the last middleware. Views marked `transaction.non_atomic_requests` are left alone.
     """
 
@@ -192,7 +192,7 @@ class AtomicRequestMiddleware:
         try:
             return _run_atomically(aliases, partial(view, request, *args, **kwargs))
         except ExecutionDenied as error:
-            # Rolled back. Django asks no `process_exception` about a view that middleware runs.
+            # Rolled back. Django calls no `process_exception` for a view that middleware runs.
             return error_pages.deny(request, error.decision)
 
 
@@ -212,9 +212,9 @@ def _run_atomically(aliases: list[str], view: Callable[[], Any]) -> HttpResponse
 
 
 def _check_not_aborted(alias: str) -> None:
-    """Raise TransactionManagementError if a statement failed and the view went on as if nothing had happened.
+    """Raise TransactionManagementError if a statement failed and the view carried on regardless.
 
-    PostgreSQL would answer COMMIT with a silent ROLLBACK, and a good answer would tell of what was never stored.
+    PostgreSQL would answer COMMIT with a silent ROLLBACK, and the response would report what was never stored.
     """
     connection = connections[alias]
     if connection.vendor != "postgresql" or connection.connection is None:
@@ -224,6 +224,6 @@ def _check_not_aborted(alias: str) -> None:
 
 
 def atomic_aliases(view: Callable[..., Any]) -> list[str]:
-    """The databases for which a view runs in a transaction: those with ATOMIC_REQUESTS that it is not exempt from."""
+    """The databases in which a view runs in a transaction: those with ATOMIC_REQUESTS from which it is not exempt."""
     exempt: set[str] = getattr(view, "_non_atomic_requests", set())
     return [alias for alias in connections if connections.settings[alias]["ATOMIC_REQUESTS"] and alias not in exempt]

@@ -1,7 +1,7 @@
-"""The tables: two singletons and the record of every request to change them. Fields and constraints only.
+"""The tables: two singletons, the log of events, tokens and credential failures. Fields and constraints only.
 
-Reads go through `golive.state`, writes through `golive.controls`; nothing else touches the rows.
-Defaults stand in the database and on the model: raw SQL gets the safe values, and an unsaved instance is safe too
+Reads go through `golive.state`, writes through `golive.controls`; nothing else touches the two rows.
+Defaults are set in the database and on the model: raw SQL gets the safe values, and an unsaved instance is safe too
 (with `db_default` alone its fields would be truthy placeholders).
 """
 
@@ -15,7 +15,7 @@ from django.db.models import Q
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
 
 if TYPE_CHECKING:
-    # What it is to those who read and write it; the type checker knows Django's own.
+    # The type checker sees Django's own field, which has the same types.
     from django.db.models import DateTimeField as UtcDateTimeField
 else:
     from golive.fields import UtcDateTimeField
@@ -24,7 +24,7 @@ SINGLETON_ID = 1
 
 
 class SystemMetadata(models.Model):
-    """What the guarded backend is: its version, and whether it is complete. One row, id 1."""
+    """The guarded backend: its version, and whether it is complete. One row, id 1."""
 
     id = models.IntegerField(primary_key=True, default=SINGLETON_ID)
     version = models.TextField(default="1.0.0", db_default="1.0.0")
@@ -58,7 +58,7 @@ class GoLiveState(models.Model):
     revision = models.BigIntegerField(default=1, db_default=1, editable=False)
     lease_ms = models.IntegerField(default=250, db_default=250, editable=False)
     event_head = models.TextField(null=True, editable=False)  # noqa: DJ001 - NULL: no event yet
-    # PostgreSQL's timeline at the last change; another one means that the database has failed over since.
+    # PostgreSQL's timeline at the last change; a different one means that the database has failed over since.
     timeline = models.IntegerField(null=True, editable=False)
 
     class Meta:
@@ -83,9 +83,9 @@ class GoLiveState(models.Model):
 
 
 class Event(models.Model):
-    """One request to change a singleton, one deploy or one adoption, for good: the database refuses to alter it.
+    """An immutable event: a request to change a singleton, a deploy, an adoption, or a token made or revoked.
 
-    `user_id` is a plain number, so that deleting a user takes nothing along. Triggers, made by the migration, refuse
+    `user_id` is a plain number, so that deleting a user deletes no events. Triggers, made by the migration, refuse
     UPDATE, DELETE and TRUNCATE. The hash is defined in `golive.domain.chain`.
     """
 
@@ -105,7 +105,7 @@ class Event(models.Model):
     failed_checks = models.JSONField(null=True)
     request_id = models.TextField(null=True)  # noqa: DJ001 - NULL: not a request
     remote_addr = models.TextField(null=True)  # noqa: DJ001 - NULL: not a request
-    # Random, so that nobody can confirm a guess of what is redacted by the public hash. NULL in events of version 1.
+    # Random, so that the public hash confirms no guess at what is redacted. NULL in events of version 1.
     salt = models.TextField(null=True)  # noqa: DJ001 - NULL: hash_version 1
     hash_version = models.IntegerField()
     previous_hash = models.TextField(null=True, unique=True)  # noqa: DJ001 - NULL: the first event. Unique: no fork
@@ -118,7 +118,7 @@ class Event(models.Model):
         constraints = (models.CheckConstraint(condition=Q(sequence__gte=1), name="golive_event_sequence_positive"),)
         indexes = (
             models.Index(fields=("subject", "-sequence"), name="golive_event_subject"),
-            # What a stop and every checklist look up: by this it costs the same however long the record is.
+            # For the lookup by every stop and checklist: its cost does not grow with the event log.
             models.Index(
                 fields=("subject", "-sequence"),
                 name="golive_event_marks",
@@ -131,7 +131,7 @@ class Event(models.Model):
 
 
 class ApiToken(models.Model):
-    """What a program shows to be let in. Only a hash of its secret is kept; see `golive.identity.tokens`."""
+    """A program's credential. Only a hash of its secret is stored; see `golive.identity.tokens`."""
 
     name = models.TextField()
     prefix = models.TextField(unique=True, editable=False)
@@ -151,7 +151,7 @@ class ApiToken(models.Model):
         default_permissions = ("view", "add")
         permissions = (("revoke_apitoken", "Can revoke API token"),)
         constraints = (
-            # A name belongs to one token at a time, for it is what the record shows.
+            # A name belongs to one token at a time, because events identify the token by it.
             models.UniqueConstraint(
                 fields=("name",), condition=Q(revoked_at__isnull=True), name="golive_apitoken_name_in_use"
             ),
@@ -162,7 +162,7 @@ class ApiToken(models.Model):
 
 
 class CredentialFailure(models.Model):
-    """How often bad credentials came from an address, or for an account from one; see `golive.identity.throttle`."""
+    """Count of failed credentials per address, or per account and address; see `golive.identity.throttle`."""
 
     address = models.TextField(primary_key=True)
     failures = models.IntegerField()

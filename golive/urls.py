@@ -1,4 +1,4 @@
-"""All paths of the app."""
+"""All URL patterns of the app."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from golive.web.routes import route
 
 app_name = "golive"
 urlpatterns = [
-    # What is asked most comes first: Django tries one after another.
+    # Hottest first: Django tries the patterns in order.
     route("api/governance/go-live/state", reads.read_go_live_state, "go-live-state"),
     route("api/status", reads.read_status, "status"),
-    # Whatever the name of the flag is: one that holds a slash is that of none.
+    # Matches any key, even one with a slash: it names no flag, and the endpoint says so.
     route(f"{ofrep.FLAGS_PATH.removeprefix('/')}/(?P<key>(?s:.+?))", ofrep.evaluate_flag, "evaluate-flag"),
     route(ofrep.FLAGS_PATH.removeprefix("/"), ofrep.evaluate_all_flags, "evaluate-all-flags"),
     route("api/system/status", changes.read_or_edit_system_status, "system-status"),
@@ -31,6 +31,6 @@ urlpatterns = [
     re_path(r"^/*(?:api|ofrep)(?:/.*)?$", reads.refuse_unknown, name="unknown"),
 ]
 
-# Whoever includes the app can see and change the state, whatever it is.
+# The app's own views are exempt from enforcement: the state can be read and changed whatever it is.
 for _pattern in urlpatterns:
     mark_exempt(_pattern.callback)

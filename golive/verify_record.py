@@ -1,14 +1,14 @@
-"""Verify an exported record of go-live changes, offline: one file, Python 3.9 or newer and nothing else.
+"""Verify an exported event log offline: one file, which needs Python 3.9 or newer and nothing else.
 
     manage.py golive history --export record.jsonl          # where the service is
-    python verify_record.py record.jsonl --head-file heads.txt     # anywhere else
+    python verify_record.py record.jsonl --head-file heads.txt     # on any other machine
 
-Recomputes every hash and link, looks for gaps and for events that contradict themselves, and looks for each head that
-somebody has kept (`event_head` of a log line or of /api/governance/go-live/state). A kept head that is not in the
-record proves that the past was rewritten, or went back to an earlier time, after it was kept.
+Recomputes every hash and link, looks for gaps and for events that contradict themselves, and looks up each head that
+was saved earlier (`event_head` of a log line or of /api/governance/go-live/state). A saved head that is not in the log
+proves that after it was saved the log was rewritten or restored to an earlier time.
 
 Exit code 0: sound; 1: not; 2: the input cannot be used. The rules are those of `golive.domain.chain` and
-`golive.domain.sense`, written a second time on purpose: this file trusts nothing of the service that it checks.
+`golive.domain.sense`, duplicated on purpose: this file trusts no code of the service that it checks.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _VALUES = {
     "go_live_state": ("go_live_enabled", "kill_switch_engaged", "lease_ms"),
     "system_metadata": ("version", "backend_complete", "notes", "completed_at"),
 }
-# Of each change: the values that it may alter, and those that it leaves behind.
+# For each change: the values that it may alter, and those that the row must have afterwards.
 _CHANGES: dict[tuple[str, str], tuple[tuple[str, ...], dict[str, bool]]] = {
     ("go_live_state", "engage"): (("kill_switch_engaged",), {"kill_switch_engaged": True}),
     ("go_live_state", "release"): (("kill_switch_engaged",), {"kill_switch_engaged": False}),
@@ -57,15 +57,15 @@ _SEEDED = {
 _MISSING = object()
 
 Event = dict[str, Any]
-Fault = tuple[str, str]  # its key, as a reconcile names it, and in words
+Fault = tuple[str, str]  # the key by which a reconcile refers to it, and a sentence
 
 
 class UnusableInputError(Exception):
-    """The input is no record, or cannot be read."""
+    """The input is not an event log, or cannot be read."""
 
 
 def hash_event(event: Event) -> str:
-    """SHA-256 over the canonical JSON of every column but `hash`; without the salt where there is none."""
+    """SHA-256 over the canonical JSON of every column but `hash`; the salt is omitted if there is none."""
     is_unsalted = event.get("salt") is None
     values = {name: event[name] for name in (_COLUMNS if is_unsalted else _SALTED_COLUMNS)}
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -73,7 +73,7 @@ def hash_event(event: Event) -> str:
 
 
 class Verifier:
-    """Takes events in order of `sequence`; holds one of each table, and never the whole record."""
+    """Takes events in order of `sequence`; holds one event per table, never the whole log."""
 
     def __init__(self, heads: Iterable[str] = ()) -> None:
         self.count = 0
@@ -85,7 +85,7 @@ class Verifier:
         self._acknowledged: dict[str, int] = {}
 
     def feed(self, event: Event) -> None:
-        """Raises UnusableInputError for what is no event at all."""
+        """Check the next event. Raises UnusableInputError if it is not an event at all."""
         sequence = event.get("sequence")
         if type(sequence) is not int or not isinstance(event.get("hash"), str):
             raise UnusableInputError("it is no event: sequence or hash is missing")
@@ -100,13 +100,13 @@ class Verifier:
         self._check_continuity(event, computed)
         if is_sound and event["action"] == "reconcile":
             self._acknowledge(event)
-        # By what was computed: any hash can be written down.
+        # Compare with the computed hash: the stored one could be anything.
         self.missing_heads.discard(computed)
         self._previous = event
         self.count += 1
 
     def finish(self) -> list[Fault]:
-        """What is wrong and was not acknowledged by a later reconcile."""
+        """The faults that no later reconcile has acknowledged."""
         faults = [(key, text) for place, key, text in self._faults if self._acknowledged.get(key, 0) <= place]
         if not self.count:
             faults.append(("head:none", "There are no events."))
@@ -137,8 +137,8 @@ class Verifier:
         return bool(event["hash"] == computed)
 
     def _acknowledge(self, event: Event) -> None:
-        noted = event["failed_checks"]
-        for item in noted if isinstance(noted, list) else ():
+        faults = event["failed_checks"]
+        for item in faults if isinstance(faults, list) else ():
             if isinstance(item, dict) and isinstance(item.get("id"), str):
                 self._acknowledged[item["id"]] = event["sequence"]
 
@@ -152,8 +152,8 @@ class Verifier:
             self._drifted.add(subject)
         if event["after"] is None:
             return
-        known = self._newest.get(subject)
-        if known is not None and event["before"] != known["after"]:
+        last = self._newest.get(subject)
+        if last is not None and event["before"] != last["after"]:
             self._report(event, "before", "does not start from the state that was recorded before it", computed)
         self._newest[subject] = event
 
@@ -164,7 +164,7 @@ class Verifier:
 
 
 def find_contradictions(event: Event) -> Iterator[str]:
-    """What is contradictory in one event, each in words."""
+    """The contradictions within one event, each as a clause."""
     salt, override, changed = event.get("salt"), event["override"], event["changed"]
     subject, action, before, after = event["subject"], event["action"], event["before"], event["after"]
     if event["hash_version"] == 2 and not (isinstance(salt, str) and _SALT.fullmatch(salt)):
@@ -177,8 +177,8 @@ def find_contradictions(event: Event) -> Iterator[str]:
     if changed is not True and changed is not False:
         yield "it does not say whether something changed"
     elif subject == "api_token":
-        wanted = {"create": (False, True), "revoke": (True, False)}.get(str(action))
-        if wanted is not None and wanted != (isinstance(before, dict), isinstance(after, dict)):
+        expected = {"create": (False, True), "revoke": (True, False)}.get(str(action))
+        if expected is not None and expected != (isinstance(before, dict), isinstance(after, dict)):
             yield "it does not agree with before and after"
     elif isinstance(subject, str) and subject in _VALUES:
         yield from _check_row(subject, str(action), before, after, changed)
@@ -211,10 +211,10 @@ def _check_change(subject: str, action: str, before: Event, after: Event, change
         yield f"{action} cannot leave that behind"
     if changed is not bool(altered):
         yield f"it says {'changed' if changed else 'not changed'}, and before and after say otherwise"
-    yield from _check_rest(action, before, after, changed)
+    yield from _check_stamps(action, before, after, changed)
 
 
-def _check_rest(action: str, before: Event, after: Event, changed: bool) -> Iterator[str]:
+def _check_stamps(action: str, before: Event, after: Event, changed: bool) -> Iterator[str]:
     old, new = before.get("revision"), after.get("revision")
     if type(old) is not int or type(new) is not int:
         yield "it does not say the revision before and after"
@@ -232,7 +232,7 @@ def _check_rest(action: str, before: Event, after: Event, changed: bool) -> Iter
 
 
 def read_events(lines: Iterable[str]) -> Iterator[tuple[int, Event]]:
-    """The events, each with its line. Raises UnusableInputError."""
+    """The events, each with its line number. Raises UnusableInputError."""
     for number, line in enumerate(lines, 1):
         if len(line) > MAX_LINE:
             raise UnusableInputError(f"line {number} is too long")
@@ -252,17 +252,17 @@ def _refuse_constant(name: str) -> Any:
 
 
 def read_heads(lines: Iterable[str]) -> Iterator[str]:
-    """The heads in lines of a log, in answers of the state endpoint, or alone on a line."""
+    """The heads in log lines, in responses of the state endpoint, or alone on a line."""
     for line in lines:
         if _HEAD.fullmatch(line.strip()):
             yield line.strip()
-        for found in _NAMED_HEAD.finditer(line):
-            yield found.group(1)
+        for match in _NAMED_HEAD.finditer(line):
+            yield match.group(1)
 
 
 def verify(lines: Iterable[str], heads: Iterable[str], out: TextIO) -> int:
-    """Verify a record and write what is found; the exit code. Raises UnusableInputError."""
-    verifier, known = Verifier(heads), set(heads)
+    """Verify an event log and write the findings; returns the exit code. Raises UnusableInputError."""
+    verifier, saved = Verifier(heads), set(heads)
     for number, event in read_events(lines):
         try:
             verifier.feed(event)
@@ -271,13 +271,13 @@ def verify(lines: Iterable[str], heads: Iterable[str], out: TextIO) -> int:
     faults = verifier.finish()
     faults += [("head", f"The kept head {head} is not in the record.") for head in sorted(verifier.missing_heads)]
     out.writelines(f"{_show(text)}\n" for _, text in faults)
-    out.write(f"{verifier.count} events, {len(known)} kept heads, {len(faults)} problems. ")
+    out.write(f"{verifier.count} events, {len(saved)} kept heads, {len(faults)} problems. ")
     out.write(f"The head is {_show(verifier.head or 'none')}.\n")
     return NOT_SOUND if faults else SOUND
 
 
 def _show(text: object) -> str:
-    """In ASCII and in one line: no text of the record can pass for a line of this program."""
+    """As ASCII on one line, so that no text of the log can pass for output of this program."""
     return str(text).encode("unicode_escape").decode("ascii")
 
 
@@ -295,10 +295,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UnusableInputError("--head takes 64 hexadecimal digits")
         for name in options.head_file:
             with Path(name).open(encoding="utf-8", errors="replace") as file:
-                found = set(read_heads(file))
-            if not found:
+                heads_in_file = set(read_heads(file))
+            if not heads_in_file:
                 raise UnusableInputError(f"{name} holds no head")
-            heads |= found
+            heads |= heads_in_file
         if options.record == "-":
             return verify(sys.stdin, heads, sys.stdout)
         with Path(options.record).open(encoding="utf-8") as file:

@@ -41,7 +41,7 @@ WITHOUT_DATABASE = (
     "tests/test_explain.py",
     "tests/test_import_contracts.py",
     "tests/management/test_audit_command.py",
-    "tests/postgresql/test_away.py",
+    "tests/postgresql/test_circuit_breaker.py",
     "tests/valhalla/test_environment.py",
 )
 # Folders that spend most of their time waiting for locks and processes; on PostgreSQL they run beside the rest.

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.test import RequestFactory
 
 from golive import admission
-from golive.admission import CHECK_THREADS, RESERVED, STOP_THREADS, STRANGER_THREADS, Admission, Kind, find_kind
+from golive.admission import ANONYMOUS_THREADS, CHECK_THREADS, RESERVED, STOP_THREADS, Admission, Kind, classify
 from golive.identity import session_keys
 from tests.support.forks import ask_fork, held_by_another_thread
 
@@ -114,9 +114,9 @@ def key() -> str:
     ],
 )
 def test_kind__of_what_waits_for_nobody__is_none_and_never_limited(method: str, path: str, key: str) -> None:
-    assert find_kind(environ_of(method, path)) is None
-    assert find_kind(environ_of(method, path, key=key)) is None
-    assert find_kind(environ_of(method, path, token=TOKEN)) is None
+    assert classify(environ_of(method, path)) is None
+    assert classify(environ_of(method, path, key=key)) is None
+    assert classify(environ_of(method, path, token=TOKEN)) is None
 
 
 @pytest.mark.parametrize(
@@ -130,29 +130,29 @@ def test_kind__of_what_waits_for_nobody__is_none_and_never_limited(method: str, 
         ("POST", ENGAGE_FORM, Kind.STOP),
         ("POST", "/admin/golive/golivestate/apply/disable/", Kind.STOP),
         ("POST", "/admin/golive/systemmetadata/apply/reopen/", Kind.STOP),
-        ("GET", ENGAGE_FORM, Kind.KNOWN),
-        ("POST", "/api/governance/go-live/kill-switch/release", Kind.KNOWN),
-        ("POST", "/admin/golive/golivestate/apply/release/", Kind.KNOWN),
-        ("PATCH", "/api/system/status", Kind.KNOWN),
-        ("GET", "/admin/golive/golivestate/", Kind.KNOWN),
-        ("GET", HISTORY, Kind.KNOWN),
-        ("GET", CHECKLIST, Kind.KNOWN),
-        ("POST", "/api/nothing", Kind.KNOWN),
+        ("GET", ENGAGE_FORM, Kind.AUTHENTICATED),
+        ("POST", "/api/governance/go-live/kill-switch/release", Kind.AUTHENTICATED),
+        ("POST", "/admin/golive/golivestate/apply/release/", Kind.AUTHENTICATED),
+        ("PATCH", "/api/system/status", Kind.AUTHENTICATED),
+        ("GET", "/admin/golive/golivestate/", Kind.AUTHENTICATED),
+        ("GET", HISTORY, Kind.AUTHENTICATED),
+        ("GET", CHECKLIST, Kind.AUTHENTICATED),
+        ("POST", "/api/nothing", Kind.AUTHENTICATED),
     ],
 )
 def test_kind__by_method_path_and_who_shows_an_account(method: str, path: str, expected: Kind, key: str) -> None:
-    stranger = Kind.CHECKS if path == CHECKLIST else Kind.STRANGER
+    anonymous = Kind.CHECKS if path == CHECKLIST else Kind.ANONYMOUS
 
-    assert find_kind(environ_of(method, path, token=TOKEN)) is expected
-    assert find_kind(environ_of(method, path, key=key)) is expected
-    assert find_kind(environ_of(method, path)) is stranger
+    assert classify(environ_of(method, path, token=TOKEN)) is expected
+    assert classify(environ_of(method, path, key=key)) is expected
+    assert classify(environ_of(method, path)) is anonymous
 
 
 @pytest.mark.parametrize(
     "path", ["/readyz", CHECKLIST, "/api/governance/runbook/status", "/api/governance/runbook/markdown/"]
 )
 def test_kind__of_a_reader_of_the_checks(path: str) -> None:
-    assert find_kind(environ_of("GET", path)) is Kind.CHECKS
+    assert classify(environ_of("GET", path)) is Kind.CHECKS
 
 
 @pytest.mark.parametrize(
@@ -167,16 +167,18 @@ def test_kind__of_a_reader_of_the_checks(path: str) -> None:
     ],
     ids=str,
 )
-def test_kind__of_a_stop_that_shows_nothing_of_ours__is_that_of_a_stranger(shown: dict[str, str]) -> None:
+def test_kind__of_a_stop_that_shows_nothing_of_ours__is_anonymous(shown: dict[str, str]) -> None:
     """Whoever has no account must not fill the threads of those who stop."""
-    assert find_kind(environ_of("POST", ENGAGE, **shown)) is Kind.STRANGER
+    assert classify(environ_of("POST", ENGAGE, **shown)) is Kind.ANONYMOUS
 
 
 # -- limits ------------------------------------------------------------------------------------------------------------
 
 
-def test_admission__of_strangers__has_a_limit_and_takes_nothing_from_the_others(worker: Worker, key: str) -> None:
-    assert worker.ask_until_refused("POST", "/admin/login/") == STRANGER_THREADS
+def test_admission__of_anonymous_requests__has_a_limit_and_takes_nothing_from_the_others(
+    worker: Worker, key: str
+) -> None:
+    assert worker.ask_until_refused("POST", "/admin/login/") == ANONYMOUS_THREADS
     assert worker.ask("GET", "/admin/golive/golivestate/", key=key)
     assert worker.ask("POST", ENGAGE_FORM, key=key)
     assert worker.ask("POST", ENGAGE, token=TOKEN)
@@ -236,12 +238,14 @@ def test_admission__of_one_credential_that_repeats_its_stop__leaves_threads_to_t
     assert worker.ask_until_refused("POST", path[is_token], **mine) == OTHERS
 
 
-def test_admission__of_strangers_and_readers__leaves_some_to_people_who_are_signed_in(worker: Worker, key: str) -> None:
+def test_admission__of_anonymous_requests_and_readers__leaves_some_to_people_who_are_signed_in(
+    worker: Worker, key: str
+) -> None:
     for _ in range(20):
         worker.ask("GET", CHECKLIST)
         worker.ask("GET", "/admin/login/")
 
-    assert worker.ask_until_refused("GET", "/admin/", key=key) == OTHERS - CHECK_THREADS - STRANGER_THREADS > 0
+    assert worker.ask_until_refused("GET", "/admin/", key=key) == OTHERS - CHECK_THREADS - ANONYMOUS_THREADS > 0
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
@@ -259,7 +263,7 @@ def test_admission__of_a_server_with_few_threads__lets_one_in(application: Appli
 
 def test_admission__counts_until_the_answer_is_closed(worker: Worker) -> None:
     for _ in range(3):
-        assert worker.ask_until_refused("POST", "/admin/login/") == STRANGER_THREADS
+        assert worker.ask_until_refused("POST", "/admin/login/") == ANONYMOUS_THREADS
         assert b"".join(worker.bodies[0]) == b"done"
         assert not worker.ask("POST", "/admin/login/")
         worker.end()
@@ -279,12 +283,12 @@ def test_admission__the_application_raises__is_over(
     worker: Worker, application: Application, failure: BaseException
 ) -> None:
     application.failure = failure
-    for _ in range(2 * STRANGER_THREADS):
+    for _ in range(2 * ANONYMOUS_THREADS):
         with pytest.raises(type(failure)):
             worker.ask("POST", "/admin/login/")
 
     application.failure = None
-    assert worker.ask_until_refused("POST", "/admin/login/") == STRANGER_THREADS
+    assert worker.ask_until_refused("POST", "/admin/login/") == ANONYMOUS_THREADS
 
 
 def test_admission__the_body_fails_to_close__is_over(application: Application) -> None:
@@ -304,12 +308,12 @@ def test_admission__the_body_fails_to_close__is_over(application: Application) -
 
     worker = Worker(application)
     worker._admission = Admission(answer, threads=THREADS)
-    for _ in range(2 * STRANGER_THREADS):
+    for _ in range(2 * ANONYMOUS_THREADS):
         assert worker.ask("POST", "/admin/login/")
         with pytest.raises(RuntimeError):
             worker.bodies.pop().close()
 
-    assert Body.closed == 2 * STRANGER_THREADS
+    assert Body.closed == 2 * ANONYMOUS_THREADS
 
 
 def test_admission__in_a_fork_that_was_made_while_somebody_entered__starts_anew(worker: Worker) -> None:
@@ -318,7 +322,7 @@ def test_admission__in_a_fork_that_was_made_while_somebody_entered__starts_anew(
     with held_by_another_thread(worker._admission._lock):
         answer = ask_fork(lambda: str(worker.ask_until_refused("POST", "/admin/login/")))
 
-    assert answer == str(STRANGER_THREADS)
+    assert answer == str(ANONYMOUS_THREADS)
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------

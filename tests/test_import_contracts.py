@@ -65,7 +65,7 @@ def test_contracts__as_the_code_is__are_kept() -> None:
         ("golive.domain.decision", "golive.models", "rooms"),
         ("golive.domain.decision", "golive.database.deadline", "rooms"),
         ("golive.models", "golive.state.singletons", "rooms"),
-        ("golive.database.schema", "golive.postgresql.away", "rooms"),
+        ("golive.database.schema", "golive.postgresql.circuit_breaker", "rooms"),
         ("golive.postgresql.base", "golive.state.leases", "rooms"),
         ("golive.state.snapshots", "golive.controls.apply", "rooms"),
         ("golive.state.snapshots", "golive.web.problems", "rooms"),

@@ -18,7 +18,7 @@ import pytest
 from django.contrib.auth import SESSION_KEY
 
 from golive.admission import RESERVED
-from golive.identity.sign_in import HASHES
+from golive.identity.sign_in import MAX_HASHES
 from tests.api.callers import make_token
 from tests.api.service import Service, manage, running_service
 from tests.support.faults import wait_until
@@ -108,28 +108,28 @@ def test_sign_ins__many_wrong_ones_at_once__keep_nobody_from_a_thread(held: Held
     with many(count) as pool:
         try:
             asked = [pool.submit(held.sign_in, f"192.0.2.{number}") for number in range(count)]
-            wait_until(lambda: sum(each.done() for each in asked) == count - HASHES, SECONDS)
-            wait_until(lambda: held.count_waiting("hash") == HASHES, SECONDS)
+            wait_until(lambda: sum(each.done() for each in asked) == count - MAX_HASHES, SECONDS)
+            wait_until(lambda: held.count_waiting("hash") == MAX_HASHES, SECONDS)
 
             held.let_go("lease")
             held.assert_gate_and_probe_answer()
             assert held.engage().status == HTTPStatus.OK
             assert held.engage_in_the_room().status == HTTPStatus.FOUND
             assert "Log out" in held.ask("GET", ROOM, Cookie=f"sessionid={held.session}").text
-            assert sum(each.done() for each in asked) == count - HASHES
+            assert sum(each.done() for each in asked) == count - MAX_HASHES
         finally:
             held.let_go("hash")
         answers = Counter(each.result(SECONDS).status for each in asked)
 
-    assert answers == {HTTPStatus.SERVICE_UNAVAILABLE: count - HASHES, HTTPStatus.OK: HASHES}
+    assert answers == {HTTPStatus.SERVICE_UNAVAILABLE: count - MAX_HASHES, HTTPStatus.OK: MAX_HASHES}
 
 
 def test_sign_in__while_all_hashes_are_taken__is_503_at_once_with_a_sentence(held: Held) -> None:
-    with many(HASHES) as pool:
+    with many(MAX_HASHES) as pool:
         try:
-            for number in range(HASHES):
+            for number in range(MAX_HASHES):
                 pool.submit(held.sign_in, f"192.0.2.{number}")
-            wait_until(lambda: held.count_waiting("hash") == HASHES, SECONDS)
+            wait_until(lambda: held.count_waiting("hash") == MAX_HASHES, SECONDS)
             answer = held.sign_in("198.51.100.1")
         finally:
             held.let_go("hash")
@@ -140,7 +140,7 @@ def test_sign_in__while_all_hashes_are_taken__is_503_at_once_with_a_sentence(hel
 
 
 def test_sign_in__one_from_each_address_at_a_time__leaves_a_hash_to_another_address(held: Held) -> None:
-    with many(HASHES + 4) as pool:
+    with many(MAX_HASHES + 4) as pool:
         try:
             flood = [pool.submit(held.sign_in, "192.0.2.1") for _ in range(4)]
             wait_until(lambda: sum(each.done() for each in flood) == 3, SECONDS)

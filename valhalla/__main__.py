@@ -1,7 +1,7 @@
-"""`python -m valhalla [options of gunicorn]`: serve, once the environment is known to be right.
+"""`python -m valhalla [gunicorn options]`: check the environment, then serve.
 
-gunicorn reads WEB_CONCURRENCY while it is imported, before any file of a project. Of one that is no number, or is
-empty, it says neither the name nor what to do.
+gunicorn reads WEB_CONCURRENCY when it is imported, before any file of the project. If the value is empty or not a
+number, its error names neither the variable nor the remedy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The settings for commands that look at files only: they need no variable of this installation, good or bad."""
+"""Settings for commands that only read files: they ignore this installation's environment variables, valid or not."""
 
 from __future__ import annotations
 

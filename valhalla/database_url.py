@@ -1,7 +1,7 @@
-"""DATABASE_URL as Django's settings, checked as far as it can be without a connection.
+"""Parses DATABASE_URL into Django's settings and checks it as far as possible without a connection.
 
-What a driver would refuse only at the first connection is refused here, by name. No message repeats a part of the URL
-that may hold the password.
+What a driver would refuse only at the first connection is refused here, naming the variable. No message repeats a part
+of the URL that may contain the password.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 SQLITE, POSTGRESQL = "django.db.backends.sqlite3", "django.db.backends.postgresql"
 _SCHEMES = ("postgresql", "postgres", "sqlite")
 _FORM = "write postgresql://USER:PASSWORD@HOST:PORT/NAME, with %XX for special characters"
-# Not for a URL to say: the settings of this project rely on how they are.
+# Options that the URL must not set, because this project relies on its own values.
 _REFUSED = {
     "pool": "the connections here are persistent, which excludes Django's pool",
     "isolation_level": "each transaction here chooses its own",
@@ -32,23 +32,23 @@ _NUMBERS = (
     "keepalives_interval",
     "tcp_user_timeout",
 )
-# Django's own, beside those of libpq.
+# Django's own, in addition to libpq's.
 _DJANGO_OPTIONS = ("assume_role",)
 _SQLITE_OPTIONS = ("timeout",)
 
 
 def parse_database_url(name: str, text: str) -> dict[str, Any]:
-    """The settings of one database from the URL in the variable `name`. Raises ImproperlyConfigured with that name."""
+    """The settings of one database, from the URL in the variable `name`. Raises ImproperlyConfigured naming it."""
     if text.startswith("sqlite:") and not re.fullmatch(r"sqlite:///.+|sqlite://:memory:", text):
         raise _wrong(name, "names no file; write sqlite:/// and the path (four slashes in all for an absolute one)")
-    # Of what has another scheme, or none, the parser would print the whole: with the password.
+    # For another scheme, or none, the parser's error would print the whole URL, with the password.
     if text.partition("://")[0].lower() not in _SCHEMES:
         raise _wrong(name, "must begin with postgresql:// (or sqlite:/// in development)")
     try:
         config: dict[str, Any] = environ.Env.db_url_config(text)
         netloc = urlsplit(text).netloc.rpartition("@")[2]
-    except Exception as error:  # noqa: BLE001 - whatever the parser stumbles over
-        # Without the cause: its text may hold the password of the URL.
+    except Exception as error:  # noqa: BLE001 - the parser may raise anything
+        # Without the cause: its text may contain the password.
         raise _wrong(name, f"cannot be read ({type(error).__name__}); {_FORM}") from None
     if not config.get("NAME"):
         raise _wrong(name, "names no database; end it with /NAME")
@@ -56,7 +56,7 @@ def parse_database_url(name: str, text: str) -> dict[str, Any]:
         if "/" in config["NAME"]:
             raise _wrong(name, "names a database with a slash; end it with /NAME, and no slash after that")
         if "%2f" in netloc.lower():
-            # The folder of a socket, as libpq writes it. The parser leaves it encoded, in lower case.
+            # A socket directory in libpq's notation. The parser leaves it encoded, in lower case.
             config["HOST"] = unquote(netloc.partition(":")[0])
         _check_hosts(name, config)
     _check_options(name, config)
@@ -64,7 +64,7 @@ def parse_database_url(name: str, text: str) -> dict[str, Any]:
 
 
 def _check_hosts(name: str, config: dict[str, Any]) -> None:
-    """Of several hosts each may have a port; libpq wants two lists of the same length."""
+    """Several hosts may each have a port; libpq needs both lists to have the same length."""
     hosts = str(config["HOST"]).split(",")
     ports = str(config["PORT"] or "").split(",")
     if not all(re.fullmatch(r"[0-9]{0,5}", port) and int(port or 0) <= 65535 for port in ports):
@@ -86,7 +86,7 @@ def _check_options(name: str, config: dict[str, Any]) -> None:
         if option in _REFUSED:
             raise _wrong(name, f"has the option {option}, which cannot be set here: {_REFUSED[option]}")
         if option not in _find_options(config["ENGINE"]):
-            shown = option if re.fullmatch(r"[A-Za-z_]{1,40}", option) else "that is none"
+            shown = option if re.fullmatch(r"[A-Za-z_]{1,40}", option) else "not shown"
             raise _wrong(name, f"has an option ({shown}) that the database's driver does not know; leave it out")
         if option in _NUMBERS and not isinstance(value, int):
             raise _wrong(name, f"has the option {option}, which must be a whole number")
@@ -95,7 +95,7 @@ def _check_options(name: str, config: dict[str, Any]) -> None:
 def _find_options(engine: str) -> tuple[str, ...]:
     if engine == SQLITE:
         return _SQLITE_OPTIONS
-    from psycopg import pq  # here, because SQLite needs no driver
+    from psycopg import pq  # imported here, because SQLite needs no driver
 
     return (*(option.keyword.decode() for option in pq.Conninfo.get_defaults()), *_DJANGO_OPTIONS)
 

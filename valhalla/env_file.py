@@ -1,4 +1,4 @@
-"""The file `.env`: lines of NAME=value, each one understood or refused by its number. Nothing is dropped in silence."""
+"""Reads `.env`: lines of NAME=value. A line that cannot be parsed is an error with its number; none is ignored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ESCAPED = re.compile(r"\\([^rnt])")
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """Its names and values; empty if there is no such file. Raises ImproperlyConfigured, without any value."""
+    """The names and values; empty if the file does not exist. Raises ImproperlyConfigured, never quoting a value."""
     if not os.path.lexists(path):
         return {}
     try:
@@ -35,7 +35,7 @@ def read_env_file(path: Path) -> dict[str, str]:
 
 
 def _unquote(text: str, number: int) -> str:
-    """What stands between quotes, if it does. Between double ones a backslash escapes, but for line breaks and tabs."""
+    """The text without its quotes, if any. In double quotes a backslash escapes, except in `\\r`, `\\n` and `\\t`."""
     quote = text[:1]
     if quote not in ("'", '"'):
         return text

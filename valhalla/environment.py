@@ -1,7 +1,7 @@
-"""The environment variables: each one read, checked and explained here, and nowhere else.
+"""The environment variables: the only place where each is read and validated.
 
-`.env` beside `manage.py` (`valhalla.env_file`) is read first; the real environment wins over it. A value that cannot be
-used raises ImproperlyConfigured with the variable's name and what to do, before anything has started.
+`.env` beside `manage.py` (`valhalla.env_file`) is read first; the real environment overrides it. An invalid value
+raises ImproperlyConfigured with the variable's name and the remedy, before anything has started.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from valhalla.env_file import read_env_file
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 SECRET_KEY_LENGTH = 32
-# Threads of a worker, where its server does not say (`valhalla.wsgi`); gunicorn.conf.py takes it from here.
+# Threads per worker, if its server does not say (`valhalla.wsgi`); gunicorn.conf.py uses it too.
 SERVER_THREADS = 16
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _NOT_YET = ("GOLIVE_REQUIRE_TOTP", "GOLIVE_FOUR_EYES")
 _HOST = re.compile(r"\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]|\*")
 _ORIGIN = re.compile(r"https?://([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
-# Of what Kubernetes sets by itself for a service named `golive`, nothing is ours.
+# Excludes the variables that Kubernetes sets for a service named `golive`.
 _OUR_PREFIX = re.compile(r"GO_?LIVE_(?!SERVICE_|PORT$|PORT_)")
-_CLOSE = 0.9
-# Every variable that has been read, and those that other programs of this project read.
+_SIMILARITY = 0.9
+# Every variable that has been read, and those that this project's other programs read.
 _known = {"GOLIVE_GATE", "GOLIVE_TOKEN"}
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Environment:
-    """The checked values. `secret_key` and `database` are kept out of the representation: they hold secrets."""
+    """The validated values. `secret_key` and the databases are left out of the repr: they contain secrets."""
 
     app_env: str
     environment_name: str
@@ -68,13 +68,13 @@ class Environment:
 
 
 def load() -> Environment:
-    """Read and check everything. Raises ImproperlyConfigured naming the variable."""
+    """Read and validate everything. Raises ImproperlyConfigured naming the variable."""
     in_file = read_env_file(BASE_DIR / ".env")
     for name, value in in_file.items():
         os.environ.setdefault(name, value)
-    found = _load()
+    environment = _load()
     _check_names(in_file)
-    return found
+    return environment
 
 
 def _load() -> Environment:
@@ -84,7 +84,7 @@ def _load() -> Environment:
     is_production = app_env == "production"
     for name in _NOT_YET:
         if _read_boolean(name, default=False):
-            # Fail closed: whoever asks for a safeguard must not believe to have it.
+            # Fail closed: nobody must believe in a safeguard that is not there.
             raise _wrong(name, "asks for a safeguard that this release does not have; unset it")
     hostname = _get("RENDER_EXTERNAL_HOSTNAME") or None
     return Environment(
@@ -103,9 +103,11 @@ def _load() -> Environment:
         enforce=_read_boolean("GO_LIVE_ENFORCE", default=is_production),
         close_on_failover=_read_boolean("GOLIVE_CLOSE_ON_FAILOVER", default=False),
         safe_migrate=_read_boolean("GOLIVE_SAFE_MIGRATE", default=True),
-        trusted_proxies=_read_number("GOLIVE_TRUSTED_PROXIES", default=1 if is_production else 0, least=0, most=10),
-        port=_read_number("PORT", default=8000, least=1, most=65535),
-        web_concurrency=_read_number("WEB_CONCURRENCY", default=2, least=1, most=64),
+        trusted_proxies=_read_number(
+            "GOLIVE_TRUSTED_PROXIES", default=1 if is_production else 0, minimum=0, maximum=10
+        ),
+        port=_read_number("PORT", default=8000, minimum=1, maximum=65535),
+        web_concurrency=_read_number("WEB_CONCURRENCY", default=2, minimum=1, maximum=64),
         log_level=_read_choice("LOG_LEVEL", default="INFO", choices=LOG_LEVELS),
     )
 
@@ -115,22 +117,22 @@ def _wrong(name: str, problem: str) -> ImproperlyConfigured:
 
 
 def _get(name: str) -> str:
-    """The value, empty if it is not set. From then on the name is known as one of ours."""
+    """The value, empty if unset. Registers the name as one of ours."""
     _known.add(name)
     return os.environ.get(name, "").strip()
 
 
 def _check_names(in_file: Iterable[str]) -> None:
-    """Refuse what looks like a variable of ours and is none: whoever misspelt it believes that it counts.
+    """Refuse names that look like ours but are not: a misspelt variable would silently have no effect.
 
-    In the real environment only names with our prefixes are judged; the others may be for any program.
+    In the real environment only names with our prefixes are checked; others may belong to any program.
     """
     ours = [name for name, value in os.environ.items() if value.strip() and _OUR_PREFIX.match(name)]
     for name in sorted({*in_file, *ours} - _known):
-        close = difflib.get_close_matches(name, sorted(_known), n=1, cutoff=_CLOSE)
+        close = difflib.get_close_matches(name, sorted(_known), n=1, cutoff=_SIMILARITY)
         if close or _OUR_PREFIX.match(name):
             hint = f"; is it {close[0]}?" if close else ""
-            raise _wrong(name, f"is no variable of this project{hint}")
+            raise _wrong(name, f"is not a variable of this project{hint}")
 
 
 def _read(name: str, default: T, parse: Callable[[str], T]) -> T:
@@ -149,10 +151,10 @@ def _read_boolean(name: str, *, default: bool) -> bool:
     return _read(name, default, parse)
 
 
-def _read_number(name: str, *, default: int, least: int, most: int) -> int:
+def _read_number(name: str, *, default: int, minimum: int, maximum: int) -> int:
     def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
-            raise _wrong(name, f"must be a whole number from {least} to {most}")
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not minimum <= int(text) <= maximum:
+            raise _wrong(name, f"must be a whole number from {minimum} to {maximum}")
         return int(text)
 
     return _read(name, default, parse)
@@ -200,7 +202,7 @@ def _read_origins(name: str) -> tuple[str, ...]:
 def _read_secret_key(*, is_production: bool) -> str:
     key = _get("SECRET_KEY")
     if not key and not is_production:
-        # Kept in the environment, so that the workers which gunicorn forks share one key.
+        # Stored in the environment, so that gunicorn's forked workers share one key.
         key = os.environ["SECRET_KEY"] = secrets.token_urlsafe(48)
     if len(key) < SECRET_KEY_LENGTH:
         what = "is not set; give it" if not key else "is too short; give it"

@@ -1,4 +1,4 @@
-"""How a line of the log looks, and what it leaves out."""
+"""The format of log lines, and a filter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from golive.text import make_visible
 
 
 class VisibleFormatter(logging.Formatter):
-    """Writes a message in one line, and indents a traceback: no text from outside can pass for a line of the log."""
+    """Writes a message on one line and indents tracebacks, so that untrusted text cannot forge a log line."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
         record.message = make_visible(record.message)
@@ -21,7 +21,7 @@ class VisibleFormatter(logging.Formatter):
 
 
 class OneLineFilter(logging.Filter):
-    """Takes the traceback from a record."""
+    """Removes the traceback from a log record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.exc_info = record.exc_text = None

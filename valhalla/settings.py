@@ -1,4 +1,4 @@
-"""Django's settings. The values that differ between places come from `valhalla.environment`."""
+"""Django settings. Values that differ between installations come from `valhalla.environment`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GOLIVE_ENVIRONMENT = environment.environment_name
 IS_PRODUCTION = environment.is_production
 RELEASE = environment.release
 
-# Off everywhere: a control plane does not show tracebacks, and development should behave as production does.
+# Off everywhere: a control plane must not show tracebacks, and development should behave like production.
 DEBUG = False
 # Derived, because Render generates 44 characters and Django's deployment check asks for 50.
 SECRET_KEY = hashlib.sha512(b"valhalla.django.secret-key:" + environment.secret_key.encode()).hexdigest()
@@ -27,8 +27,8 @@ ALLOWED_HOSTS = [
     *((environment.render_external_hostname,) if environment.render_external_hostname else ()),
     *(() if IS_PRODUCTION else _LOCAL_HOSTS),
 ]
-# The page's own origin is trusted anyway, as the proxy passes on host and scheme. A name that stands for all below it
-# trusts none of them: whoever has one could forge a release by somebody who is signed in here.
+# The page's own origin is trusted anyway, since the proxy passes on host and scheme. A wildcard host adds no trusted
+# origins: whoever controls one subdomain could forge a release by an operator who is signed in here.
 CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if not host.startswith((".", "*"))]
 
 INSTALLED_APPS = [
@@ -46,9 +46,9 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "golive.middleware.RequestIdMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    # All views of this project are exempt by what they are; any other that is added is guarded.
+    # All views of this project are marked exempt; any view that is added is guarded.
     "golive.middleware.GoLiveEnforcementMiddleware",
-    # Before anything that looks at the host, the scheme or the database: a probe must not depend on them.
+    # Before anything that checks the host, the scheme or the database: a probe must not depend on them.
     "golive.middleware.LivenessMiddleware",
     "golive.middleware.DatabaseDeadlineMiddleware",
     "golive.middleware.PlainHttpMiddleware",
@@ -57,7 +57,7 @@ MIDDLEWARE = [
     "valhalla.middleware.ContentSecurityPolicyMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "golive.middleware.CommonMiddleware",
-    # What every answer needs is above; what only people need who sign in is below.
+    # Above: what every response needs. Below: what only signed-in people need.
     "golive.middleware.CookielessEndpointMiddleware",
     "golive.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -89,9 +89,8 @@ TEMPLATES = [
 
 
 def _database() -> dict[str, Any]:
-    """The connection. Persistent, since a new one for each request costs a factor of seven, and checked before use.
-
-    For half a minute: a name that moves to another server is to be followed within one.
+    """The database settings. Connections are persistent, since one per request costs a factor of seven, and are checked
+    before use. They last half a minute, so that a host name that moves to another server is followed within a minute.
     """
     config: dict[str, Any] = {
         **environment.database,
@@ -102,7 +101,7 @@ def _database() -> dict[str, Any]:
     options: dict[str, Any] = dict(config.get("OPTIONS", {}))
     if config["ENGINE"] == "django.db.backends.postgresql":
         config["ENGINE"] = "golive.postgresql"
-        # Seconds. With the keepalives a host that vanished is noticed although nothing is in flight to it.
+        # In seconds. The keepalives detect a vanished host even when no data is in flight.
         options = {
             "connect_timeout": 2,
             "keepalives_idle": 5,
@@ -126,7 +125,7 @@ def _database() -> dict[str, Any]:
 
 
 DATABASES = {"default": _database()}
-# Where migrate goes past a connection pooler, and the name by which it knows that this is the database meant.
+# How migrate bypasses a connection pooler, and the name by which it verifies that this is the same database.
 GOLIVE_DIRECT_DATABASE = environment.database_direct
 GOLIVE_DATABASE_NAME = environment.database["NAME"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -138,7 +137,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 LOGIN_URL = "admin:login"
-LOGIN_REDIRECT_URL = "admin:index"  # where a sign-in ends whose `next` leads elsewhere
+LOGIN_REDIRECT_URL = "admin:index"  # after a sign-in whose `next` leads to another site
 CSRF_FAILURE_VIEW = "golive.web.error_pages.handle_csrf_failure"
 
 LANGUAGE_CODE = "en"
@@ -148,7 +147,7 @@ USE_TZ = True
 
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "valhalla" / "static"]
-# Filled by collectstatic, which only a deploy runs; development serves the files from where they are.
+# Filled by collectstatic, which only a deploy runs; development serves the files from their sources.
 STATIC_ROOT = BASE_DIR / "staticfiles" if IS_PRODUCTION else None
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -160,18 +159,18 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = not IS_PRODUCTION
 
-# Behind Render's proxy, which ends TLS and says so in this header; it removes the header from what clients send.
+# Behind Render's proxy, which terminates TLS and sets this header; it strips the header from client requests.
 if IS_PRODUCTION:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
-    # Of programs, which take a redirect for a success: these answer over plain HTTP, or refuse in words.
+    # Paths for programs, which take a redirect for success: these respond over plain HTTP or refuse with a message.
     SECURE_REDIRECT_EXEMPT = [r"^(api|ofrep|readyz)(/|$)"]
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
-# Keys that show whose load a request is, before anybody asks the database.
+# Session keys that classify a request's load without a database query.
 SESSION_ENGINE = "golive.identity.session_keys"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -189,7 +188,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# Consumers in browsers: WeWeb's editor, previews and published pages. No cookies go along.
+# Consumers in browsers: WeWeb's editor, previews and published pages. Without cookies.
 CORS_ALLOWED_ORIGINS = [
     "https://editor.weweb.io",
     "https://app.weweb.io",
@@ -206,7 +205,7 @@ CORS_ALLOW_HEADERS = [
     "content-type",
     "if-none-match",
     "pragma",
-    # Of tracing, which puts them into every request of an instrumented page.
+    # Tracing headers, which an instrumented page adds to every request.
     "sentry-trace",
     "traceparent",
     "tracestate",
@@ -241,7 +240,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": environment.log_level},
     "loggers": {
         "django": {"handlers": [], "level": environment.log_level, "propagate": True},
-        # Scanners ask for any host all day long, and the traceback is always the same.
+        # Scanners send arbitrary hosts all day, and the traceback is always the same.
         "django.security.DisallowedHost": {"filters": ["one_line"]},
     },
 }

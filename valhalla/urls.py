@@ -14,7 +14,7 @@ admin.site.login_form = SignInForm
 
 urlpatterns = [
     re_path(r"^admin$", golive_exempt(RedirectView.as_view(pattern_name="admin:index"))),
-    # In place of the admin's own, which is at the same path.
+    # Replaces the admin's own view at the same path.
     path("admin/login/", sign_in),
     path("admin/", admin.site.urls),
     path("", include("golive.urls")),

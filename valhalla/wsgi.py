@@ -1,4 +1,4 @@
-"""What gunicorn serves: `gunicorn valhalla.wsgi:application`."""
+"""The WSGI application: `gunicorn valhalla.wsgi:application`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from golive.gate import Gate
 from valhalla.environment import SERVER_THREADS
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "valhalla.settings")
-# How many threads this worker really has is known to the server alone (gunicorn.conf.py says it).
+# Only the server knows how many threads this worker has (gunicorn.conf.py sets the variable).
 _threads = int(os.environ.get("WSGI_THREADS", SERVER_THREADS))
 application = Gate(Admission(get_wsgi_application(), threads=_threads))

@@ -20,7 +20,7 @@ from golive.database.failures import is_database_failure
 from golive.domain.errors import GoLiveError, StateUnknownError
 from golive.identity import credentials
 from golive.web import problems
-from golive.web.error_pages import DATABASE_AWAY
+from golive.web.error_pages import DATABASE_UNAVAILABLE
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def _explain(error: Exception) -> GoLiveError:
         return error
     if is_database_failure(error):
         logger.warning("the database failed", exc_info=error)
-        return StateUnknownError(DATABASE_AWAY)
+        return StateUnknownError(DATABASE_UNAVAILABLE)
     if isinstance(error, RequestDataTooBig):
         return problems.too_large()
     if isinstance(error, SuspiciousOperation):

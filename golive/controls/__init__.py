@@ -1,1 +1,1 @@
-"""Every write of the singletons and of the event log, and nothing else may write them."""
+"""Every write of the singletons and of the event log; nothing else may write them."""

@@ -1,4 +1,4 @@
-"""Every write of the singletons: the row and its event in one transaction, acknowledged only after the commit."""
+"""Makes changes: the row and its event in one transaction, acknowledged only after the commit."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def apply_change(
     using: str = DEFAULT_DB_ALIAS,
     is_rehearsal: bool = False,
 ) -> Acknowledgement:
-    """Make one change of the table in `golive.domain.changes`; `fields` are the request's other fields, as they came.
+    """Make one change of the table in `golive.domain.changes`; `fields` are the request's other fields, unparsed.
 
-    With `is_rehearsal` all of it is done and rolled back, and nobody has to wait for it.
-    Raises a RefusedError if a rule says no (permission, content, checklist, revision); StateUnknownError if the row is
-    missing; NotAppliedError if it was certainly not made; OutcomeUnknownError if the connection was lost at COMMIT.
-    Must not be called inside a transaction: an acknowledgement before the commit would be a lie (RuntimeError).
+    With `is_rehearsal` everything is done and rolled back, with short timeouts.
+    Raises a RefusedError if a rule refuses it (permission, content, checklist, revision); StateUnknownError if the row
+    is missing; NotAppliedError if it was certainly not made; OutcomeUnknownError if the connection was lost at COMMIT.
+    Must not be called inside a transaction, where it could not be acknowledged after the commit (RuntimeError).
     """
     check_no_transaction(using)
     check_can_apply(change, actor.permissions)
@@ -85,7 +85,7 @@ def apply_change(
             writer.note_timeline()
         elif change.is_guarded:
             failover.check(using)
-        done = Acknowledgement(
+        acknowledgement = Acknowledgement(
             change,
             any(step.changed for step in steps),
             writer.rows.go_live,
@@ -93,27 +93,27 @@ def apply_change(
             writer.sequence,
             request.notes_on_request,
         )
-        return done, writer.find_longest_lease()
+        return acknowledgement, writer.find_longest_lease()
 
     if is_rehearsal:
         return rehearse(write, using)
     if change.direction is not Direction.SAFE:
         return commit(write, using)
-    done, outstanding = commit_stop(write, using)
-    return replace(done, permits_outstanding=outstanding)
+    acknowledgement, outstanding = commit_stop(write, using)
+    return replace(acknowledgement, permits_outstanding=outstanding)
 
 
 def rehearse_stop(*, using: str = DEFAULT_DB_ALIAS) -> None:
-    """Do all that a stop does in the database, and roll it back. Raises as `apply_change` if it could not be made."""
+    """Do everything that a stop does in the database, and roll it back. Raises as `apply_change` if that fails."""
     actor = Actor(name="rehearsal", permissions=frozenset({ENGAGE.permission}))
     reason = "A rehearsal, which is rolled back."
     apply_change(ENGAGE, actor=actor, reason=reason, channel=Channel.CLI, using=using, is_rehearsal=True)
 
 
 def _check_checklist(request: ChangeRequest, using: str) -> tuple[CheckResult, ...]:
-    """Run the checklist, before any lock is taken. Returns what fails and is named in the override.
+    """Run the checklist, before any lock is taken. Returns the failing checks that are overridden.
 
-    A state that is not known is no rule that refuses: StateUnknownError comes first.
+    Reads the rows first: an unknown state raises StateUnknownError, not a refusal by the checklist.
     """
     singletons.read_both(using=using)
     checklist = runner.run_checklist()
@@ -126,11 +126,11 @@ def _check_checklist(request: ChangeRequest, using: str) -> tuple[CheckResult, .
 def _check_backend_again(
     rows: Rows, request: ChangeRequest, failed: tuple[CheckResult, ...]
 ) -> tuple[CheckResult, ...]:
-    """Under the locks, ask what the rows alone can tell: the backend may have been reopened since the checklist ran."""
-    now = judge_backend(rows.system)
-    others = tuple(result for result in failed if result.id != now.id)
-    if now.ok:
+    """Recheck the backend under the locks: it may have been reopened since the checklist ran."""
+    backend = judge_backend(rows.system)
+    others = tuple(result for result in failed if result.id != backend.id)
+    if backend.ok:
         return others
-    if now.id not in request.override:
-        raise ChecklistFailedError([now])
-    return (now, *others)
+    if backend.id not in request.override:
+        raise ChecklistFailedError([backend])
+    return (backend, *others)

@@ -1,4 +1,4 @@
-"""Whether a stop could be written, as an item of checklist, runbook and `/readyz`."""
+"""The check `stop_possible` of checklist, runbook and `/readyz`: whether a stop could be written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from golive.readiness import Finding, Severity, register
 STOP_POSSIBLE = "stop_possible"
 
 
-# On a connection of its own, since used-up connections are a cause too.
+# It opens a connection of its own, since exhausted connections are one reason why a stop is not possible.
 @register(STOP_POSSIBLE, severity=Severity.BLOCKER, message="A stop can be written", needs_database=False)
 def check_stop_possible() -> Finding:
     result = rehearsal.rehearse()

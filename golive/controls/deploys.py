@@ -1,4 +1,4 @@
-"""Recording what a deploy has applied and unapplied."""
+"""Records what a deploy has applied and unapplied."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from golive.state import singletons
 
 
 def record_deploy(difference: Difference, *, release: str | None, using: str = DEFAULT_DB_ALIAS) -> None:
-    """Record what a deploy has applied and unapplied; writes nothing if that is nothing. Raises as `apply_change`."""
+    """Record what a deploy has applied and unapplied; writes nothing if nothing changed. Raises as `apply_change`."""
     if not difference:
         return
     after = {"applied": list(difference.applied), "unapplied": list(difference.unapplied), "release": release}

@@ -1,4 +1,4 @@
-"""The event log's only writer: events and rows of one transaction, each event holding the hash of the one before."""
+"""The only writer of the event log: the events and rows of one transaction, chained by hash."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 class EventWriter:
-    """Writes events and rows of one transaction; the rows are locked by the caller, which makes the chain one line."""
+    """Writes the events and rows of one transaction. The caller has locked the rows, so the chain cannot fork."""
 
     def __init__(
         self, actor: Actor, channel: Channel, origin: Origin, request: ChangeRequest, *, rows: Rows, using: str
@@ -51,7 +51,7 @@ class EventWriter:
         newest = history.newest_event(using=using)
         self.sequence = newest.sequence if newest else 0
         self._head = newest.hash if newest else None
-        self._found_head = go_live.event_head
+        self._stored_head = go_live.event_head
         self._common = {
             "at": self.now,
             "actor": actor.name,
@@ -65,7 +65,7 @@ class EventWriter:
         self._reason = request.reason
 
     def record(self, step: Step, *, failed: Sequence[CheckResult] = (), override: bool = False) -> None:
-        """Append the event of a step and take its row as the current one."""
+        """Append the event of a step and make its row the current one."""
         self._append(
             step.subject,
             step.action,
@@ -76,17 +76,17 @@ class EventWriter:
             after=record_of(step.after),
             failed_checks=[{"id": result.id, "detail": result.detail} for result in failed] or None,
         )
-        self._take(step.after)
+        self._set_row(step.after)
 
     def record_drift(self) -> None:
-        """Record a row that is not as the newest event left it, before anything builds on it.
+        """Record a row that is not as the newest event left it, before a change builds on it.
 
-        An `event_head` that is not the newest event's hash is such a row too: one of the two was altered.
+        An `event_head` that is not the newest event's hash counts as drift too: one of the two was altered.
         """
-        is_head_wrong = self._found_head != self._head
+        is_head_wrong = self._stored_head != self._head
         for subject, row, recorded in self._compare():
-            is_wrong = recorded != record_of(row) or (subject == GO_LIVE_STATE and is_head_wrong)
-            if is_wrong:
+            has_drifted = recorded != record_of(row) or (subject == GO_LIVE_STATE and is_head_wrong)
+            if has_drifted:
                 self._append(
                     subject,
                     chain.DRIFT,
@@ -104,12 +104,12 @@ class EventWriter:
         self._append(DEPLOY, "migrate", reason="", changed=True, before=None, after=after)
 
     def record_token(self, action: str, *, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
-        """Append the event of a token that was made or revoked."""
+        """Append the event of a token that was created or revoked."""
         self._append(API_TOKEN, action, reason="", changed=True, before=before, after=after)
 
     def reconcile(self, problems: Sequence[chain.Problem]) -> None:
-        """Record the rows as they are and the problems as seen; the chain goes on from the newest event there is."""
-        noted = [{"id": problem.key, "detail": problem.detail} for problem in problems] or None
+        """Record the rows as they are and acknowledge the problems; the chain continues from the newest event."""
+        acknowledged = [{"id": problem.key, "detail": problem.detail} for problem in problems] or None
         altered = {problem.place for problem in problems if problem.code == "row"}
         if problems and not altered:
             altered = {GO_LIVE_STATE}
@@ -126,31 +126,31 @@ class EventWriter:
                 changed=recorded != record_of(after),
                 before=recorded,
                 after=record_of(after),
-                failed_checks=noted,
+                failed_checks=acknowledged,
             )
-            self._take(after)
+            self._set_row(after)
         if altered:
             self.close()
 
     def close(self) -> None:
-        """Write the rows that differ from what was locked, and the new head."""
+        """Write the rows that differ from those locked, and the new head."""
         go_live = self.rows.go_live
-        assert go_live is not None  # noqa: S101 - for the type checker; the constructor has seen to it
-        self._take(replace(go_live, event_head=self._head))
+        assert go_live is not None  # noqa: S101 - for the type checker; the constructor has checked it
+        self._set_row(replace(go_live, event_head=self._head))
         for model, before, after in (
             (SystemMetadata, self._locked.system, self.rows.system),
             (GoLiveState, self._locked.go_live, self.rows.go_live),
         ):
             if before is None or after is None or before == after:
                 continue
-            # The revision again, for a database without row locks: it must be the row that was read.
+            # Matches the revision too, for a database without row locks: it must still be the row that was read.
             rows = model._default_manager.using(self._using).filter(pk=SINGLETON_ID, revision=before.revision)
             if rows.update(**asdict(after)) != 1:
                 raise NotAppliedError("Another change came first; nothing was done. Try again.")
         self._check_written()
 
     def _check_written(self) -> None:
-        """What was written must stand as it was written: a trigger or a rule may have altered or swallowed it."""
+        """Read back what was written and compare: a trigger or a rule may have altered or discarded it."""
         written = singletons.read_again(with_system=self.rows.system is not None, using=self._using)
         newest = history.newest_event(using=self._using)
         altered = [
@@ -169,14 +169,14 @@ class EventWriter:
             )
 
     def find_longest_lease(self) -> int:
-        """The longest lease, in ms, that a reader anywhere may still hold: of the row as it was, as it is now, as the
-        record had it before somebody altered it, and as it was before it was lowered a moment ago."""
+        """The longest lease, in ms, that any reader may still hold: of the row before and after this change, as it was
+        recorded before it was altered by SQL, and before it was lowered a moment ago."""
         rows = (self._locked.go_live, self.rows.go_live)
         recent = history.recent_leases(newest=self.sequence, now=self.now, using=self._using)
         return max(*(row.lease_ms for row in rows if row is not None), *recent)
 
     def note_timeline(self) -> None:
-        """Where the setting asks for it, note the database's timeline of now: somebody answers for the state on it."""
+        """If the setting is on, note the database's current timeline: an operator vouches for the state on it."""
         if not failover.is_watched(self._using):
             return
         rows = GoLiveState._default_manager.using(self._using).filter(pk=SINGLETON_ID)
@@ -184,22 +184,23 @@ class EventWriter:
             with transaction.atomic(using=self._using):
                 rows.update(timeline=RawSQL(failover.TIMELINE, []))  # noqa: S611 - a constant
         except Error:
-            # A change toward safe is made all the same; the state stays unknown.
+            # A change toward safe is made regardless; the state stays unknown.
             logger.exception("the timeline of the database could not be noted")
 
-    def _take(self, row: GoLiveRow | SystemRow) -> None:
+    def _set_row(self, row: GoLiveRow | SystemRow) -> None:
         if isinstance(row, GoLiveRow):
             self.rows = replace(self.rows, go_live=row)
         else:
             self.rows = replace(self.rows, system=row)
 
     def _compare(self) -> list[tuple[str, Any, dict[str, Any] | None]]:
-        found: list[tuple[str, Any, dict[str, Any] | None]] = []
+        """For each locked row: its table, the row, and what the newest event recorded of it."""
+        rows: list[tuple[str, Any, dict[str, Any] | None]] = []
         for subject, row in ((SYSTEM_METADATA, self._locked.system), (GO_LIVE_STATE, self._locked.go_live)):
             if row is not None:
                 newest = history.newest_event(subject=subject, using=self._using)
-                found.append((subject, row, newest.after if newest else None))
-        return found
+                rows.append((subject, row, newest.after if newest else None))
+        return rows
 
     def _append(self, subject: str, action: str, **columns: Any) -> None:
         self.sequence += 1
@@ -217,9 +218,9 @@ class EventWriter:
 
 
 def _log(event: Event) -> None:
-    """One line for each event, with the head that it made: whoever keeps the log keeps the heads.
+    """Log one line per event with the new head, so that the log preserves the heads.
 
-    Not on somebody's terminal, where the command says it.
+    At DEBUG for the command line, which reports the change itself.
     """
     logger.log(
         logging.DEBUG if event.channel == Channel.CLI else logging.INFO,

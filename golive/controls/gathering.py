@@ -1,7 +1,7 @@
-"""Stops that come in by the API: one that may change something is made at once, repetitions are gathered.
+"""Stops through the API: one that may change something is made at once, repetitions are batched.
 
-A credential that floods the service with stops must neither fill the record nor the threads. A repetition waits for at
-most GATHER_SECONDS, and is acknowledged by an event that was written after it came.
+A credential that floods the service with stops must fill neither the event log nor the threads. A repetition waits at
+most GATHER_SECONDS, and is acknowledged by an event that was written after the request arrived.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from golive.domain.requests import read_request
 from golive.domain.rows import GO_LIVE_STATE, MAX_LEASE_MS
 from golive.state import snapshots
 
-# How often whoever waits for company looks whether the stop is still in effect.
+# How often a request waiting to be batched checks that the stop is still in effect.
 LOOK_SECONDS = 0.1
-# Longer than the one that writes can take.
+# Longer than the writing request can take.
 _JOIN_SECONDS = GATHER_SECONDS + WRITE_SECONDS + MAX_LEASE_MS / 1000 + 1.0
 _LOST = "The request that this one was gathered with did not end. Look at the state, or repeat the request."
 
@@ -42,20 +42,20 @@ def apply_stop(
     origin: Origin,
     using: str = DEFAULT_DB_ALIAS,
 ) -> Acknowledgement:
-    """As `apply.apply_change` for a change toward safe by the API, gathered with others of the same credential.
+    """As `apply.apply_change`, for a change toward safe through the API, batched with others of the same credential.
 
-    Only what certainly changes nothing is gathered. The event has the origin of the first of them.
+    Only a stop that certainly changes nothing is batched. The event has the origin of the batch's first request.
     """
     check_can_apply(change, actor.permissions)
     request = read_request(change, {**fields, "reason": reason})
 
-    def write(said: Repetition) -> Acknowledgement:
+    def write(merged: Repetition) -> Acknowledgement:
         return apply_change(
             change,
             actor=actor,
-            reason=said.reason,
+            reason=merged.reason,
             channel=Channel.API,
-            fields={"changed_by": said.on_behalf_of},
+            fields={"changed_by": merged.on_behalf_of},
             origin=origin,
             using=using,
         )
@@ -63,17 +63,18 @@ def apply_stop(
     def is_settled() -> bool:
         return _is_certainly_in_effect(change, using)
 
-    said = Repetition(request.reason, request.on_behalf_of)
+    repetition = Repetition(request.reason, request.on_behalf_of)
     if is_settled():
         gatherer = _gatherers.get(using) or _gatherers.setdefault(using, Gatherer())
-        done = gatherer.apply((change.name, actor.name, actor.user_id), said, write=write, is_settled=is_settled)
+        key = (change.name, actor.name, actor.user_id)
+        acknowledgement = gatherer.apply(key, repetition, write=write, is_settled=is_settled)
     else:
-        done = write(said)
-    return replace(done, notes_on_request=request.notes_on_request)
+        acknowledgement = write(repetition)
+    return replace(acknowledgement, notes_on_request=request.notes_on_request)
 
 
 def forget() -> None:
-    """Start anew: nobody has stopped anything lately, as in a process that was just forked."""
+    """Reset to a state without recent stops, as in a process that was just forked."""
     _gatherers.clear()
 
 
@@ -88,77 +89,77 @@ def _is_certainly_in_effect(change: Change, using: str) -> bool:
     return snapshot.system is not None and is_in_effect(change, snapshot.system) and is_stopped
 
 
-class _Written:
-    """What came of a batch, for those who wait for it."""
+class _Outcome:
+    """The outcome of a batch, for the requests that wait for it."""
 
     def __init__(self) -> None:
-        self._is_over = threading.Event()
-        self._done: Acknowledgement | None = None
+        self._is_known = threading.Event()
+        self._acknowledgement: Acknowledgement | None = None
         self._error: BaseException | None = None
 
-    def end(self, done: Acknowledgement | None, error: BaseException | None) -> None:
-        self._done, self._error = done, error
-        self._is_over.set()
+    def set(self, acknowledgement: Acknowledgement | None, error: BaseException | None) -> None:
+        self._acknowledgement, self._error = acknowledgement, error
+        self._is_known.set()
 
     def wait(self) -> Acknowledgement:
-        self._is_over.wait(_JOIN_SECONDS)
-        if self._done is not None:
-            return self._done
+        self._is_known.wait(_JOIN_SECONDS)
+        if self._acknowledgement is not None:
+            return self._acknowledgement
         if isinstance(self._error, UnavailableError):
-            # One of one's own: an exception that several threads raise mixes up their tracebacks.
+            # A copy: one exception raised by several threads mixes up their tracebacks.
             raise copy.copy(self._error) from self._error
         raise OutcomeUnknownError(_LOST) from self._error
 
 
 class Gatherer:
-    """The queues of this process. The first request of a batch writes it, in its own thread; the others wait for it."""
+    """The queues of this process. The first request of a batch writes it, on its own thread; the others wait for it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._changed = threading.Condition()
         self._queues: defaultdict[Hashable, Queue] = defaultdict(Queue)
-        self._written: dict[Batch, _Written] = {}
+        self._outcomes: dict[Batch, _Outcome] = {}
 
     def apply(
         self,
         key: Hashable,
-        said: Repetition,
+        repetition: Repetition,
         *,
         write: Callable[[Repetition], Acknowledgement],
         is_settled: Callable[[], bool],
     ) -> Acknowledgement:
-        """`write` what this request and others of the same `key` say, or wait for whoever does.
+        """Join the batch of `key`, then `write` it if this is its first request, or wait until it is written.
 
-        Raises what `write` raises. Waits for no company any more when `is_settled` says that the stop may be undone.
+        Raises what `write` raises. Stops waiting to be batched once `is_settled` says that the stop may be undone.
         """
         with self._changed:
             queue = self._queues[key]
-            batch, is_first = queue.join(said)
-            written = self._written.setdefault(batch, _Written())
+            batch, is_first = queue.join(repetition)
+            outcome = self._outcomes.setdefault(batch, _Outcome())
             self._changed.notify_all()
         if not is_first:
-            return written.wait()
-        done: Acknowledgement | None = None
+            return outcome.wait()
+        acknowledgement: Acknowledgement | None = None
         error: BaseException | None = OutcomeUnknownError(_LOST)
         try:
-            # The request's deadline goes on meanwhile: the answer comes in time.
+            # The request's deadline keeps running during the wait, so the response comes in time.
             self._await_turn(queue, batch, is_settled)
-            done = write(self._begin(queue, batch))
-            return done
+            acknowledgement = write(self._begin(queue, batch))
+            return acknowledgement
         except BaseException as caught:
             error = caught
             raise
         finally:
-            self._end(queue, batch, written)
-            written.end(done, error)
+            self._end(queue, batch)
+            outcome.set(acknowledgement, error)
 
     def _await_turn(self, queue: Queue, batch: Batch, is_settled: Callable[[], bool]) -> None:
         while True:
             with self._changed:
-                left = queue.due_at(batch) - self._clock()
-                if left <= 0:
+                remaining = queue.due_at(batch) - self._clock()
+                if remaining <= 0:
                     return
-                self._changed.wait(min(left, LOOK_SECONDS))
+                self._changed.wait(min(remaining, LOOK_SECONDS))
             if not is_settled():
                 return
 
@@ -167,12 +168,12 @@ class Gatherer:
             queue.begin(self._clock())
             return merge(batch.members)
 
-    def _end(self, queue: Queue, batch: Batch, written: _Written) -> None:
+    def _end(self, queue: Queue, batch: Batch) -> None:
         with self._changed:
             queue.abandon(batch)
-            self._written.pop(batch, None)
+            self._outcomes.pop(batch, None)
 
 
-# By database.
+# One per database.
 _gatherers: dict[str, Gatherer] = {}
 os.register_at_fork(after_in_child=forget)

@@ -1,4 +1,4 @@
-"""Who is in the way of a change, and how to end them (PostgreSQL)."""
+"""The sessions that block a change, and how to end them (PostgreSQL)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ logger = logging.getLogger(__name__)
 QUERY_LENGTH = 100
 END_SECONDS = 2.0
 
-# A lock on a row is not among the server's locks; but whoever has one holds the weak lock of the table for it, and has
-# a transaction number, which one that only waits for its first row has not. A lock of the whole table that is in the
-# way of a change has one of the stronger modes.
+# Row locks do not appear in pg_locks. But a holder of one also holds the weak table lock that goes with it and has a
+# transaction id, which a session still waiting for its first row has not. A table lock that blocks a change has one of
+# the stronger modes.
 _HOLDERS = """
 WITH held AS (
     SELECT DISTINCT l.pid, l.virtualtransaction FROM pg_locks l
@@ -40,7 +40,7 @@ LEFT JOIN pg_stat_activity a ON a.pid = h.pid
 LEFT JOIN pg_prepared_xacts p ON h.pid IS NULL AND h.virtualtransaction = '-1/' || p.transaction::text
 ORDER BY 2
 """
-# As the server decides it: https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL
+# The server's own rule: https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL
 _MAY_END = """
 SELECT me.rolsuper OR (NOT coalesce(r.rolsuper, true)
        AND (pg_has_role(r.oid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE'))), quote_ident(current_user)
@@ -51,16 +51,16 @@ _EVENTS = "golive_event"
 
 
 def find_holders(*, using: str = DEFAULT_DB_ALIAS) -> tuple[Holder, ...]:
-    """The other sessions that hold the rows or the tables at this moment, the oldest first; on SQLite none.
+    """The other sessions that hold locks on the rows or the tables now, oldest first; none on SQLite.
 
-    Raises database errors as they are.
+    Raises database errors unchanged.
     """
     if connections[using].vendor != "postgresql":
         return ()
     with database_deadline(READ_SECONDS), connections[using].cursor() as cursor:
         cursor.execute(_HOLDERS, [[GO_LIVE_STATE, SYSTEM_METADATA, _EVENTS], QUERY_LENGTH])
         rows = cursor.fetchall()
-    # One that itself waits for a lock is in the way only if nobody else is.
+    # A session that is itself waiting for a lock counts only if no other does.
     rows = [row for row in rows if not row[-1]] or rows
     return tuple(
         Holder(pid, since, role=role, application=application, state=state, query=query, prepared=prepared)
@@ -69,12 +69,12 @@ def find_holders(*, using: str = DEFAULT_DB_ALIAS) -> tuple[Holder, ...]:
 
 
 def end(holders: Sequence[Holder], *, using: str = DEFAULT_DB_ALIAS) -> tuple[Holder, ...]:
-    """End the sessions that are still in the way of those that were, and wait until they are gone. Returns those ended.
+    """End those of `holders` that still block, and wait until they are gone. Returns the sessions ended.
 
-    Raises NotAppliedError if the role may not, with the grant that it needs, and database errors as they are.
+    Raises NotAppliedError if our role lacks the right, naming the grant that it needs, and database errors unchanged.
     """
-    wanted = {holder.pid for holder in holders}
-    ended = tuple(holder for holder in find_holders(using=using) if holder.pid is not None and holder.pid in wanted)
+    pids = {holder.pid for holder in holders}
+    ended = tuple(holder for holder in find_holders(using=using) if holder.pid is not None and holder.pid in pids)
     for holder in ended:
         _end_one(holder, using)
     gives_up_at = time.monotonic() + END_SECONDS

@@ -1,4 +1,4 @@
-"""Recording what was changed behind the controls."""
+"""Records what was changed behind the controls."""
 
 from __future__ import annotations
 
@@ -27,31 +27,32 @@ def reconcile(
 ) -> tuple[str, ...]:
     """Record what was changed behind the controls, so that chain, `event_head` and rows agree again.
 
-    Returns what was recorded, in words; nothing is written where all agree. A row that was altered gets a new revision,
-    for those who hold the old one. A break in the chain stays visible; the event names it as seen. Raises as
-    `apply_change`, InvalidRequestError for a bad reason.
+    Returns the recorded problems as sentences; writes nothing if there are none. An altered row gets a new revision, so
+    that the old one is no longer valid. A break in the chain stays visible; the event acknowledges it. Raises as
+    `apply_change`, and InvalidRequestError for a bad reason.
     """
     fault = find_fault(reason, limit=REASON_LIMIT, required=True)
     if fault:
         raise InvalidRequestError([FieldError("reason", fault)])
     request = ChangeRequest(reason=reason.strip())
     try:
-        # The chain before the locks, since it may be long; the rows and the head again under them.
+        # The chain is verified before locking, since it may be long; rows and head are compared again under the locks.
         problems = [problem for problem in history.verify(using=using).problems if problem.code in chain.CHAIN_PROBLEMS]
     except Error as error:
-        raise NotAppliedError("The record cannot be read, so nothing was reconciled.") from error
+        raise NotAppliedError("The event log cannot be read, so nothing was reconciled.") from error
 
     def write() -> tuple[tuple[str, ...], int]:
         writer = EventWriter(
             actor, channel, origin, request, rows=singletons.lock_rows(with_system=True, using=using), using=using
         )
-        row_of(writer.rows, SYSTEM_METADATA)  # missing, it cannot be recorded
-        found = [*problems, *(p for p in history.verify(newest=1, using=using).problems if p.code in ("row", "head"))]
+        row_of(writer.rows, SYSTEM_METADATA)  # raises if it is missing: then it cannot be recorded
+        current = (p for p in history.verify(newest=1, using=using).problems if p.code in ("row", "head"))
+        to_record = [*problems, *current]
         failed_over = failover.find_problem(using)
         if failed_over is not None:
-            found.append(failed_over)
-        writer.reconcile(found)
+            to_record.append(failed_over)
+        writer.reconcile(to_record)
         writer.note_timeline()
-        return tuple(problem.detail for problem in found), writer.find_longest_lease()
+        return tuple(problem.detail for problem in to_record), writer.find_longest_lease()
 
     return commit(write, using)

@@ -1,7 +1,7 @@
-"""Whether a stop could be written now: it is rehearsed, by the very transaction of a stop, and rolled back.
+"""Rehearses a stop: runs a stop's own transaction and rolls it back, to prove that a stop could be written now.
 
-Reads go on where nothing can be written any more: a database that is read-only since its disk is full, a right that was
-lost, a session that holds the row. Somebody has to know before the stop is needed.
+Reads keep working when writes no longer do: the database is read-only because its disk is full, a grant was lost, a
+session holds the row. Operators have to know before they need the stop.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from golive.domain.errors import GoLiveError, NotAppliedError
 
 logger = logging.getLogger(__name__)
 
-# A rehearsal writes, so all that ask within so long get the same answer.
+# A rehearsal writes, so all callers within this time share one result.
 SHARED_SECONDS = 1.0
-# How long anybody waits for it; a check may take one second.
+# How long a caller waits for it; a check may take one second.
 WAIT_SECONDS = 0.95
 PERIOD_SECONDS = 30.0
 REPEAT_SECONDS = 60.0
 
 POSSIBLE = "A stop was rehearsed and rolled back."
-_LATE = "A rehearsal of the stop did not come to its end in time."
+_TIMED_OUT = "A rehearsal of the stop did not come to its end in time."
 
 
 @dataclass(frozen=True)
 class Result:
-    """`detail` is for everybody, `cause` for the log."""
+    """The result of a rehearsal. `detail` is public, `cause` is for the log."""
 
     ok: bool
     detail: str
@@ -42,7 +42,7 @@ class Result:
 
 
 class Rehearser:
-    """Runs one rehearsal at a time, on a thread and a connection of its own, and shares what came of it."""
+    """Runs one rehearsal at a time, on a thread and connection of its own, and shares its result."""
 
     def __init__(self, work: Callable[[], Result]) -> None:
         self._work = work
@@ -50,18 +50,18 @@ class Rehearser:
         self._is_running = False
         self._ended = 0
         self._ended_at = float("-inf")
-        self._latest = Result(False, _LATE, _LATE)
+        self._latest = Result(False, _TIMED_OUT, _TIMED_OUT)
 
     def ask(self) -> Result:
-        """The outcome of the rehearsal under way, or of a new one; of the last one within SHARED_SECONDS."""
+        """The last result within SHARED_SECONDS, or else that of the rehearsal in progress or of a new one."""
         with self._condition:
             if time.monotonic() - self._ended_at < SHARED_SECONDS:
                 return self._latest
             ticket = self._ended + 1
             if not self._is_running and not self._start():
-                return Result(False, _LATE, "No thread can be had for a rehearsal of the stop.")
+                return Result(False, _TIMED_OUT, "No thread could be started to rehearse the stop.")
             if not self._condition.wait_for(lambda: self._ended >= ticket, WAIT_SECONDS):
-                return Result(False, _LATE, _LATE)
+                return Result(False, _TIMED_OUT, _TIMED_OUT)
             return self._latest
 
     def _start(self) -> bool:
@@ -73,7 +73,7 @@ class Rehearser:
         return True
 
     def _run(self) -> None:
-        result = Result(False, _LATE, _LATE)
+        result = Result(False, _TIMED_OUT, _TIMED_OUT)
         try:
             result = self._work()
         finally:
@@ -85,7 +85,7 @@ class Rehearser:
 
 
 def rehearse() -> Result:
-    """Whether a stop could be written now, and why not. Never raises; at most WAIT_SECONDS."""
+    """Whether a stop could be written now, and if not, why. Never raises; takes at most WAIT_SECONDS."""
     return _rehearser.ask()
 
 
@@ -93,7 +93,7 @@ def _rehearse_stop() -> Result:
     try:
         rehearse_stop()
     except NotAppliedError as error:
-        # Nobody has asked for anything that could be repeated.
+        # There is no request that could be repeated.
         cause = error.describe().replace(" Repeat the request.", "")
         return Result(False, f"A stop cannot be written. {error.summary}", cause)
     except GoLiveError as error:
@@ -106,37 +106,37 @@ def _rehearse_stop() -> Result:
     return Result(True, POSSIBLE, "")
 
 
-# -- the watch: a thread for each process that serves ------------------------------------------------------------------
+# -- the watch: one thread in each serving process ---------------------------------------------------------------------
 
 
 class Watch:
-    """Tells the log when a stop becomes impossible, every minute while it lasts, and when it is possible again."""
+    """Logs when a stop becomes impossible, every minute while that lasts, and when it is possible again."""
 
     def __init__(self, ask: Callable[[], Result]) -> None:
         self._ask = ask
-        self._told_at: float | None = None
+        self._logged_at: float | None = None
 
     def look(self, now: float) -> None:
-        """One look, at the moment `now` in seconds of any clock."""
+        """Check once; `now` is in seconds of any clock."""
         result = self._ask()
         if result.ok:
-            if self._told_at is not None:
+            if self._logged_at is not None:
                 logger.info("a stop is possible again")
-            self._told_at = None
-        elif self._told_at is None or now - self._told_at >= REPEAT_SECONDS:
+            self._logged_at = None
+        elif self._logged_at is None or now - self._logged_at >= REPEAT_SECONDS:
             logger.error("a stop is NOT possible: %s", result.cause)
-            self._told_at = now
+            self._logged_at = now
 
 
 def start_watch() -> None:
-    """Look at once and every PERIOD_SECONDS, for as long as this process lives; only where stops are asked for by HTTP.
+    """Check now and every PERIOD_SECONDS while this process lives, but only if it serves the endpoints for stops.
 
-    A project that only guards its own views may have a role that cannot write at all.
+    A project that only guards its own views may use a role that cannot write at all.
     """
-    threading.Thread(target=_keep_looking, name="golive-watch", daemon=True).start()
+    threading.Thread(target=_run_watch, name="golive-watch", daemon=True).start()
 
 
-def _keep_looking() -> None:
+def _run_watch() -> None:
     try:
         reverse("golive:engage")
     except NoReverseMatch:
@@ -150,11 +150,11 @@ def _keep_looking() -> None:
         time.sleep(PERIOD_SECONDS)
 
 
-def _start_anew() -> None:
-    """A fork has none of the threads, nor one that would let go of the lock."""
+def _reset_after_fork() -> None:
+    """A forked child has none of the threads, and none that would release the lock."""
     global _rehearser  # noqa: PLW0603
     _rehearser = Rehearser(_rehearse_stop)
 
 
 _rehearser = Rehearser(_rehearse_stop)
-os.register_at_fork(after_in_child=_start_anew)
+os.register_at_fork(after_in_child=_reset_after_fork)

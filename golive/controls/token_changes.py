@@ -1,4 +1,4 @@
-"""API tokens made and revoked: each a row and its event in one transaction, by the writer of all other changes."""
+"""Creates and revokes API tokens: a row and its event in one transaction, written like every other change."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def make_token(
     origin: Origin = UNKNOWN_ORIGIN,
     using: str = DEFAULT_DB_ALIAS,
 ) -> tuple[ApiToken, str]:
-    """Make a token; its row and its text, which nobody can find out again.
+    """Create a token; returns its row and its text, which cannot be recovered later.
 
     Raises InvalidRequestError, and as `apply.apply_change`: without a readable state nothing can be recorded.
     """
-    wanted = frozenset(scopes)
-    _check_new(name, wanted, expires_in)
+    requested = frozenset(scopes)
+    _check_new(name, requested, expires_in)
     text = make_token_text(secrets.choice)
 
     def write() -> tuple[ApiToken, None, _Values]:
-        # Makers take turns, so the name is not taken between this and the insertion.
+        # Writers are serialised by the row lock, so the name cannot be taken between this check and the insert.
         if ApiToken.objects.using(using).filter(name=name, revoked_at=None).exists():
             raise InvalidRequestError([FieldError("name", "is in use; choose another, or revoke that token first")])
         now = datetime.now(UTC)
@@ -53,7 +53,7 @@ def make_token(
             name=name,
             prefix=text.prefix,
             secret_hash=text.secret_hash,
-            scopes=[scope for scope in SCOPES if scope in wanted],
+            scopes=[scope for scope in SCOPES if scope in requested],
             created_by=actor.name,
             created_at=now,
             expires_at=None if expires_in is None else now + expires_in,
@@ -68,7 +68,7 @@ def make_token(
 def revoke_token(
     token_id: int, *, actor: Actor, channel: Channel, origin: Origin = UNKNOWN_ORIGIN, using: str = DEFAULT_DB_ALIAS
 ) -> ApiToken:
-    """Revoke one token, for good; harmless when repeated. Raises InvalidRequestError if there is none, and as above."""
+    """Revoke one token permanently; idempotent. Raises InvalidRequestError if there is none, and as `make_token`."""
 
     def write() -> tuple[ApiToken, _Values | None, None]:
         token = ApiToken.objects.using(using).filter(pk=token_id).first()
@@ -84,7 +84,7 @@ def revoke_token(
 
 
 def revoke_token_named(name: str, *, actor: Actor, channel: Channel, using: str = DEFAULT_DB_ALIAS) -> ApiToken:
-    """As `revoke_token`, the token that has this name now, or had it last."""
+    """As `revoke_token`, for the token that has this name now, or had it last."""
     tokens = ApiToken.objects.using(using).filter(name=name)
     token = tokens.filter(revoked_at=None).first() or tokens.order_by("-created_at").first()
     if token is None:
@@ -117,10 +117,10 @@ def _record(
     origin: Origin = UNKNOWN_ORIGIN,
     using: str = DEFAULT_DB_ALIAS,
 ) -> T:
-    """Run a write of a token's row and record it, in one transaction and in turn with all other changes.
+    """Run a write of a token's row and record it, in one transaction that is serialised with all other changes.
 
-    `write` returns its result and what the event says of the token before and after; both None: nothing was done, and
-    nothing is recorded. Raises as `apply_change`, and what `write` raises.
+    `write` returns its result and the token's values before and after for the event; if both are None, nothing was done
+    and nothing is recorded. Raises as `apply_change`, and what `write` raises.
     """
 
     def work() -> tuple[T, int]:

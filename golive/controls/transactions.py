@@ -1,4 +1,4 @@
-"""One transaction for each write, and its acknowledgement: only when nobody can answer from an older state any more."""
+"""The transaction of each write, and its acknowledgement once no reader can serve the older state any more."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from golive.state import leases, permits, snapshots
 
 logger = logging.getLogger(__name__)
 
-# Kept by the server for the transaction of a change, in milliseconds. A wait for a lock ends before our own deadline,
-# with a plain answer; a writer that is frozen while it holds the lock is cut off before others give up waiting.
+# Enforced by the server for the transaction of a change, in milliseconds. A lock wait ends before our own deadline, so
+# that the cause is known; a writer that freezes while it holds the lock is cut off before others give up waiting.
 _SETTINGS = {
     "lock_timeout": "3000",
     "statement_timeout": "4000",
     "idle_in_transaction_session_timeout": "2000",
     "synchronous_commit": "on",
-    # The driver reads no times in another style.
+    # The driver supports no other style.
     "datestyle": "ISO",
     "timezone": "UTC",
 }
-# A rehearsal must be in nobody's way, and tell soon that somebody is in its own.
+# A rehearsal must not block others, and must report soon that others block it.
 REHEARSAL_SECONDS = 0.9
 _REHEARSAL_LOCK_MS = 500
 _REHEARSAL_SETTINGS = {
@@ -44,19 +44,19 @@ _REHEARSAL_SETTINGS = {
 }
 _LOCK_NOT_AVAILABLE, _QUERY_CANCELED = "55P03", "57014"
 _COMPLETION_UNKNOWN, _IDLE_TOO_LONG = "40003", "25P03"
-# Less than WRITE_SECONDS leaves, so that the answer comes in time.
-_LOOK_SECONDS = 0.5
+# Short enough for what WRITE_SECONDS leaves, so that the response comes in time.
+_HOLDERS_SECONDS = 0.5
 
 T = TypeVar("T")
 Write = Callable[[], tuple[T, int]]
 
 
 def commit(write: Write[T], using: str) -> T:
-    """Run a write in its own transaction; it returns its result and the longest lease that a reader may hold, in ms.
+    """Run `write` in its own transaction; it returns its result and the longest lease that a reader may hold, in ms.
 
-    Returns the result after the commit and that lease: then the change may be acknowledged, also one that changed
-    nothing, since whoever reads the acknowledgement relies on what it says. Tells a failure before COMMIT
-    (NotAppliedError) from one at COMMIT (OutcomeUnknownError). Must not be called inside a transaction (RuntimeError).
+    Returns the result after the commit and after that lease; then the change may be acknowledged. A no-op waits too,
+    since its acknowledgement makes the same promise. Distinguishes a failure before COMMIT (NotAppliedError) from one
+    at COMMIT (OutcomeUnknownError). Must not be called inside a transaction (RuntimeError).
     """
     result, lease_ms = _commit(write, using)
     acknowledge(lease_ms, using)
@@ -64,19 +64,19 @@ def commit(write: Write[T], using: str) -> T:
 
 
 def commit_stop(write: Write[T], using: str) -> tuple[T, int | None]:
-    """As `commit`, and waits beside the lease for the permits that are held; how many still are, None: not known."""
+    """As `commit`, but also waits for held permits; returns how many are still held, too (None: unknown)."""
     ends_at = time.monotonic() + min(WRITE_SECONDS, _find_remaining())
     result, lease_ms = _commit(write, using)
     now = time.monotonic()
-    # All of it within the time of the request, whatever company and locks took before.
+    # Within the request's time limit, whatever batching and locks took before.
     outstanding = acknowledge(lease_ms, using, permits_until=max(now, min(now + permits.WAIT_SECONDS, ends_at)))
     return result, outstanding
 
 
 def acknowledge(lease_ms: int, using: str, *, permits_until: float | None = None) -> int | None:
-    """Wait until the change is seen everywhere. No lock and no transaction is open meanwhile.
+    """Wait until the change is visible everywhere. Holds no lock and no transaction during the wait.
 
-    With `permits_until` (`time.monotonic`) also for the end of the permits, but no longer; returns how many are left.
+    With `permits_until` (`time.monotonic`) also waits for the permits, until then; returns how many are still held.
     """
     began = leases.boottime()
     snapshots.forget(using=using)
@@ -84,15 +84,15 @@ def acknowledge(lease_ms: int, using: str, *, permits_until: float | None = None
     if permits_until is not None:
         outstanding = permits.await_end(ends_at=permits_until, using=using)
     leases.wait_out(leases.remaining_ms(lease_ms, since=began))
-    # What the request still has to do with the database has its time.
+    # Give the time back: the rest of the request still needs the database.
     extend_deadline(leases.boottime() - began)
     return outstanding
 
 
 def rehearse(write: Write[T], using: str) -> T:
-    """Run a write in its own transaction, with all that the database checks at COMMIT, and roll it back.
+    """Run `write` in its own transaction, including the checks that are deferred to COMMIT, and roll it back.
 
-    Returns what would be the result. Raises NotAppliedError, or what the write raises, if it could not be made.
+    Returns the result. Raises NotAppliedError, or what `write` raises, if it could not be done.
     """
     try:
         with database_deadline(REHEARSAL_SECONDS), _transaction(using, _REHEARSAL_SETTINGS):
@@ -110,7 +110,7 @@ def rehearse(write: Write[T], using: str) -> T:
 
 
 def check_no_transaction(using: str) -> None:
-    """Raise RuntimeError inside a transaction, but for that of a TestCase: nothing could be acknowledged there."""
+    """Raise RuntimeError inside a transaction, where nothing could be acknowledged; a TestCase's own is allowed."""
     connection = connections[using]
     if connection.in_atomic_block and not getattr(connection.atomic_blocks[-1], "_from_testcase", False):
         raise RuntimeError("A change must not be made inside a transaction: it is acknowledged when it is committed.")
@@ -131,7 +131,7 @@ def _commit(write: Write[T], using: str) -> tuple[T, int]:
     except GoLiveError:
         raise
     except Exception as error:
-        # Whatever it was: before COMMIT all of it is undone, and whoever asked for a stop has to know.
+        # Any exception: a failure before COMMIT undoes everything, and the caller of a stop has to know which it was.
         drop_dead_connection(using)
         raise _explain(error, is_committing=is_committing, using=using) from error
     return outcome
@@ -139,7 +139,7 @@ def _commit(write: Write[T], using: str) -> tuple[T, int]:
 
 @contextmanager
 def _transaction(using: str, settings: Mapping[str, str]) -> Iterator[None]:
-    """A transaction that depends on no default of server, database, role or session."""
+    """A transaction that does not depend on defaults of the server, database, role or session."""
     connection = connections[using]
     if connection.vendor == "sqlite" and settings is _REHEARSAL_SETTINGS:
         with connection.cursor() as cursor:
@@ -147,12 +147,12 @@ def _transaction(using: str, settings: Mapping[str, str]) -> Iterator[None]:
     with transaction.atomic(using=using, durable=True):
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
-                # The first statement, or it is refused; in the transaction of somebody's TestCase it is not.
+                # Only allowed as the first statement, which it is not inside a TestCase's transaction.
                 if len(connection.atomic_blocks) == 1:
                     cursor.execute("SET TRANSACTION ISOLATION LEVEL read committed, READ WRITE")
                 calls = ", ".join("set_config(%s, %s, true)" for _ in settings)
                 cursor.execute(f"SELECT {calls}", [text for pair in settings.items() for text in pair])
-                # A pooler may hand us a session that knows nothing of our connection.
+                # A pooler may hand out a session that our connection setup has not touched.
                 drop_foreign_schemas(cursor, is_local=True)
         yield
 
@@ -166,35 +166,35 @@ def _explain(error: Exception, *, is_committing: bool, using: str) -> Unavailabl
     if lacks_tables(error):
         return NotAppliedError(f"Nothing was done. {TABLES_MISSING}")
     advice = "" if cause.is_lasting else " Repeat the request."
-    holders = _look_for_holders(using) if state in (_LOCK_NOT_AVAILABLE, _QUERY_CANCELED) else ()
+    holders = _try_find_holders(using) if state in (_LOCK_NOT_AVAILABLE, _QUERY_CANCELED) else ()
     if state == _LOCK_NOT_AVAILABLE or holders:
-        words, summary = (
+        detail, summary = (
             "Another session holds what the change needs; nothing was done."
             + "".join(f" It is {holder.summary}; this ends it: {holder.remedy}" for holder in each)
             for each in (holders, [holder.redacted() for holder in holders])
         )
-        return NotAppliedError(f"{words}{advice}", summary=summary, advice=advice, holders=holders)
+        return NotAppliedError(f"{detail}{advice}", summary=summary, advice=advice, holders=holders)
     summary = f"{cause.sentence}; nothing was done."
     return NotAppliedError(f"{cause}; nothing was done.{advice}", summary=summary, advice=advice)
 
 
 def _has_rolled_back(error: Exception) -> bool:
-    """Whether the server said so, in answer to COMMIT. No answer, or the end of the session, says nothing.
+    """Whether the server reported a rollback in response to COMMIT. No response, or a closed session, proves nothing.
 
-    In the middle of a commit the server knows only PANIC, whatever went wrong (a full disk of the WAL: 53100), and
-    after its restart the commit may stand.
+    During a commit any failure is a PANIC (a full WAL disk: 53100), and after the restart the transaction may turn out
+    to be committed.
     """
     state, severity = find_state(error), find_severity(error)
     if state is None or state.startswith(("08", "57P")) or state == _COMPLETION_UNKNOWN:
         return False
-    # The one that is sent before COMMIT is read.
+    # The idle timeout is the one FATAL error that is sent before COMMIT is read.
     return severity in (None, "ERROR") or state == _IDLE_TOO_LONG
 
 
-def _look_for_holders(using: str) -> tuple[Holder, ...]:
-    """Those who are still in the way. Whatever goes wrong here, the answer to the change is more important."""
+def _try_find_holders(using: str) -> tuple[Holder, ...]:
+    """The sessions still blocking. Never raises: the response to the change is more important."""
     try:
-        with database_deadline(_LOOK_SECONDS):
+        with database_deadline(_HOLDERS_SECONDS):
             return find_holders(using=using)
     except Exception:
         logger.warning("it is not known who is in the way of a change", exc_info=True)

@@ -1,1 +1,1 @@
-"""The database itself, whatever is in it: deadlines, what a failure means, the shape of the tables, files as locks."""
+"""The database layer: deadlines, causes of failures, the shape of the tables, file locks."""

@@ -1,4 +1,4 @@
-"""What a database says it has run: the rows that Alembic or Django keeps. Read only, and bounded in time."""
+"""The migrations that a database has recorded as applied, by Alembic or Django. Read-only and bounded in time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import psycopg
 
 from golive.migration_graph.model import Kind, UnusableInputError
 
-# To connect (psycopg goes no lower than 2 s), and for all that comes after.
+# To connect (psycopg allows no less than 2 s), and for everything after that.
 CONNECT_SECONDS = 5
 READ_SECONDS = 5
 _TABLES = {Kind.ALEMBIC: "alembic_version", Kind.DJANGO: "django_migrations"}
@@ -24,16 +24,16 @@ _QUERIES = {
     Kind.ALEMBIC: "SELECT version_num FROM alembic_version",
     Kind.DJANGO: "SELECT app || '.' || name FROM django_migrations",
 }
-# As SQLAlchemy writes them: the driver's name after a plus.
+# SQLAlchemy's form: the driver's name after a plus.
 _SCHEME = re.compile(r"(?P<database>postgres|postgresql|sqlite)(\+\w+)?://", re.IGNORECASE)
 
 
 def read_applied(url: str, kind: Kind) -> tuple[str, ...]:
-    """The names in the tool's own table, sorted: Alembic's current revisions, or Django's `app.name` of all applied.
+    """The names in the tool's own table, sorted: Alembic's current revisions, or `app.name` of all applied by Django.
 
-    `url` as SQLAlchemy or Django take it: `postgresql://`, `postgresql+psycopg2://`, `sqlite:///file`. The table is
-    looked for by its usual name, in the search path. Raises UnusableInputError with one line that never holds the
-    password.
+    `url` as SQLAlchemy or Django take it: `postgresql://`, `postgresql+psycopg2://`, `sqlite:///file`. The table must
+    have its default name and be in the search path. Raises UnusableInputError with a one-line message that never
+    contains the password.
     """
     scheme = _SCHEME.match(url)
     if scheme is None:
@@ -51,7 +51,7 @@ def _read_sqlite(rest: str, kind: Kind) -> list[tuple[Any, ...]]:
     if not path.startswith("/") or path == "/":
         raise UnusableInputError("--database: an SQLite URL names a file: sqlite:///relative or sqlite:////absolute")
     try:
-        # `mode=ro`: a file that is not there is an error, and is not made.
+        # `mode=ro`: a missing file is an error and is not created.
         address = f"file:{quote(path[1:])}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=READ_SECONDS)) as connection:
             return connection.execute(_QUERIES[kind]).fetchall()
@@ -69,7 +69,7 @@ def _read_postgresql(url: str, kind: Kind) -> list[tuple[Any, ...]]:
     except psycopg.errors.UndefinedTable:
         raise UnusableInputError(_explain_missing(kind)) from None
     except psycopg.ProgrammingError as error:
-        # What libpq says about a URL that it cannot read repeats the URL.
+        # libpq's message about a URL that it cannot parse repeats the URL.
         detail = error.diag.message_primary or "the URL cannot be read"
         raise UnusableInputError(f"--database: {detail}") from None
     except psycopg.Error as error:
@@ -80,9 +80,9 @@ def _read_postgresql(url: str, kind: Kind) -> list[tuple[Any, ...]]:
 
 @contextmanager
 def _time_limit(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """Cut the connection off at its socket when the time is over; whoever waits for an answer gets an error at once.
+    """Shut down the connection's socket when the time is up, so that a pending call fails at once.
 
-    On this side, because a server that hangs keeps no limit of its own.
+    On the client side, because a server that hangs enforces no timeout.
     """
 
     def cut_off() -> None:

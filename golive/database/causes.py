@@ -1,4 +1,4 @@
-"""Why a database failed, in words for whoever can do something about it. No password and no URL is ever among them."""
+"""Why a database failed, in words for the people who can fix it. They never contain a password or a URL."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ NO_ANSWER = "The database does not answer"
 _NO_TABLES = "The tables are not there as they should be (run `manage.py migrate`)"
 _READ_ONLY = "The database is read-only"
 _DISK_FULL = "The disk of the database is full"
-_NO_SLOT = "No connection slot of the database is left"
-_NO_NUMBERS = "A revision or a sequence has come to its end, so that nothing can be counted any more"
+_TOO_MANY_CONNECTIONS = "No connection slot of the database is left"
+_OVERFLOW = "A revision or a sequence has come to its end, so that nothing can be counted any more"
 _REFUSED_BY_RULE = "A trigger, a rule or a constraint of the database refused it"
 _NO_PASSWORD = "The database does not take the password"  # noqa: S105 - says that it is wrong
 _NO_LOGIN = "The database refuses the login"
 _NO_DATABASE = "There is no database of that name"
 _RESTARTING = "The database is starting or shutting down"
-_IN_NO_TIME = "The database does not answer in time"
+_TIMED_OUT = "The database does not answer in time"
 
 MAX_DETAIL = 300
-# By the whole code, then by its class.
+# Keyed by SQLSTATE, or by its class (the first two characters).
 _BY_STATE: dict[str, tuple[str, bool]] = {
-    "22003": (_NO_NUMBERS, True),
+    "22003": (_OVERFLOW, True),
     "25006": (_READ_ONLY, True),
     "28P01": (_NO_PASSWORD, True),
     "3D000": (_NO_DATABASE, True),
@@ -35,7 +35,7 @@ _BY_STATE: dict[str, tuple[str, bool]] = {
     "42703": (_NO_TABLES, True),
     "42P01": (_NO_TABLES, True),
     "53100": (_DISK_FULL, True),
-    "53300": (_NO_SLOT, False),
+    "53300": (_TOO_MANY_CONNECTIONS, False),
     "55P03": ("Another session holds what the change needs", False),
     "57014": ("The database took too long", False),
     "57P01": ("The database ended the connection", False),
@@ -47,15 +47,15 @@ _BY_STATE: dict[str, tuple[str, bool]] = {
     "28": (_NO_LOGIN, True),
     "40": ("Another transaction came first", False),
 }
-# What fails before the server has a session for us, and SQLite, say it in words only.
-_BY_WORDS: tuple[tuple[str, str, bool], ...] = (
+# SQLite, and failures before the session has started, have only a text.
+_BY_TEXT: tuple[tuple[str, str, bool], ...] = (
     (r"password authentication failed|no password supplied", _NO_PASSWORD, True),
     (r'database ".*" does not exist', _NO_DATABASE, True),
-    (r"connection slots|too many (clients|connections)", _NO_SLOT, False),
+    (r"connection slots|too many (clients|connections)", _TOO_MANY_CONNECTIONS, False),
     (r"pg_hba\.conf|role \".*\" does not exist|not permitted to log in|(support|requires?) SSL", _NO_LOGIN, True),
     (r"database system is|not (yet )?accepting connections", _RESTARTING, False),
     (r"translate host name|resolve host|name resolution|or service not known", "The host's name is not known", True),
-    (r"timeout expired|timed out|in time|no time left|database hangs", _IN_NO_TIME, False),
+    (r"timeout expired|timed out|in time|no time left|database hangs", _TIMED_OUT, False),
     (r"invalid (connection option|.*value|.*parameter)", "An option of the connection is not understood", True),
     (r"refused|no route|unreachable|no such file", "The database cannot be reached", False),
     (r"in recovery|during recovery", _READ_ONLY, True),
@@ -63,14 +63,13 @@ _BY_WORDS: tuple[tuple[str, str, bool], ...] = (
     (r"readonly database", _READ_ONLY, True),
     (r"disk is full", _DISK_FULL, True),
     (r"database is locked", "Another session holds what the change needs", False),
-    (r"int too large", _NO_NUMBERS, True),
+    (r"int too large", _OVERFLOW, True),
 )
 
 
 @dataclass(frozen=True)
 class Cause:
-    """`sentence` is fit for everybody. `detail` is the database's own words, for those who may know. `is_lasting`:
-    trying again cannot help."""
+    """`sentence` is public. `detail` is the database's own message, not public. `is_lasting`: a retry cannot help."""
 
     sentence: str
     detail: str = ""
@@ -81,28 +80,26 @@ class Cause:
 
 
 def find_cause(error: BaseException, *, using: str) -> Cause:
-    """Why something failed that was asked of the database, whatever it raised."""
-    words = _clean(
-        f"{error}" if isinstance(error, Error | psycopg.Error) else f"{type(error).__name__}: {error}", using
-    )
+    """The cause of a failed database operation, whatever it raised."""
+    text = _clean(f"{error}" if isinstance(error, Error | psycopg.Error) else f"{type(error).__name__}: {error}", using)
     state = find_state(error)
     if state is not None:
         sentence, is_lasting = _BY_STATE.get(state, _BY_STATE.get(state[:2], ("The database refused it", False)))
-        if state == "42501" and (named := re.search(r"\b(table|schema|sequence|relation|function) [\w.]+", words)):
+        if state == "42501" and (named := re.search(r"\b(table|schema|sequence|relation|function) [\w.]+", text)):
             sentence = f"{sentence} on the {named.group()}"
-        return Cause(sentence, words, is_lasting)
-    for pattern, sentence, is_lasting in _BY_WORDS:
-        if re.search(pattern, words, re.IGNORECASE):
-            return Cause(sentence, words, is_lasting)
+        return Cause(sentence, text, is_lasting)
+    for pattern, sentence, is_lasting in _BY_TEXT:
+        if re.search(pattern, text, re.IGNORECASE):
+            return Cause(sentence, text, is_lasting)
     if type(error).__name__ == "IntegrityError":
-        return Cause(_REFUSED_BY_RULE, words, is_lasting=True)
+        return Cause(_REFUSED_BY_RULE, text, is_lasting=True)
     if isinstance(error.__cause__ or error, psycopg.Error):
-        return Cause(NO_ANSWER, words)
-    return Cause("The database cannot be used", words, is_lasting=True)
+        return Cause(NO_ANSWER, text)
+    return Cause("The database cannot be used", text, is_lasting=True)
 
 
 def find_state(error: BaseException) -> str | None:
-    """PostgreSQL's code of an error (SQLSTATE), if the server gave one."""
+    """PostgreSQL's error code (SQLSTATE), if the server sent one."""
     for each in (error, error.__cause__):
         state = getattr(each, "sqlstate", None)
         if isinstance(state, str):
@@ -111,7 +108,7 @@ def find_state(error: BaseException) -> str | None:
 
 
 def find_severity(error: BaseException) -> str | None:
-    """ERROR, FATAL or PANIC, as PostgreSQL said it; None if it said nothing."""
+    """PostgreSQL's severity (ERROR, FATAL or PANIC); None if the server sent none."""
     for each in (error, error.__cause__):
         if isinstance(each, psycopg.Error):
             return each.diag.severity_nonlocalized
@@ -119,13 +116,13 @@ def find_severity(error: BaseException) -> str | None:
 
 
 def lacks_tables(error: BaseException) -> bool:
-    """Whether a statement failed because a table or column is not there."""
+    """Whether a statement failed because a table or column is missing."""
     return find_cause(error, using="").sentence == _NO_TABLES
 
 
 def _clean(text: str, using: str) -> str:
-    """One line without the password, or any URL."""
-    with suppress(Exception):  # settings that cannot be read must not hide the failure
+    """The text on one line, without the password or any URL."""
+    with suppress(Exception):  # unreadable settings must not hide the failure
         password = str(connections.settings[using].get("PASSWORD") or "")
         text = text.replace(password, "***") if password else text
     text = re.sub(r"\w+://\S+", "***", " ".join(text.split()))

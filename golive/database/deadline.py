@@ -1,8 +1,8 @@
 """A limit on how long the current thread may wait for the database.
 
-`statement_timeout` is kept by the server, so it is no help when the server hangs; this limit is kept on our side of
-the socket. It works with connections of the backend `golive.postgresql`; SQLite has no socket and bounds its waits by
-its own `timeout` option.
+The server enforces `statement_timeout`, so that does not help when the server hangs; this limit is enforced on the
+client side of the socket. It works with connections of the backend `golive.postgresql`; SQLite has no socket and
+bounds its waits by its own `timeout` option.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from contextvars import ContextVar
 
 _expires_at: ContextVar[float | None] = ContextVar("golive_database_deadline", default=None)
 
-# One number each for all that read and all that write: answers come within 3 s and 5 s (promises 2 and 1
-# of docs/explain/design.md).
+# One limit for all reads and one for all writes: responses come within 3 s and 5 s (promises 2 and 1 of
+# docs/explain/design.md).
 READ_SECONDS = 2.4
 WRITE_SECONDS = 4.4
 
 
 @contextmanager
 def database_deadline(limit_seconds: float) -> Iterator[None]:
-    """Bound every database wait inside the block. Nested blocks can only shorten the limit."""
+    """Bound the database waits inside the block, in total. Nested blocks can only shorten the limit."""
     expires_at = time.monotonic() + limit_seconds
     outer = _expires_at.get()
     token = _expires_at.set(expires_at if outer is None else min(outer, expires_at))
@@ -39,7 +39,7 @@ def remaining_seconds() -> float | None:
 
 
 def extend_deadline(seconds: float) -> None:
-    """Give back the time of a wait that was not for the database; where there is no deadline, nothing."""
+    """Extend the deadline by a wait that was not for the database; does nothing without a deadline."""
     expires_at = _expires_at.get()
     if expires_at is not None:
         _expires_at.set(expires_at + seconds)

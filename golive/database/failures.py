@@ -1,4 +1,4 @@
-"""A database that fails: recovery outside of requests, where Django looks after nothing, and what to say of it."""
+"""Database failures: recovery outside of requests, which Django leaves to us, and how to describe them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from golive.database.causes import NO_ANSWER, TABLES_MISSING, find_cause, lacks_
 
 
 def drop_dead_connection(using: str) -> None:
-    """Forget the thread's connection if it is closed, so that the next use makes a new one. Waits for nothing.
+    """Drop the thread's connection if it is closed, so that the next use opens a new one. Never blocks.
 
-    Also one in a transaction that nobody knows of: Django ends transactions for its own kinds of errors only, and what
-    comes next would be part of it.
+    Also drops one with a leftover transaction: Django ends transactions only for its own exception types, and the next
+    statement would become part of it.
     """
-    with suppress(Exception):  # settings that make no connection leave none to drop
+    with suppress(Exception):  # settings with which no connection can be made leave none to drop
         connection: Any = connections[using]
         raw = connection.connection
         if connection.vendor != "postgresql" or raw is None or connection.in_atomic_block:
@@ -29,10 +29,10 @@ def drop_dead_connection(using: str) -> None:
 
 
 def is_database_failure(error: BaseException) -> bool:
-    """Whether it was raised by Django's database layer or a driver, as what kind soever.
+    """Whether it was raised by Django's database layer or a driver, whatever its type.
 
-    Not everything they raise is an Error: a parameter of the connection that they do not know is a TypeError or an
-    ImproperlyConfigured, a form of dates that psycopg does not read a NotImplementedError.
+    Not everything they raise is an Error: an unknown connection parameter raises TypeError or ImproperlyConfigured, a
+    date style that psycopg does not support NotImplementedError.
     """
     if isinstance(error, Error):
         return True
@@ -42,7 +42,7 @@ def is_database_failure(error: BaseException) -> bool:
 
 @contextmanager
 def only_database_errors() -> Iterator[None]:
-    """Raise every failure of the database inside the block as an Error, so that whoever catches one catches all."""
+    """Raise every database failure inside the block as an Error, so that one except clause catches them all."""
     try:
         yield
     except Error:
@@ -54,10 +54,10 @@ def only_database_errors() -> Iterator[None]:
 
 
 def explain_failure(error: BaseException) -> str:
-    """What everybody may know of a failure: the tables are missing, or the database is."""
+    """The public explanation of a failure: either the tables are missing or the database is unavailable."""
     return TABLES_MISSING if lacks_tables(error) else f"{NO_ANSWER}."
 
 
 def explain_cause(error: BaseException, *, using: str) -> str:
-    """Why a statement failed, with the database's own words, for the log and for whoever has a shell."""
+    """Why a statement failed, with the database's own message: for the log and the command line only."""
     return TABLES_MISSING if lacks_tables(error) else f"{find_cause(error, using=using)}."

@@ -1,7 +1,7 @@
-"""A lock on a file that many hold at once, for SQLite, which has one lock only and that one for writing.
+"""A shared lock on a file, for SQLite, whose only lock is for writing.
 
-Each process locks a byte of its own, at the offset of its process id (POSIX record locks), so that it can ask for the
-bytes of all others. The kernel releases it with the process, and a fork does not inherit it.
+Each process locks its own byte, at the offset of its process id (POSIX record locks), so that a process can test the
+bytes of all others. The kernel releases the lock with the process, and a fork does not inherit it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ OTHERS = "another process"
 
 
 @dataclass
-class _Shares:
-    """Those of this process: the names of the threads, by number, for each file; and its open descriptor.
+class _Locks:
+    """The locks of this process: for each file, the holding threads' names by number, and its open descriptor.
 
-    A file is open once: when a process closes any descriptor of a file, it loses its locks on it.
+    Each file is opened only once: a process that closes any descriptor of a file loses all its locks on it.
     """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -30,40 +30,40 @@ class _Shares:
     descriptors: dict[str, int] = field(default_factory=dict)
 
 
-_shares = _Shares()
+_locks = _Locks()
 _numbers = itertools.count(1)
 
 
 @contextmanager
 def share(path: str | None) -> Iterator[None]:
-    """Hold the lock together with others. `path` None: only within this process. Raises OSError."""
-    shares, number = _shares, next(_numbers)
-    with shares.lock:
-        if path is not None and path not in shares.descriptors:
-            shares.descriptors[path] = _lock_own_byte(path)
-        shares.held.setdefault(path, {})[number] = threading.current_thread().name
+    """Hold the shared lock. `path` None: within this process only. Raises OSError."""
+    locks, number = _locks, next(_numbers)
+    with locks.lock:
+        if path is not None and path not in locks.descriptors:
+            locks.descriptors[path] = _lock_own_byte(path)
+        locks.held.setdefault(path, {})[number] = threading.current_thread().name
     try:
         yield
     finally:
-        with shares.lock:
-            del shares.held[path][number]
-            if path is not None and not shares.held[path]:
-                os.close(shares.descriptors.pop(path))
+        with locks.lock:
+            del locks.held[path][number]
+            if path is not None and not locks.held[path]:
+                os.close(locks.descriptors.pop(path))
 
 
-def find_shared(path: str | None) -> list[tuple[str, str]]:
-    """Who holds it now, as (key, words); all of other processes count as one. Raises OSError."""
-    with _shares.lock:
-        names = dict(_shares.held.get(path, {}))
-        is_held_elsewhere = path is not None and Path(path).exists() and _are_others_there(path)
-    found = [(str(number), f"the thread {name} of pid {os.getpid()}") for number, name in names.items()]
-    return [*found, (OTHERS, OTHERS)] if is_held_elsewhere else found
+def find_holders(path: str | None) -> list[tuple[str, str]]:
+    """The current holders as (key, description); those of all other processes count as one. Raises OSError."""
+    with _locks.lock:
+        names = dict(_locks.held.get(path, {}))
+        is_held_by_others = path is not None and Path(path).exists() and _do_others_hold(path)
+    holders = [(str(number), f"the thread {name} of pid {os.getpid()}") for number, name in names.items()]
+    return [*holders, (OTHERS, OTHERS)] if is_held_by_others else holders
 
 
 def _lock_own_byte(path: str) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        # It waits only for somebody who is just looking.
+        # Blocks only while another process is testing this byte.
         fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, os.getpid())
     except BaseException:
         os.close(descriptor)
@@ -71,10 +71,10 @@ def _lock_own_byte(path: str) -> int:
     return descriptor
 
 
-def _are_others_there(path: str) -> bool:
-    own = _shares.descriptors.get(path)
+def _do_others_hold(path: str) -> bool:
+    own = _locks.descriptors.get(path)
     descriptor = own if own is not None else os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    ranges = ((os.getpid(), 0), (0, os.getpid() + 1))  # all before the own byte, and all after it (0: to the end)
+    ranges = ((os.getpid(), 0), (0, os.getpid() + 1))  # the bytes before our own, and after it (0: to the end)
     try:
         for length, start in ranges:
             try:
@@ -88,10 +88,10 @@ def _are_others_there(path: str) -> bool:
     return False
 
 
-def _start_anew() -> None:
-    """A fork holds nothing; what it has of the parent's blocks is given back without effect."""
-    global _shares  # noqa: PLW0603 - a thread of the parent may hold its lock
-    _shares = _Shares()
+def _reset_after_fork() -> None:
+    """A forked child holds no locks; leaving a block that the parent entered then has no effect."""
+    global _locks  # noqa: PLW0603 - a thread of the parent may hold its lock
+    _locks = _Locks()
 
 
-os.register_at_fork(after_in_child=_start_anew)
+os.register_at_fork(after_in_child=_reset_after_fork)

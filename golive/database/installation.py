@@ -1,4 +1,4 @@
-"""Which installation this is: the name of its environment and of its database, for whoever could act in a wrong one."""
+"""Which installation this is: the names of its environment and database, shown so that nobody acts on the wrong one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def database_name(*, using: str = DEFAULT_DB_ALIAS) -> str:
     if connection.vendor == "sqlite":
         return name
     if "://" in name or "=" in name:
-        # libpq may be given a whole connection string for a name, and that may hold a password.
+        # libpq accepts a whole connection string in place of a name, and that may hold a password.
         return "a database named by a connection string"
     options = values.get("OPTIONS", {})
     host = values.get("HOST") or options.get("host") or options.get("service") or "the local socket"

@@ -1,7 +1,7 @@
-"""Whether the real tables are what the models say, as the database itself describes them.
+"""Compares the actual tables, as the database describes them, with the models.
 
-Two databases of which one made the tables and the other adopted them have equal fingerprints: what else the tables of
-another tool hold (more columns, indexes and checks, other names of keys) is not ours.
+A database whose tables were created here and one whose tables were adopted have equal fingerprints: whatever else
+another tool's tables hold (more columns, indexes and checks, other names of keys) is ignored.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _TRIGGERS = (
 
 
 def describe(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, Description]:
-    """The three tables as they stand, each with `is_table`, `columns` by name (type, not null, default), `checks` by
+    """The three tables as they are, each with `is_table`, `columns` by name (type, not null, default), `checks` by
     name, `key` (columns of the primary key), `unique` (of unique constraints and indexes) and `triggers`.
     """
     connection = connections[using]
@@ -54,21 +54,23 @@ def describe(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, Description]:
     with connection.cursor() as cursor:
         for model in MODELS:
             table = model._meta.db_table
-            found = connection.introspection.get_constraints(cursor, table).values()
+            constraints = connection.introspection.get_constraints(cursor, table).values()
             keys = {
-                "key": next((list(one["columns"]) for one in found if one["primary_key"]), []),
-                # The column of an expression is None.
-                "unique": sorted(list(one["columns"]) for one in found if one["unique"] and None not in one["columns"]),
+                "key": next((list(each["columns"]) for each in constraints if each["primary_key"]), []),
+                # Expressions have the column None.
+                "unique": sorted(
+                    list(each["columns"]) for each in constraints if each["unique"] and None not in each["columns"]
+                ),
             }
             described[table] = {**describe_table(cursor, table), **keys}
     return described
 
 
-def fingerprint(found: dict[str, Description]) -> str:
-    """A short hash of what the models know of a description, equal for equal schemas."""
+def fingerprint(tables: dict[str, Description]) -> str:
+    """A short hash of the parts of a description that the models define; equal for equal schemas."""
     known = {}
     for model in MODELS:
-        described, fields = found[model._meta.db_table], {field.column for field in model._meta.concrete_fields}
+        described, fields = tables[model._meta.db_table], {field.column for field in model._meta.concrete_fields}
         known[model._meta.db_table] = {
             **described,
             "columns": {name: column for name, column in described["columns"].items() if name in fields},
@@ -79,13 +81,13 @@ def fingerprint(found: dict[str, Description]) -> str:
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def find_faults(found: dict[str, Description], *, using: str = DEFAULT_DB_ALIAS) -> list[str]:
-    """What is missing or other than the models say. More columns than they know are fine: a newer release made them."""
+def find_faults(tables: dict[str, Description], *, using: str = DEFAULT_DB_ALIAS) -> list[str]:
+    """What is missing or differs from the models. Extra columns are fine: a newer release may have made them."""
     connection = connections[using]
     faults: list[str] = []
     for model in MODELS:
         table = model._meta.db_table
-        described = found[table]
+        described = tables[table]
         if not described["columns"]:
             faults.append(f"{table}: the table is missing")
             continue
@@ -93,7 +95,7 @@ def find_faults(found: dict[str, Description], *, using: str = DEFAULT_DB_ALIAS)
             faults.append(f"{table}: it is no table")
         faults += _find_column_faults(model, described["columns"], connection)
         faults += _find_constraint_faults(model, described, connection)
-    triggers = found[Event._meta.db_table]["triggers"]
+    triggers = tables[Event._meta.db_table]["triggers"]
     faults += [
         f"golive_event: the trigger {name} is missing" for name in TRIGGERS[connection.vendor] if name not in triggers
     ]
@@ -101,7 +103,7 @@ def find_faults(found: dict[str, Description], *, using: str = DEFAULT_DB_ALIAS)
 
 
 def find_missing_triggers(*, using: str = DEFAULT_DB_ALIAS) -> list[str]:
-    """The triggers that refuse an alteration of events and are missing or disabled. Costs a look at the catalogue."""
+    """The append-only triggers of the event log that are missing or disabled. Costs one catalogue query."""
     connection = connections[using]
     table = Event._meta.db_table
     with connection.cursor() as cursor:
@@ -116,13 +118,13 @@ def find_missing_triggers(*, using: str = DEFAULT_DB_ALIAS) -> list[str]:
 def _find_column_faults(model: type[models.Model], columns: dict[str, Description], connection: Any) -> list[str]:
     faults = []
     for field in model._meta.concrete_fields:
-        existing, wanted = columns.get(str(field.column)), _wanted(field, connection)
+        existing, expected = columns.get(str(field.column)), _expected(field, connection)
         name = f"{model._meta.db_table}.{field.column}"
         if existing is None:
             faults.append(f"{name}: the column is missing")
-        elif existing != wanted:
+        elif existing != expected:
             differing = ", ".join(
-                f"{key} is {existing[key]}, not {wanted[key]}" for key in wanted if existing[key] != wanted[key]
+                f"{key} is {existing[key]}, not {expected[key]}" for key in expected if existing[key] != expected[key]
             )
             faults.append(f"{name}: {differing}")
     return faults
@@ -140,13 +142,13 @@ def _find_constraint_faults(model: type[models.Model], described: Description, c
     editor = connection.schema_editor(collect_sql=True)
     for constraint in model._meta.constraints:
         existing = described["checks"].get(str(constraint.name))
-        _, _, wanted = _normalize(str(constraint.constraint_sql(model, editor))).partition(
+        _, _, expected = _normalize(str(constraint.constraint_sql(model, editor))).partition(
             f"{constraint.name} ".lower()
         )
         if existing is None:
             faults.append(f"{table}: the check {constraint.name} is missing")
-        elif existing != wanted:
-            faults.append(f"{table}: the check {constraint.name} is another ({existing}, not {wanted})")
+        elif existing != expected:
+            faults.append(f"{table}: the check {constraint.name} is another ({existing}, not {expected})")
     return faults
 
 
@@ -155,12 +157,12 @@ def _unique_columns(model: type[models.Model]) -> list[list[str]]:
 
 
 def _normalize(sql: str) -> str:
-    """A check in the one form that all databases' spellings of ours have in common."""
+    """A check constraint in a normal form that both databases' spellings of it share."""
     text = " ".join(re.sub(r"[\"'`()]", " ", sql.lower()).split())
     return re.sub(r"(\w+) between (\d+) and (\d+)", r"\1 >= \2 and \1 <= \3", text)
 
 
-def _wanted(field: models.Field[Any, Any], connection: Any) -> Description:
+def _expected(field: models.Field[Any, Any], connection: Any) -> Description:
     default: str | None = None
     if field.has_db_default():
         value: Any = field.db_default
@@ -183,7 +185,7 @@ def _describe_postgresql(cursor: Any, table: str) -> Description:
 
 
 def _plain(default: str | None) -> str | None:
-    """`'1.0.0'::text` as `1.0.0`: a default without its quotes and cast."""
+    """A default without its quotes and cast: `'1.0.0'::text` becomes `1.0.0`."""
     if default is None:
         return None
     text = default.split("::")[0]
@@ -204,10 +206,10 @@ def _describe_sqlite(cursor: Any, table: str) -> Description:
     checks = {}
     for model in MODELS:
         for constraint in model._meta.constraints:
-            # Up to the next one, or to the end of the table.
-            found = re.search(rf"constraint {constraint.name.lower()} (check [^,]*?)(?: ?,| constraint|$)", text)
-            if found is not None:
-                checks[constraint.name] = found[1]
+            # Up to the next constraint, or the end of the table.
+            match = re.search(rf"constraint {constraint.name.lower()} (check [^,]*?)(?: ?,| constraint|$)", text)
+            if match is not None:
+                checks[constraint.name] = match[1]
     return {
         "is_table": any(kind == "table" for kind, _, _ in objects),
         "columns": columns,

@@ -1,4 +1,4 @@
-"""What an Alertmanager message (webhook, version 4) asks for. Anything but a clear "resolved" counts as an alarm."""
+"""Reads an Alertmanager message (webhook, version 4). Anything but a clear "resolved" counts as firing."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ RESOLVED = "resolved"
 UNREADABLE = "An Alertmanager message came that cannot be read."
 UNNAMED = "An alert is firing that has neither summary nor name."
 _MORE = "… and more alerts."
-# Line breaks as they are in a text, as elsewhere for what is read leniently.
+# Not strict: raw line breaks inside strings are accepted, as in every lenient reader here.
 _DECODER = json.JSONDecoder(strict=False)
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 @dataclass(frozen=True)
 class Message:
-    """`reason` None: nothing is firing. `is_readable` False: it could not be told, which counts as firing."""
+    """`reason` None: nothing is firing. `is_readable` False: the message is unclear, which counts as firing."""
 
     firing: int
     resolved: int
@@ -30,9 +30,9 @@ class Message:
 
 
 def read_message(fields: Mapping[str, object], *, is_whole: bool = True) -> Message:
-    """Read the fields of a message; never fails. `alerts` may have been cut by Alertmanager, `status` covers all.
+    """Read the fields of a message; never fails. Alertmanager may truncate `alerts`; `status` covers all of them.
 
-    `is_whole` False: the fields are those of the beginning only, so that nothing but `status` can say that all is well.
+    `is_whole` False: the fields come from a truncated body, so only `status` can say that all is well.
     """
     alerts, status = fields.get("alerts"), fields.get("status")
     receiver = fields.get("receiver")
@@ -49,49 +49,49 @@ def read_message(fields: Mapping[str, object], *, is_whole: bool = True) -> Mess
 
 
 def read_cut_object(text: str) -> dict[str, object]:
-    """The fields of a JSON object of which only the beginning is there: those that are whole, and the whole elements of
-    a list that is cut. Empty if it is no object, or names a field twice. Never fails.
+    """The fields of a truncated JSON object: the complete ones, and the complete elements of a truncated list. Empty
+    if it is no object or has a duplicate field. Never fails.
     """
     fields: dict[str, object] = {}
     try:
-        place = _skip(text, 0, "{")
+        position = _skip(text, 0, "{")
         while True:
-            name, place = _DECODER.raw_decode(text, place)
-            place = _skip(text, place, ":")
+            name, position = _DECODER.raw_decode(text, position)
+            position = _skip(text, position, ":")
             if not isinstance(name, str) or name in fields:
                 return {}
-            if text.startswith("[", place):
+            if text.startswith("[", position):
                 elements: list[object] = []
                 fields[name] = elements
-                place = _read_elements(text, place, elements)
+                position = _read_elements(text, position, elements)
             else:
-                fields[name], place = _DECODER.raw_decode(text, place)
-            place = _skip(text, place, ",")
+                fields[name], position = _DECODER.raw_decode(text, position)
+            position = _skip(text, position, ",")
     except (ValueError, RecursionError):
         return fields
 
 
-def _read_elements(text: str, place: int, elements: list[object]) -> int:
-    """Read a list into `elements`; the place after it. Raises ValueError where it is cut."""
-    place = _skip(text, place, "[")
-    while not text.startswith("]", place):
-        element, place = _DECODER.raw_decode(text, place)
+def _read_elements(text: str, position: int, elements: list[object]) -> int:
+    """Read a list into `elements`; returns the position after it. Raises ValueError if it is truncated."""
+    position = _skip(text, position, "[")
+    while not text.startswith("]", position):
+        element, position = _DECODER.raw_decode(text, position)
         elements.append(element)
-        place = _skip(text, place, "" if text.startswith("]", _skip(text, place, "")) else ",")
-    return _skip(text, place, "]")
+        position = _skip(text, position, "" if text.startswith("]", _skip(text, position, "")) else ",")
+    return _skip(text, position, "]")
 
 
-def _skip(text: str, place: int, sign: str) -> int:
-    """The place of what follows `sign` and the space around it. Raises ValueError if it is not there."""
-    place = _end_of_space(text, place)
-    if not text.startswith(sign, place):
-        raise ValueError(f"no {sign} at {place}")
-    return _end_of_space(text, place + len(sign))
+def _skip(text: str, position: int, sign: str) -> int:
+    """The position after `sign` and the whitespace around it. Raises ValueError if `sign` is missing."""
+    position = _end_of_space(text, position)
+    if not text.startswith(sign, position):
+        raise ValueError(f"no {sign} at {position}")
+    return _end_of_space(text, position + len(sign))
 
 
-def _end_of_space(text: str, place: int) -> int:
-    found = _SPACE.match(text, place)
-    return found.end() if found else place
+def _end_of_space(text: str, position: int) -> int:
+    match = _SPACE.match(text, position)
+    return match.end() if match else position
 
 
 def _status_of(alert: object, status: object) -> object:
@@ -99,11 +99,11 @@ def _status_of(alert: object, status: object) -> object:
 
 
 def _reason(firing: Iterable[object], fields: Mapping[str, object]) -> str:
-    """The different summaries, one a line, as many as fit."""
+    """The distinct summaries, one per line, as many as fit."""
     summaries: list[str] = []
     size = 0
-    found = dict.fromkeys(_summary(alert) for alert in firing) or {_common_summary(fields): None}
-    for summary in found:
+    distinct = dict.fromkeys(_summary(alert) for alert in firing) or {_common_summary(fields): None}
+    for summary in distinct:
         if summaries and size + len(summary) + len(_MORE) >= REASON_LIMIT:
             summaries.append(_MORE)
             break
@@ -129,5 +129,5 @@ def _named(labels: object) -> str:
 
 
 def _text(values: object, *names: str) -> str | None:
-    found = (values.get(name) for name in names) if isinstance(values, Mapping) else ()
-    return next((value.strip() for value in found if isinstance(value, str) and value.strip()), None)
+    candidates = (values.get(name) for name in names) if isinstance(values, Mapping) else ()
+    return next((value.strip() for value in candidates if isinstance(value, str) and value.strip()), None)

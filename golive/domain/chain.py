@@ -1,7 +1,7 @@
-"""The chain of events: each holds the hash of the one before, so that no past can be rewritten unseen.
+"""The hash chain of events: each holds the hash of the one before, so that history cannot be rewritten unnoticed.
 
 An event is a mapping of the columns below to JSON values (times as RFC 3339 text), exactly as the history endpoint
-serves it: an outsider can recompute every hash from what is public.
+serves it, so that every hash can be recomputed from the endpoint's output.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from golive.domain.rows import API_TOKEN, ROW_SUBJECTS
 from golive.domain.sense import find_contradictions
 
-# Version 2 adds the salt, so that the public hash of an event confirms no guess of what the event holds.
+# Version 2 adds the salt, so that an event's public hash confirms no guess at its contents.
 HASH_VERSION = 2
 SALT_BYTES = 16
 KNOWN_VERSIONS = (1, HASH_VERSION)
@@ -43,7 +43,7 @@ COLUMNS = (
 DRIFT = "drift"
 RECONCILE = "reconcile"
 
-# What a problem in the chain itself is called; a reconcile can acknowledge it.
+# The codes of problems in the chain itself, which a reconcile can acknowledge.
 CHAIN_PROBLEMS = ("hash", "link", "gap", "before", "sense")
 
 Event = Mapping[str, Any]
@@ -51,11 +51,11 @@ Event = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that does not agree: what kind, where, and in words.
+    """One inconsistency: its code, its place, and a sentence.
 
-    A problem of kind `row` or `head` ends with `reconcile`, one of a token with its revocation, one of a trigger when
-    it is made again. One in the chain stays in the record, and a later reconcile that names its `key` acknowledges it.
-    `evidence` is of the very alteration: another one is another problem.
+    `reconcile` resolves a `row` or `head` problem, revocation that of a token, recreating it that of a trigger. A
+    problem in the chain stays in the event log; a later reconcile that names its `key` acknowledges it.
+    `evidence` identifies the particular alteration: a different alteration is a different problem.
     """
 
     code: str
@@ -71,7 +71,8 @@ class Problem:
 def hash_event(event: Event) -> str:
     """SHA-256, in hexadecimal, over the canonical JSON (sorted keys, no spaces, UTF-8) of every column but `hash`.
 
-    Without the salt where there is none, as in version 1; that a later event has one is a question of its sense.
+    The salt is omitted if there is none, as in version 1; whether a later event must have one is checked elsewhere
+    (`golive.domain.sense`).
     """
     is_unsalted = event.get("salt") is None
     values = {name: event[name] for name in COLUMNS if not (name == "salt" and is_unsalted)}
@@ -80,7 +81,7 @@ def hash_event(event: Event) -> str:
 
 
 class ChainVerifier:
-    """Walks events from older to newer and gathers problems; holds one event per subject, never the whole chain."""
+    """Walks events from oldest to newest and collects problems; holds one event per subject, never the whole chain."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -95,7 +96,7 @@ class ChainVerifier:
         self._is_partial = False
 
     def assume(self, events: Iterable[Event]) -> None:
-        """Take older events on trust, so that a check of the newest part knows what each row was and what drifted."""
+        """Trust older events, so that a check of the newest part knows each row's earlier state and drift."""
         self._is_partial = True
         for event in events:
             if event["action"] == DRIFT:
@@ -115,27 +116,27 @@ class ChainVerifier:
             self.count += 1
 
     def _check_link(self, event: Event) -> bool:
-        """Report what is wrong with the event's place in the chain; returns whether the event itself is unaltered."""
-        place, found = str(event["sequence"]), hash_event(event)
+        """Report problems with the event's hash and links; returns whether the event itself is unaltered."""
+        place, computed = str(event["sequence"]), hash_event(event)
         if event["hash_version"] not in KNOWN_VERSIONS:
             why = "has a hash_version that this release does not know: it was altered, or a newer release wrote it"
-            self._report("hash", place, f"Event {place} {why}.", found)
-        elif event["hash"] != found:
-            self._report("hash", place, f"Event {place} does not match its hash: it was altered.", found)
+            self._report("hash", place, f"Event {place} {why}.", computed)
+        elif event["hash"] != computed:
+            self._report("hash", place, f"Event {place} does not match its hash: it was altered.", computed)
         previous = self.newest
         if previous is None:
             if event["sequence"] == 1 and event["previous_hash"] is not None:
-                self._report("link", place, "Event 1 names a predecessor.", found)
+                self._report("link", place, "Event 1 names a predecessor.", computed)
             elif event["sequence"] != 1 and not self._is_partial:
-                self._report("gap", place, f"The events before {place} are missing.", found)
+                self._report("gap", place, f"The events before {place} are missing.", computed)
         else:
-            # Of both ends: another event before this one is another break.
-            joint = hashlib.sha256(f"{previous['hash']} {found}".encode()).hexdigest()
+            # Of both events: with a different predecessor it is a different break.
+            joint = hashlib.sha256(f"{previous['hash']} {computed}".encode()).hexdigest()
             if event["sequence"] != previous["sequence"] + 1:
                 self._report("gap", place, f"Events between {previous['sequence']} and {place} are missing.", joint)
             if event["previous_hash"] != previous["hash"]:
                 self._report("link", place, f"Event {place} does not follow from the event before it.", joint)
-        return bool(event["hash"] == found)
+        return bool(event["hash"] == computed)
 
     def _check_sense(self, event: Event) -> None:
         contradictions = find_contradictions(event)
@@ -145,8 +146,8 @@ class ChainVerifier:
             self._report("sense", place, detail, hash_event(event))
 
     def _acknowledge(self, event: Event) -> None:
-        noted = event["failed_checks"]
-        for item in noted if isinstance(noted, list) else ():
+        problems = event["failed_checks"]
+        for item in problems if isinstance(problems, list) else ():
             if isinstance(item, Mapping) and isinstance(item.get("id"), str):
                 self._acknowledged[item["id"]] = event["sequence"]
 
@@ -156,24 +157,24 @@ class ChainVerifier:
             self._drift.pop(subject, None)
         elif action == DRIFT:
             self._drift[subject] = event
-        known = self.newest_by_subject.get(subject)
+        last = self.newest_by_subject.get(subject)
         if subject == API_TOKEN:
             values = event["before"] if event["after"] is None else event["after"]
             if isinstance(values, Mapping) and isinstance(values.get("prefix"), str):
                 self._tokens[values["prefix"]] = event
         if event["after"] is None or subject not in ROW_SUBJECTS:
             return
-        if known is not None and event["before"] != known["after"]:
+        if last is not None and event["before"] != last["after"]:
             place = str(event["sequence"])
             detail = f"Event {place} does not start from the state that was recorded before it."
             self._report("before", place, detail, hash_event(event))
         self.newest_by_subject[subject] = event
 
-    def _report(self, code: str, place: str, detail: str, found_hash: str) -> None:
-        self._problems.append(Problem(code, place, detail, found_hash[:16]))
+    def _report(self, code: str, place: str, detail: str, evidence: str) -> None:
+        self._problems.append(Problem(code, place, detail, evidence[:16]))
 
     def _is_acknowledged(self, problem: Problem) -> bool:
-        """Only by a later event: one that was altered must not be able to excuse itself."""
+        """Whether a later event acknowledges it: an altered event must not be able to excuse itself."""
         return self._acknowledged.get(problem.key, 0) > int(problem.place)
 
     def finish(
@@ -185,8 +186,8 @@ class ChainVerifier:
     ) -> list[Problem]:
         """Compare the end of the chain with `go_live_state.event_head` and the rows (`record_of`, None if missing).
 
-        `tokens` are those that are not revoked, as their events show them; one without an event is older than the
-        recording of tokens. Returns every problem that no reconcile has dealt with.
+        `tokens` are those not revoked, in the form that their events use; one without an event predates token events.
+        Returns every problem that no reconcile has dealt with.
         """
         problems = [problem for problem in self._problems if not self._is_acknowledged(problem)]
         newest_hash = self.newest["hash"] if self.newest is not None else None
@@ -215,9 +216,11 @@ class ChainVerifier:
             event = self._tokens.get(token["prefix"])
             if event is None:
                 continue
-            remedy = "Somebody altered it by SQL; revoke it."
+            remedy = "It was altered by SQL; revoke it."
             if event["after"] is None:
-                detail = f"The token {token['name']} is revoked in the record, and is not. {remedy}"
+                detail = (
+                    f"The token {token['name']} is revoked according to the event log, but not in its row. {remedy}"
+                )
                 yield Problem("token", token["prefix"], detail)
             elif event["after"] != token:
                 detail = f"The token {token['name']} is not as event {event['sequence']} made it. {remedy}"

@@ -1,5 +1,5 @@
-"""The table of changes: what may be asked for, with which permission, under which guard. One rule holds everything:
-toward safe is always one step; toward live is always guarded."""
+"""The table of changes: each with its path, permission and guard. One rule holds everything: toward safe is always one
+step; toward live is always guarded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, GoLiveRow, System
 
 
 class Direction(StrEnum):
-    """Where a change leads. NEUTRAL changes neither allow nor stop anything."""
+    """The direction of a change. NEUTRAL changes neither allow nor stop anything."""
 
     SAFE = "safe"
     LIVE = "live"
@@ -20,7 +20,7 @@ class Direction(StrEnum):
 
 
 class Channel(StrEnum):
-    """The way by which a change came in."""
+    """The interface through which a change was requested."""
 
     ADMIN = "admin"
     API = "api"
@@ -30,9 +30,10 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """One row of the table. `is_guarded`: the checklist must hold, or be overridden; `takes`: extra fields.
+    """One row of the table. `is_guarded`: the checklist must pass or be overridden; `takes`: extra fields.
 
-    `already` says that it is in effect. `method` and `path` are empty for a change that cannot be made over HTTP.
+    `already` is the message when it is already in effect. `method` and `path` are empty for a change that cannot be
+    made over HTTP.
     """
 
     name: str
@@ -136,7 +137,7 @@ EDIT = Change(
     direction=Direction.NEUTRAL,
     takes=("version", "notes"),
 )
-# Not over HTTP, so not among CHANGES: whoever lengthens the lease delays every stop, and does so from a shell.
+# Not available over HTTP, so not in CHANGES: a longer lease delays every stop, so setting it takes a shell.
 LEASE = Change(
     name="lease",
     label="Set the lease",
@@ -153,14 +154,14 @@ LEASE = Change(
 CHANGES: dict[str, Change] = {
     change.name: change for change in (ENGAGE, DISABLE, REOPEN, RELEASE, ENABLE, COMPLETE, EDIT)
 }
-# What a change toward live undoes.
+# The stop that each change toward live undoes.
 STOP_OF: dict[str, Change] = {RELEASE.name: ENGAGE, ENABLE.name: DISABLE, COMPLETE.name: REOPEN}
 ALL_PERMISSIONS = frozenset({change.permission for change in CHANGES.values()} | {OVERRIDE_PERMISSION})
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts: always an authenticated identity, never a name out of a request. `user_id`: None for programs."""
+    """Who acts: always an authenticated identity, never a name from the request. `user_id`: None for programs."""
 
     name: str
     permissions: frozenset[str]
@@ -169,7 +170,7 @@ class Actor:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a request came from, as far as it is known."""
+    """Where a request came from, as far as known."""
 
     request_id: str | None = None
     remote_addr: str | None = None
@@ -179,7 +180,7 @@ UNKNOWN_ORIGIN = Origin()
 
 
 def can_apply(change: Change, permissions: Collection[str], *, override: bool = False) -> bool:
-    """Whether somebody with these permissions may make the change (with `override`: past a failing checklist)."""
+    """Whether these permissions allow the change (with `override`: past a failing checklist)."""
     return _missing_permission(change, permissions, override=override) is None
 
 
@@ -200,10 +201,10 @@ def _missing_permission(change: Change, permissions: Collection[str], *, overrid
 
 @dataclass(frozen=True)
 class Acknowledgement:
-    """A change that is committed. `changed` False: it was in effect, and the request is recorded.
+    """A committed change. `changed` False: it was already in effect, and the request was recorded.
 
-    The rows are as the change left them; `system` is None where the change does not concern it. `permits_outstanding`,
-    of a change toward safe: how many permits are still held that were given before it; None if that is not known.
+    The rows are as the change left them; `system` is None if the change does not concern it. `permits_outstanding`, for
+    a change toward safe: how many permits granted before it are still held; None if unknown.
     """
 
     change: Change

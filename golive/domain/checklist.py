@@ -1,6 +1,6 @@
-"""The checklist (what must hold before going toward live) and the runbook (the same for people), aggregated.
+"""Check results, aggregated into the checklist (what must pass before going toward live) and the runbook.
 
-Running the checks is not done here: see `golive.readiness.runner`.
+`golive.readiness.runner` runs the checks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """A failing BLOCKER fails the checklist, a failing WARN is shown, INFO is a fact that cannot fail."""
+    """A failing BLOCKER fails the checklist, a failing WARN is only shown, INFO is a fact that cannot fail."""
 
     BLOCKER = "BLOCKER"
     WARN = "WARN"
@@ -20,9 +20,9 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one check found. `message` says what is checked, `detail` what was found and what to do.
+    """The result of one check. `message` says what is checked, `detail` the outcome and the remedy.
 
-    `could_run` False: nothing was found out, so it has failed; the next run may say otherwise.
+    `could_run` False: the check could not run, so it counts as failed; the next run may differ.
     """
 
     id: str
@@ -53,14 +53,14 @@ class Checklist:
 
     @property
     def failed(self) -> tuple[CheckResult, ...]:
-        """The required results that do not hold: what stands between here and live."""
+        """The required checks that fail: what blocks going live."""
         return tuple(result for result in self.required if not result.ok)
 
     def find_blocking(self, override: Collection[str]) -> tuple[CheckResult, ...]:
-        """What fails and is not named in an override."""
+        """The required checks that fail and are not overridden."""
         return tuple(result for result in self.failed if result.id not in override)
 
     @property
     def ok(self) -> bool:
-        """Whether every required check holds. False if there is none: an empty checklist proves nothing."""
+        """Whether every required check passes. False if there are none: an empty checklist proves nothing."""
         return bool(self.required) and not self.failed

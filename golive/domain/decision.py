@@ -27,7 +27,7 @@ MESSAGES: dict[Code, str] = {
 
 @dataclass(frozen=True)
 class Decision:
-    """The answer every consumer acts on: `allowed` only with `Code.ALLOWED`."""
+    """The decision that every consumer acts on: `allowed` only with `Code.ALLOWED`."""
 
     code: Code
 
@@ -41,10 +41,10 @@ class Decision:
 
 
 def decide(row: GoLiveRow | None) -> Decision:
-    """Decide from the row of `go_live_state`; None means that it could not be known.
+    """Decide from the row of `go_live_state`; None means that the row is unknown.
 
-    Identity with True and False, not truth: a value of another type (a string, 1, a database default that was never
-    loaded) is unknown, and unknown is closed.
+    Tests identity with True and False, not truthiness: a value of another type (a string, 1, a database default that
+    was never loaded) is unknown, and unknown is closed.
     """
     switches: tuple[object, ...] = () if row is None else (row.kill_switch_engaged, row.go_live_enabled)
     if row is None or not all(isinstance(switch, bool) for switch in switches):

@@ -1,4 +1,4 @@
-"""What a deploy did to the database, as its event says it."""
+"""What a deploy did to the database, as recorded in its event."""
 
 from __future__ import annotations
 

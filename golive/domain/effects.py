@@ -1,4 +1,4 @@
-"""What a change does: from the rows and a request to the rows after it, step by step. Nothing is written here."""
+"""What a change does: computes the rows after it from the rows and the request, step by step. Writes nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from golive.domain.rows import GO_LIVE_STATE, GoLiveRow, Rows, SystemRow
 BACKEND_COMPLETE = "backend_complete"
 REOPENED_REASON = "The backend was reopened."
 
-# What says who changed a row, when and why, and not what the row says.
+# The columns that say who changed a row, when and why; they are not part of its state.
 _STAMPS = frozenset({"changed_by", "reason", "updated_at", "revision"})
 _SWITCHES: dict[str, dict[str, bool]] = {
     ENGAGE.name: {"kill_switch_engaged": True},
@@ -27,10 +27,10 @@ _SWITCHES: dict[str, dict[str, bool]] = {
 
 @dataclass(frozen=True)
 class Step:
-    """One row before and after, and the event that records it. A step that changes nothing is recorded all the same.
+    """One row before and after, and the event that records it. A step that changes nothing is recorded too.
 
-    Toward safe such a step raises the row's revision and leaves its reason there, so that nobody who has not seen it
-    can go toward live: `changed` is then False, and `before` and `after` differ.
+    Toward safe, such a step still raises the row's revision and sets its reason, so that an operator who has not seen
+    it cannot go toward live: `changed` is then False although `before` and `after` differ.
     """
 
     action: str
@@ -41,7 +41,7 @@ class Step:
 
     @property
     def changed(self) -> bool:
-        """Whether the row says something else than before, apart from who touched it, when and why."""
+        """Whether the row's state differs, apart from who touched it, when and why."""
         names = {field.name for field in fields(self.before)} - _STAMPS
         return any(getattr(self.before, name) != getattr(self.after, name) for name in names)
 
@@ -53,9 +53,9 @@ def check_revision(
     *,
     find_change: Callable[[GoLiveRow | SystemRow], RecordedChange | None],
 ) -> None:
-    """Raise RevisionMismatchError if the row is not the one the requester saw. A stop does not ask.
+    """Raise RevisionMismatchError if the row is not the one that the requester saw. Never refuses a stop.
 
-    `find_change` is asked who made the row what it is, and only if somebody has to be told.
+    `find_change` finds out who gave the row its revision; it is called only for the error.
     """
     if change.direction is Direction.SAFE or request.expected_revision is None:
         return
@@ -67,7 +67,7 @@ def check_revision(
 
 
 def judge_backend(system: SystemRow | None) -> CheckResult:
-    """The checklist item that the rows alone can tell, asked before the locks and again under them."""
+    """The checklist item that depends on the rows alone; evaluated before the locks and again under them."""
     ok = system is not None and system.backend_complete is True
     detail = "The backend is marked complete." if ok else "Mark the backend complete first."
     return CheckResult(BACKEND_COMPLETE, ok, Severity.BLOCKER, "The backend is complete", detail)
@@ -82,10 +82,10 @@ def row_of(rows: Rows, subject: str) -> GoLiveRow | SystemRow:
 
 
 def plan_steps(change: Change, rows: Rows, request: ChangeRequest, *, actor: str, now: datetime) -> tuple[Step, ...]:
-    """The steps of a change, the asked-for one first; raises StateUnknownError if a row that it needs is missing.
+    """The steps of a change, the requested one first; raises StateUnknownError if a row that it needs is missing.
 
-    Reopening has a second step where the kill switch is released: a backend that somebody calls incomplete must not be
-    left executing, in whichever order a release and a reopen come.
+    Reopening has a second step if the kill switch is released: an incomplete backend must not keep executing,
+    whichever of a release and a reopen comes first.
     """
     before = row_of(rows, change.subject)
     if isinstance(before, GoLiveRow) and change is LEASE:
@@ -115,7 +115,7 @@ def _change_go_live(change: Change, row: GoLiveRow, *, actor: str, reason: str, 
 
 
 def _change_lease(row: GoLiveRow, lease_ms: int | None, *, now: datetime) -> GoLiveRow:
-    """Who and why stand in the event: the row's own say who worked the switches last."""
+    """Actor and reason go to the event only: the row's own are those of the last change of a switch."""
     if lease_ms is None or lease_ms == row.lease_ms:
         return row
     return replace(row, lease_ms=lease_ms, updated_at=now, revision=row.revision + 1)
@@ -138,8 +138,7 @@ def _change_system(change: Change, row: SystemRow, request: ChangeRequest, *, no
 
 
 def is_in_effect(change: Change, row: GoLiveRow | SystemRow) -> bool:
-    """Whether the state is already what the change would make it. Never so for an edit."""
+    """Whether the state is already what the change would make it. Always False for an edit."""
     if isinstance(row, GoLiveRow):
-        wanted = _SWITCHES[change.name]
-        return all(getattr(row, name) is value for name, value in wanted.items())
+        return all(getattr(row, name) is value for name, value in _SWITCHES[change.name].items())
     return {COMPLETE.name: row.backend_complete, REOPEN.name: not row.backend_complete}.get(change.name, False)

@@ -1,7 +1,6 @@
 """One hierarchy for every refusal and failure, each with a stable code.
 
-The code is what programs match on; `golive.web.problems` maps it to an HTTP status, the command line to
-an exit code.
+Programs match on the code; `golive.web.problems` maps the error to an HTTP status, the command line to an exit code.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FieldError:
-    """One thing that is wrong with one field of a request, in words that say what to do."""
+    """One error in one field of a request, with a message that says what to do."""
 
     field: str
     message: str
 
 
 class GoLiveError(Exception):
-    """Base of all: `code` is stable and public, `detail` is a sentence for people."""
+    """Base class: `code` is stable and public, `detail` is a sentence for people."""
 
     code = "ERROR"
 
@@ -43,7 +42,7 @@ class GoLiveError(Exception):
 
 
 class RefusedError(GoLiveError):
-    """A rule said no; nothing was changed, and asking again in the same way gives the same answer."""
+    """Refused by a rule; nothing was changed, and the same request would be refused again."""
 
     code = "REFUSED"
 
@@ -59,7 +58,7 @@ class PermissionRequiredError(RefusedError):
 
 
 class InvalidRequestError(RefusedError):
-    """The request's content is refused; `errors` names each field and what to do."""
+    """The request's content is invalid; `errors` names each field and what to do."""
 
     code = "INVALID_REQUEST"
 
@@ -69,7 +68,7 @@ class InvalidRequestError(RefusedError):
 
 
 class ChecklistFailedError(RefusedError):
-    """Required checks fail that no override names; `failed` holds them, empty where there is no check at all."""
+    """Required checks fail that are not overridden; `failed` holds them, and is empty if there are no checks at all."""
 
     code = "CHECKLIST_FAILED"
 
@@ -82,7 +81,7 @@ class ChecklistFailedError(RefusedError):
 
 @dataclass(frozen=True)
 class RecordedChange:
-    """Who made a row what it is: `change` is the action of the event, for example `engage`."""
+    """Who last changed a row, when and why: `change` is the action of the event, for example `engage`."""
 
     actor: str
     at: datetime | None
@@ -91,10 +90,10 @@ class RecordedChange:
 
 
 class RevisionMismatchError(RefusedError):
-    """Somebody changed the row since the requester looked; `current` is the row as it is now.
+    """The row was changed since the requester read it; `current` is the row now.
 
-    `changed_by`, `changed_at`, `change` and `reason` are as far as the record tells, else None. They and `detail` are
-    for those who may see names and reasons; `public_detail` is for everybody.
+    `changed_by`, `changed_at`, `change` and `reason` come from the event log, None if not found there. They and
+    `detail` are for readers who may see names and reasons; `public_detail` is public.
     """
 
     code = "REVISION_MISMATCH"
@@ -122,19 +121,19 @@ def _describe(last: RecordedChange) -> str:
 
 
 class UnavailableError(GoLiveError):
-    """Not a refusal: the system could not find out or could not do it. Asking again may work."""
+    """Not a refusal: the system could not find out or could not do it. A retry may work."""
 
     code = "UNAVAILABLE"
 
     def describe(self) -> str:
-        """The code and all that is known, for the log and for whoever has a shell."""
+        """The code and everything known, for the log and the command line."""
         return f"{self.code}: {self.detail}"
 
 
 class StateUnknownError(UnavailableError):
-    """The two rows cannot be read, are missing, or hold values that mean nothing. Execution is not allowed.
+    """The two rows cannot be read, are missing, or hold invalid values. Execution is not allowed.
 
-    `detail` is for everybody; `cause`, where there is more to say, for the log and for whoever has a shell.
+    `detail` is public; `cause`, if there is more to say, is for the log and the command line.
     """
 
     code = "STATE_UNKNOWN"
@@ -148,10 +147,9 @@ class StateUnknownError(UnavailableError):
 
 
 class NotAppliedError(UnavailableError):
-    """The change was certainly not made. `detail` says why, and whether repeating it can help.
+    """The change was certainly not made. `detail` says why, and whether a retry can help.
 
-    `summary` and `advice` are for everybody: no role, no host, no words of the database. `holders` are the sessions in
-    the way.
+    `summary` and `advice` are public: no role, no host, no database message. `holders` are the blocking sessions.
     """
 
     code = "NOT_APPLIED"
@@ -168,13 +166,13 @@ class NotAppliedError(UnavailableError):
         return "".join([f"{self.code}: {self.detail}", *(f" In the way: {holder}." for holder in self.holders)])
 
     def redacted(self) -> NotAppliedError:
-        """For somebody who may not see who does what."""
+        """A copy for readers who may not see roles and queries."""
         holders = [holder.redacted() for holder in self.holders]
         return NotAppliedError(f"{self.summary}{self.advice}", summary=self.summary, holders=holders)
 
 
 class OutcomeUnknownError(UnavailableError):
-    """The connection was lost at COMMIT: the change may or may not stand. Repeating a toward-safe change is right."""
+    """The connection was lost at COMMIT: the change may or may not have been made. Repeat a toward-safe change."""
 
     code = "OUTCOME_UNKNOWN"
 
@@ -187,7 +185,7 @@ class OutcomeUnknownError(UnavailableError):
 
 
 class ExecutionDenied(GoLiveError):  # noqa: N818 - the name is the contract's
-    """The guarded system may not execute now; `code` is that of the decision, STATE_UNKNOWN where nobody knows."""
+    """The guarded system may not execute now; `code` is that of the decision, STATE_UNKNOWN if it cannot be known."""
 
     code = "STATE_UNKNOWN"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from golive.domain.decision import Code, decide
 from golive.domain.rows import GoLiveRow, SystemRow
 
-# Each flag, with what it says while its row is not known. Whether execution is stopped is then: yes.
+# Each flag with its value while its row is unknown: execution counts as stopped.
 SAFE_VALUES: dict[str, bool] = {
     "execution-allowed": False,
     "go-live-enabled": False,
@@ -18,9 +18,9 @@ SAFE_VALUES: dict[str, bool] = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a flag says. `code` is why (None where there is nothing to tell), `revision` that of the row behind it.
+    """The value of a flag. `code` is why (None if there is no reason to give), `revision` that of the row behind it.
 
-    `lease_ms`, in milliseconds, is how old the state may be in an answer; None while it is not known.
+    `lease_ms`, in milliseconds, is how old the state in a response may be; None while unknown.
     """
 
     key: str
@@ -31,14 +31,14 @@ class Evaluation:
 
     @property
     def is_known(self) -> bool:
-        """False: the value is the safe one, and says nothing about the row."""
+        """False: the value is the safe default, and says nothing about the row."""
         return self.code is not Code.STATE_UNKNOWN
 
 
 def evaluate_flags(go_live: GoLiveRow | None, system: SystemRow | None) -> tuple[Evaluation, ...]:
-    """Every flag, from the rows; None for one that is not known."""
+    """Every flag, from the rows; None for a row that is unknown."""
     code = decide(go_live).code
-    found: dict[str, Evaluation] = {}
+    known: dict[str, Evaluation] = {}
     lease_ms = None
     if go_live is not None and code is not Code.STATE_UNKNOWN:
         lease_ms = go_live.lease_ms
@@ -47,9 +47,9 @@ def evaluate_flags(go_live: GoLiveRow | None, system: SystemRow | None) -> tuple
             "go-live-enabled": go_live.go_live_enabled,
             "kill-switch-engaged": go_live.kill_switch_engaged,
         }
-        found = {key: Evaluation(key, value, code, go_live.revision, lease_ms) for key, value in values.items()}
+        known = {key: Evaluation(key, value, code, go_live.revision, lease_ms) for key, value in values.items()}
     if system is not None:
         key = "backend-complete"
-        found[key] = Evaluation(key, system.backend_complete, None, system.revision, lease_ms)
-    unknown = (Evaluation(key, safe, Code.STATE_UNKNOWN, None) for key, safe in SAFE_VALUES.items())
-    return tuple(found.get(safe.key, safe) for safe in unknown)
+        known[key] = Evaluation(key, system.backend_complete, None, system.revision, lease_ms)
+    defaults = (Evaluation(key, safe, Code.STATE_UNKNOWN, None) for key, safe in SAFE_VALUES.items())
+    return tuple(known.get(default.key, default) for default in defaults)

@@ -1,6 +1,6 @@
-"""Repeated stops of one credential, gathered: many requests that change nothing become one event with a count.
+"""Batches repeated stops of one credential: many requests that change nothing become one event with a count.
 
-Nothing waits here and no clock is read: a `Queue` says who writes, for whom, and from which moment on.
+Nothing blocks here and no clock is read: a `Queue` says which request writes, on behalf of which others, and when.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from golive.domain.reasons import REASON_LIMIT
 
-# Between the beginnings of two events. The first repetition is written at once, later ones wait for company; where many
-# wait, they wait for less, so that they do not take all threads.
+# The interval between two batches. The first repetition is written at once, later ones wait to be batched; when many
+# wait, the interval is shorter, so that they do not use up the threads.
 GATHER_SECONDS = 1.0
 CROWD_SECONDS = 0.5
 MAX_PATIENT = 2
@@ -22,7 +22,7 @@ _SEPARATOR = "; "
 
 @dataclass(frozen=True)
 class Repetition:
-    """What a request to stop says that is recorded: why, and for whom."""
+    """What is recorded of a request to stop: its reason, and on whose behalf."""
 
     reason: str
     on_behalf_of: str | None = None
@@ -30,20 +30,20 @@ class Repetition:
 
 @dataclass(eq=False)
 class Batch:
-    """Requests that one event will record. It is written after all of them came, so that it is true for each."""
+    """Requests that one event will record. It is written after all of them arrived, so it is true for each."""
 
     members: list[Repetition] = field(default_factory=list)
 
 
 class Queue:
-    """The repetitions of one kind of stop by one credential. Times are seconds of one clock. Not thread-safe."""
+    """The repetitions of one kind of stop by one credential. Times are seconds on one clock. Not thread-safe."""
 
     def __init__(self) -> None:
         self._begun_at = -math.inf
         self._open: Batch | None = None
 
     def join(self, repetition: Repetition) -> tuple[Batch, bool]:
-        """The batch that the request is part of, and whether it is the first, which has to write it."""
+        """The batch that the request joins, and whether it is the first, which has to write the batch."""
         is_first = self._open is None
         if self._open is None:
             self._open = Batch()
@@ -51,24 +51,24 @@ class Queue:
         return self._open, is_first
 
     def due_at(self, batch: Batch) -> float:
-        """When the batch is to be written; sooner once many wait."""
+        """When to write the batch; sooner if many wait."""
         is_crowded = len(batch.members) > MAX_PATIENT
         return self._begun_at + (CROWD_SECONDS if is_crowded else GATHER_SECONDS)
 
     def begin(self, now: float) -> None:
-        """Close the open batch: it is being written, and whoever comes from now on is part of the next one."""
+        """Close the open batch: it is being written, and requests from now on join the next one."""
         self._begun_at, self._open = now, None
 
     def abandon(self, batch: Batch) -> None:
-        """Let nobody join a batch any more that nobody will write; one that was begun is closed already."""
+        """Close a batch that will not be written; one that was begun is closed already."""
         if self._open is batch:
             self._open = None
 
 
 def merge(members: Sequence[Repetition]) -> Repetition:
-    """One request for all: their different reasons as far as there is room, and how many there were.
+    """One request in place of all: their distinct reasons as far as they fit, and the number of requests.
 
-    For whom they were is in the reason where they do not agree on it.
+    If the requests name different people in `on_behalf_of`, the names go into the reason.
     """
     if len(members) == 1:
         return members[0]
@@ -77,7 +77,7 @@ def merge(members: Sequence[Repetition]) -> Repetition:
     room = REASON_LIMIT - len(_count(len(members), len(reasons))) - 1
     taken: list[str] = []
     for reason in reasons:
-        # The first one has to be there at least in part.
+        # The first reason is always included, truncated if need be.
         text = reason if taken or len(reason) <= room else f"{reason[: room - 1].rstrip()}…"
         needed = len(text) + (len(_SEPARATOR) if taken else 0)
         if needed <= room:

@@ -1,4 +1,4 @@
-"""Who is in the way of a change: a session of the database, as it describes itself."""
+"""A database session that blocks a change, as the database describes it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from golive.domain.rows import format_time
 
 @dataclass(frozen=True)
 class Holder:
-    """A session, or (with a `prepared` name, and no pid) a prepared transaction, that holds what a change needs.
+    """A session, or (with a `prepared` name and no pid) a prepared transaction, that holds a lock a change needs.
 
-    `since` is the start of its transaction. What the asker's role may not see is None.
+    `since` is the start of its transaction. What our role may not see is None.
     """
 
     pid: int | None
@@ -32,21 +32,21 @@ class Holder:
         return f"SELECT pg_terminate_backend({self.pid});"
 
     def redacted(self) -> Holder:
-        """Enough to end it, and nothing of who it is and what it does."""
+        """A copy with enough to end it, and nothing about who it is or what it does."""
         return replace(self, role=None, application=None, state=None, query=None, prepared=None)
 
     @property
     def summary(self) -> str:
-        """For those who may not know more."""
+        """The public description."""
         what = "a prepared transaction" if self.pid is None else f"pid {self.pid}"
         return what if self.since is None else f"{what}, in a transaction since {format_time(self.since)}"
 
     def __str__(self) -> str:
-        said = (
+        details = (
             ("prepared as", self.prepared),
             ("role", self.role),
             ("application", self.application),
             ("state", self.state),
             ("query:", self.query),
         )
-        return ", ".join([self.summary, *(f"{name} {value}" for name, value in said if value)])
+        return ", ".join([self.summary, *(f"{name} {value}" for name, value in details if value)])

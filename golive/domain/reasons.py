@@ -1,4 +1,4 @@
-"""Text that people write (reasons, names, notes): refused where a rule requires it, cleaned where it must not stop."""
+"""Text that people write (reasons, names, notes): validated toward live, only cleaned where nothing may be refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _is_refused(character: str) -> bool:
 
 
 def find_fault(value: object, *, limit: int, required: bool) -> str | None:
-    """Say what is wrong with a text and what to do, or None. Lengths are in characters after stripping."""
+    """What is wrong with a text and what to do, or None. Lengths are in characters after stripping."""
     if value is None:
         return "is required; say why in a sentence" if required else None
     if not isinstance(value, str):
@@ -32,21 +32,21 @@ def find_fault(value: object, *, limit: int, required: bool) -> str | None:
     return None
 
 
-def _write_out(value: object) -> str:
+def _stringify(value: object) -> str:
     try:
         return str(value)
-    except (RecursionError, ValueError):  # nested too deep, or a number of more digits than Python writes out
+    except (RecursionError, ValueError):  # nested too deep, or an integer with more digits than Python converts
         return f"({type(value).__name__})"
 
 
 def clean_text(value: object, *, limit: int) -> tuple[str, tuple[str, ...]]:
-    """Make any value a storable text of at most `limit` characters; never fails. With it, notes on what was done."""
+    """Turn any value into a storable text of at most `limit` characters, with notes on the alterations. Never fails."""
     notes: list[str] = []
     if value is None:
         return "", ()
     if not isinstance(value, str):
         notes.append("was not a text and was written out as one")
-        value = _write_out(value)
+        value = _stringify(value)
     text = "".join(character for character in value if not _is_refused(character)).strip()
     if any(_is_refused(character) for character in value.strip()):
         notes.append("had control characters, which were removed")

@@ -1,4 +1,4 @@
-"""Reading the fields of a request for a change: strict toward live, lenient toward safe."""
+"""Reads the fields of a request for a change: strict toward live, lenient toward safe."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LIMITS = {"reason": REASON_LIMIT, "changed_by": NAME_LIMIT, "version": NAME_LIM
 
 @dataclass(frozen=True)
 class ChangeRequest:
-    """What was asked for, read and cleaned. `version` and `notes` None: leave them; `notes` empty: clear them.
+    """A request, parsed and cleaned. `version` and `notes` None: leave unchanged; `notes` empty: clear.
 
-    `override` holds the ids of the checklist items that may fail. `notes_on_request` tells a toward-safe requester what
-    was ignored or cleaned.
+    `override` holds the ids of the checklist items that may fail. `notes_on_request` lists, for a toward-safe request,
+    what was ignored or cleaned.
     """
 
     reason: str
@@ -35,7 +35,7 @@ class ChangeRequest:
 
 
 def read_request(change: Change, fields: Mapping[str, object], *, checks: Collection[str] = ()) -> ChangeRequest:
-    """Read raw fields. Toward safe nothing is refused; otherwise raises InvalidRequestError with every fault.
+    """Parse raw fields. Toward safe nothing is refused; otherwise raises InvalidRequestError with every error.
 
     `checks` are the ids that an override may name.
     """
@@ -48,9 +48,9 @@ def _read_leniently(fields: Mapping[str, object]) -> ChangeRequest:
     remarks: list[str] = []
     texts: dict[str, str] = {}
     for name in ("reason", "changed_by"):
-        texts[name], found = clean_text(fields.get(name), limit=_LIMITS[name])
-        remarks += [f"{name} {remark}" for remark in found]
-    # `expected_revision` and `override` belong to the other direction: a stop never waits for them.
+        texts[name], notes = clean_text(fields.get(name), limit=_LIMITS[name])
+        remarks += [f"{name} {note}" for note in notes]
+    # `expected_revision` and `override` apply toward live only: a stop never depends on them.
     for name in ("expected_revision", "override"):
         if fields.get(name) not in (None, False):
             remarks.append(f"{name} does not apply to a change toward safe and was ignored")
@@ -67,7 +67,7 @@ def _read_strictly(change: Change, fields: Mapping[str, object], checks: Collect
     known = (*COMMON_FIELDS, *change.takes)
     for name in fields:
         if name not in known:
-            # Named back only as far as it can be written: the name itself comes from outside.
+            # Cleaned before it is echoed: the name is untrusted input.
             errors.append(FieldError(clean_text(name, limit=NAME_LIMIT)[0], "is unknown; remove it"))
     request = ChangeRequest(reason="")
     for name in ("reason", "changed_by", *(name for name in change.takes if name in _LIMITS)):
@@ -95,8 +95,8 @@ def _read_strictly(change: Change, fields: Mapping[str, object], checks: Collect
 
 
 def _read_override(value: object, checks: Collection[str], errors: list[FieldError]) -> tuple[str, ...]:
-    """The ids without repetition. Nothing stands for "all": nobody consents to what they have not seen fail."""
-    # False was the value for none when an override could not say of what.
+    """The ids without duplicates. There is no value for "all": an override covers only failures that were seen."""
+    # False meant "no override" when it was a boolean.
     if value is None or value is False:
         return ()
     fault = None
@@ -105,10 +105,10 @@ def _read_override(value: object, checks: Collection[str], errors: list[FieldErr
     elif len(value) > MAX_OVERRIDES:
         fault = f"names {len(value):,} items; at most {MAX_OVERRIDES} are allowed"
     elif unknown := [item for item in value if item not in checks]:
-        # Named back only as far as it can be written: it comes from outside.
+        # Cleaned before it is echoed: the id is untrusted input.
         fault = f"names what is no item of the checklist: {clean_text(unknown[0], limit=NAME_LIMIT)[0]}"
     if fault is None:
-        return tuple(dict.fromkeys(value))  # type: ignore[call-overload]  # a list of texts, as was seen above
+        return tuple(dict.fromkeys(value))  # type: ignore[call-overload]  # a list of texts, as checked above
     errors.append(FieldError("override", f"{fault}; the items are {', '.join(checks)}" if checks else fault))
     return ()
 

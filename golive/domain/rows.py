@@ -1,4 +1,4 @@
-"""The two singleton rows as values, and how they are written down in an event."""
+"""The two singleton rows as values, and how an event records them."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class SystemRow:
 
 @dataclass(frozen=True)
 class Rows:
-    """Both rows as one read saw them; a row that is missing or unreadable is None."""
+    """Both rows from one read; a row that is missing or unreadable is None."""
 
     go_live: GoLiveRow | None
     system: SystemRow | None
 
 
 def format_time(moment: datetime | None) -> str | None:
-    """RFC 3339 in UTC with microseconds, ending in `Z`; the one form of a time in JSON and in the hash.
+    """RFC 3339 in UTC with microseconds, ending in `Z`: the only form of a time in JSON and in the hash.
 
     Raises ValueError for a naive time, which would mean different moments on different machines.
     """
@@ -62,7 +62,7 @@ def format_time(moment: datetime | None) -> str | None:
 
 
 def record_of(row: GoLiveRow | SystemRow) -> dict[str, Any]:
-    """What an event's `before` and `after` hold: every column but `id` and `event_head` (which the event makes)."""
+    """The value of an event's `before` or `after`: every column but `id` and `event_head` (which the event sets)."""
     values = asdict(row)
     values.pop("event_head", None)
     return {key: format_time(value) if isinstance(value, datetime) else value for key, value in values.items()}

@@ -1,4 +1,4 @@
-"""What an API token may do: scopes, each standing for permissions. The one place where the two are mapped."""
+"""The scopes of API tokens, and the only mapping of scopes to permissions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from golive.domain.changes import (
 )
 
 READ = "read"
-# No permission of Django's: a person who is signed in may read, a token needs to have been made for it.
+# Not a Django permission: any signed-in person may read, but a token needs the scope.
 READ_PERMISSION = "golive.read"
 
 SCOPES: dict[str, str] = {
@@ -30,15 +30,15 @@ SCOPES: dict[str, str] = {
 
 
 def scope_for(permission: str) -> str | None:
-    """The scope that a token needs in place of a permission; None if no token can have it."""
+    """The scope that grants a permission to a token; None if no token can have it."""
     return next((scope for scope, needed in SCOPES.items() if needed == permission), None)
 
 
 def scopes_within(permissions: Collection[str]) -> tuple[str, ...]:
-    """The scopes that somebody with these permissions may hand on: nobody makes a token that can do more than they."""
+    """The scopes that a holder of these permissions may give a token: it can do no more than its maker."""
     return tuple(scope for scope, needed in SCOPES.items() if scope == READ or needed in permissions)
 
 
 def actor_of_token(name: str, scopes: Iterable[str]) -> Actor:
-    """A token as an actor. A scope that is not known (any more) gives nothing."""
+    """A token as an actor. An unknown scope grants nothing."""
     return Actor(name=f"token:{name}", permissions=frozenset(SCOPES[scope] for scope in scopes if scope in SCOPES))

@@ -1,7 +1,7 @@
-"""Whether an event makes sense: what it says was done, held against what it says of the row before and after.
+"""Whether an event is plausible: whether its action is consistent with the row before and after it.
 
-A hash proves that an event was not altered; only this tells whether it could have been written by the table of changes
-in `golive.domain.changes`. `golive/verify_record.py` says the same in a file of its own; a test holds one to the other.
+A hash proves that an event was not altered; only this check tells whether the table of changes in
+`golive.domain.changes` allows it. `golive/verify_record.py` duplicates these rules; a test compares the two.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ Row = Mapping[str, Any]
 
 SALTED_VERSION = 2
 _SALT = re.compile(r"[0-9a-f]{32}", re.ASCII)
-# What a change is about. The rest of a row (who, why, when, revision) comes with any change.
+# The columns that are a row's state. The rest (who, why, when, revision) may differ with any change.
 _VALUES: dict[str, tuple[str, ...]] = {
     GO_LIVE_STATE: ("go_live_enabled", "kill_switch_engaged", "lease_ms"),
     SYSTEM_METADATA: ("version", "backend_complete", "notes", "completed_at"),
 }
-# Which of them each change may alter, and what it leaves behind.
+# The columns that each change may alter, and the values that must be set afterwards.
 _MAY_ALTER: dict[tuple[str, str], tuple[str, ...]] = {
     (GO_LIVE_STATE, ENGAGE.name): ("kill_switch_engaged",),
     (GO_LIVE_STATE, RELEASE.name): ("kill_switch_engaged",),
@@ -42,7 +42,7 @@ _LEAVES: dict[str, dict[str, bool]] = {
     COMPLETE.name: {"backend_complete": True},
     REOPEN.name: {"backend_complete": False},
 }
-# Repeating one of these changes nothing, but a release that has not seen it must fail: the revision rises.
+# Repeating one of these changes nothing but the revision, which rises so that a release that has not seen it fails.
 _TOWARD_SAFE = (ENGAGE.name, DISABLE.name, REOPEN.name)
 _GUARDED = (RELEASE.name, ENABLE.name)
 _FIRST = {"seed": True, "adopt": False}
@@ -53,9 +53,9 @@ _SEEDED = {
 
 
 def find_contradictions(event: Event) -> tuple[str, ...]:
-    """What is contradictory in one event, each in words; never fails, whatever the columns hold.
+    """The contradictions within one event, each as a clause; never fails, whatever the columns hold.
 
-    Actions and subjects that are not known (a newer release's) may do anything but alter a row's values.
+    Unknown actions and subjects (of a newer release) may do anything but alter a row's state.
     """
     return (*_check_salt(event), *_check_override(event), *_check_effect(event))
 
@@ -90,24 +90,24 @@ def _check_row(event: Event) -> Iterator[str]:
     if action in _FIRST:
         yield from _check_first(event)
     elif action in ("drift", "reconcile"):
-        # Both record what somebody else did, so anything may have changed.
+        # Both record a change made behind the controls, so anything may have changed.
         if changed is not (before != after):
             yield "what it says of a change does not agree with before and after"
     elif isinstance(before, Mapping) and isinstance(after, Mapping):
-        known = _MAY_ALTER.get((subject, action))
-        if known is None:
+        may_alter = _MAY_ALTER.get((subject, action))
+        if may_alter is None:
             altered = _find_altered(before, after, _VALUES[subject])
             if altered:
                 yield f"{action} cannot alter {', '.join(altered)}"
         else:
-            yield from _check_change(event, before, after, known)
+            yield from _check_change(event, before, after, may_alter)
     elif (subject, action) in _MAY_ALTER:
         yield "it does not say what the row was before and after"
 
 
 def _check_token(action: str, before: Any, after: Any) -> Iterator[str]:
-    wanted = {"create": (False, True), "revoke": (True, False)}.get(action)
-    if wanted is not None and wanted != (isinstance(before, Mapping), isinstance(after, Mapping)):
+    expected = {"create": (False, True), "revoke": (True, False)}.get(action)
+    if expected is not None and expected != (isinstance(before, Mapping), isinstance(after, Mapping)):
         yield f"{action} of a token does not agree with before and after"
 
 

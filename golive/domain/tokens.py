@@ -1,4 +1,4 @@
-"""The text of an API token: `vgl_<prefix>_<secret>`, letters and digits only, so that a double click marks it whole."""
+"""The text of an API token: `vgl_<prefix>_<secret>`, letters and digits only, so a double click selects all of it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _PREFIX_LENGTH = 10
 _SECRET_LENGTH = 43
 _FORM = re.compile(rf"vgl_([A-Za-z0-9]{{{_PREFIX_LENGTH}}})_([A-Za-z0-9]{{{_SECRET_LENGTH}}})", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-# Compared with when there is no such token, so that both cases do the same work. No secret has it.
+# Compared with when there is no such token, so that both cases take the same time. No secret has this hash.
 NO_HASH = "0" * 64
 
 
 @dataclass(frozen=True)
 class TokenText:
-    """A token taken apart. The prefix finds it and may be seen; the secret is kept out of the representation."""
+    """A parsed token. The prefix identifies it and is not secret; the secret is left out of the repr."""
 
     prefix: str
     secret: str
@@ -35,23 +35,23 @@ class TokenText:
 
     @property
     def secret_hash(self) -> str:
-        """SHA-256 in hexadecimal. A slow hash is for secrets that people choose; this one cannot be guessed."""
+        """SHA-256 in hexadecimal. Slow hashes are for secrets that people choose; this one cannot be guessed."""
         return hashlib.sha256(self.secret.encode()).hexdigest()
 
 
 def make_token_text(choose: Callable[[str], str]) -> TokenText:
-    """A new token; `choose` picks one of the characters, by lots that nobody can foresee."""
+    """A new token; `choose` picks a character at random and must be cryptographically secure."""
     return TokenText(_draw(_PREFIX_LENGTH, choose), _draw(_SECRET_LENGTH, choose))
 
 
 def read_token_text(text: str) -> TokenText | None:
-    """Take a token apart; None if it does not have the form of one."""
-    found = _FORM.fullmatch(text)
-    return TokenText(found[1], found[2]) if found else None
+    """Parse a token; None if it is malformed."""
+    match = _FORM.fullmatch(text)
+    return TokenText(match[1], match[2]) if match else None
 
 
 def is_name(text: str) -> bool:
-    """Whether a token can be called so: 1 to 64 letters, digits, `.`, `_`, `-`, the first a letter or digit."""
+    """Whether it is a valid token name: 1 to 64 letters, digits, `.`, `_`, `-`, the first a letter or digit."""
     return _NAME.fullmatch(text) is not None
 
 

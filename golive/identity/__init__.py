@@ -1,1 +1,1 @@
-"""Who asks: accounts and tokens, their addresses, signing in, and who has failed to too often."""
+"""Who makes a request: accounts and tokens, client addresses, sign-in, and throttling of failed credentials."""

@@ -1,4 +1,4 @@
-"""Who is at the other end of a request, as far as HTTP can tell."""
+"""The actor and origin of a request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from golive.domain.changes import Actor, Origin
 from golive.web.request_id import get_request_id
 
-# As proxies write it (RFC 7239, section 6). A zone is a name on the machine of whoever wrote it.
+# The forms that proxies use (RFC 7239, section 6). A zone is meaningful only on the machine that wrote it.
 _ADDRESS = re.compile(
     r"\[(?P<bracketed>[0-9a-fA-F:.]{2,45})(?:%[^\]]*)?\](?::[0-9]{1,5})?"
     r"|(?P<ipv4>[0-9.]{7,15})(?::[0-9]{1,5})?"
@@ -24,8 +24,8 @@ _ADDRESS = re.compile(
 def client_address(request: HttpRequest) -> str | None:
     """The client's address: behind N trusted proxies the Nth entry from the right of `X-Forwarded-For`.
 
-    Entries further left are the client's own words. With fewer entries it is the address of the connection. Normalised,
-    without port and zone; None if it cannot be read.
+    Entries further left are set by the client. With fewer entries it is the address of the connection. Normalised,
+    without port and zone; None if it cannot be parsed.
     """
     hops: int = getattr(settings, "GOLIVE_TRUSTED_PROXIES", 0)
     forwarded = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
@@ -34,11 +34,11 @@ def client_address(request: HttpRequest) -> str | None:
 
 def read_address(text: str) -> str | None:
     """The IP address in `203.0.113.9:4711`, `[2001:db8::1]:443`, `fe80::1%eth0` and the like; None if there is none."""
-    found = _ADDRESS.fullmatch(text)
-    if found is None:
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
         return None
     try:
-        return str(ipaddress.ip_address(found["bracketed"] or found["ipv4"] or found["plain"]))
+        return str(ipaddress.ip_address(match["bracketed"] or match["ipv4"] or match["plain"]))
     except ValueError:
         return None
 
@@ -48,6 +48,6 @@ def origin_of(request: HttpRequest) -> Origin:
 
 
 def actor_of(user: AbstractBaseUser | AnonymousUser) -> Actor:
-    """The signed-in user as an actor, with what they may do now."""
+    """The signed-in user as an actor, with their current permissions."""
     permissions = user.get_all_permissions() if isinstance(user, PermissionsMixin) else set()
     return Actor(name=user.get_username(), permissions=frozenset(permissions), user_id=user.pk)

@@ -1,4 +1,4 @@
-"""Whether tokens do no more than their makers may, as an item of the checklist."""
+"""The check `token_owners` of the checklist: no token may do more than its maker."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ def check_token_owners() -> Finding:
     count = len(token_owners.find_owner_faults(now=datetime.now(UTC)))
     if not count:
         return Finding(True, "No valid token outlives the rights of whoever made it.")
-    # Public: how many. Their names are in the record, which not everybody may read.
+    # The detail is public: it has the count only; token names are in the event log, which is not public.
     tokens = "1 valid token outlives" if count == 1 else f"{count} valid tokens outlive"
     return Finding(False, f"{tokens} the rights of whoever made it. `manage.py golive token list` says which and why.")

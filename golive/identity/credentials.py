@@ -1,4 +1,4 @@
-"""Who asks: a program by its token, or a person by the session of the admin. Both are looked up for every request."""
+"""Authentication: a program by its token, a person by their admin session. Both are looked up for every request."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from golive.web.problems import HttpError
 
 logger = logging.getLogger(__name__)
 
-# No header can set it: their names all begin with HTTP_.
-_KEPT = "golive.token"
+# Caches the verified token in `request.META`. No header can set it: header keys begin with HTTP_.
+_TOKEN_KEY = "golive.token"  # noqa: S105 - a key, no secret
 
-# Where a client of OFREP may put its token. Elsewhere it means nothing: it may be for a gateway in front of us.
+# OFREP clients may send their token in it. Other endpoints ignore it: it may be meant for a gateway in front of us.
 API_KEY_HEADER = "X-API-Key"
 
 
@@ -34,25 +34,25 @@ def reads_need_credentials() -> bool:
 
 
 def details_are_public() -> bool:
-    """Whether names, reasons and history are for everybody. Not where nobody said so."""
+    """Whether names, reasons and history are public. By default they are not."""
     return bool(getattr(settings, "GOLIVE_PUBLIC_DETAILS", False))
 
 
 def is_signed_in(request: HttpRequest) -> bool:
-    """Whether a person is signed in; asks the database only if there is a session cookie."""
+    """Whether a person is signed in; queries the database only if there is a session cookie."""
     with only_database_errors():
         return settings.SESSION_COOKIE_NAME in request.COOKIES and request.user.is_authenticated
 
 
 def shows_credentials(request: HttpRequest) -> bool:
-    """Whether a request carries a token or a session, good or bad. Looks nothing up."""
+    """Whether a request carries a token or a session cookie, valid or not. Looks nothing up."""
     return _find_text(request, takes_api_key=True) is not None or settings.SESSION_COOKIE_NAME in request.COOKIES
 
 
 def authenticate(request: HttpRequest) -> Actor:
-    """Who wants to change something. Raises HttpError: 401, 429, or 403 for a session without a CSRF token.
+    """The actor of a request for a change. Raises HttpError: 401, 429, or 403 for a session without a CSRF token.
 
-    A request that shows a token is judged by that alone. Raises database errors as they are.
+    If the request carries a token, only the token counts. Raises database errors unchanged.
     """
     token = find_token(request)
     if token is not None:
@@ -64,14 +64,14 @@ def authenticate(request: HttpRequest) -> Actor:
 
 
 def find_token(request: HttpRequest, *, takes_api_key: bool = False) -> Actor | None:
-    """The token that a request shows, as an actor; None if it shows none. Raises HttpError for a bad one."""
-    if _KEPT not in request.META:
+    """The actor of the request's token; None if it carries none. Raises HttpError for an invalid one."""
+    if _TOKEN_KEY not in request.META:
         text = _find_text(request, takes_api_key=takes_api_key)
-        request.META[_KEPT] = None if text is None else _verify(request, text)
-    found: Actor | HttpError | None = request.META[_KEPT]
-    if isinstance(found, HttpError):
-        raise found
-    return found
+        request.META[_TOKEN_KEY] = None if text is None else _verify(request, text)
+    result: Actor | HttpError | None = request.META[_TOKEN_KEY]
+    if isinstance(result, HttpError):
+        raise result
+    return result
 
 
 def _find_text(request: HttpRequest, *, takes_api_key: bool) -> str | None:
@@ -80,7 +80,7 @@ def _find_text(request: HttpRequest, *, takes_api_key: bool) -> str | None:
         scheme, _, text = offered.strip().partition(" ")
         if scheme.lower() == "bearer":
             return text.strip()
-    # Another scheme is for a proxy in front, not for us; it opens nothing.
+    # Another scheme is meant for a proxy in front and is ignored.
     return request.headers.get(API_KEY_HEADER) if takes_api_key else None
 
 
@@ -95,14 +95,14 @@ def _verify(request: HttpRequest, text: str) -> Actor | HttpError:
 
 
 def check_can_read(request: HttpRequest, *, takes_api_key: bool = False) -> None:
-    """Raise 401 for a bad token, and, where reads ask for credentials, 401 without any and 403 without the scope."""
+    """Raise 401 for a bad token, and, if reads need credentials, 401 without any and 403 without the scope."""
     is_required = reads_need_credentials()
     try:
         token = find_token(request, takes_api_key=takes_api_key)
     except Error:
         if is_required:
             raise
-        # Not needed here: what the answer says without a database is the view's to decide.
+        # Not needed for this read; how to respond without a database is the view's decision.
         return
     if is_required:
         _check_reader(request, token)
@@ -123,7 +123,7 @@ def _check_reader(request: HttpRequest, token: Actor | None) -> None:
 
 
 def can_see_details(request: HttpRequest) -> bool:
-    """Whether names and reasons may be shown to this reader."""
+    """Whether this reader may see names and reasons."""
     if details_are_public():
         return True
     try:
@@ -139,7 +139,7 @@ class _CsrfCheck(CsrfViewMiddleware):
 
 
 def _check_csrf(request: HttpRequest) -> None:
-    # As a PUT: for a POST Django would look into the body for a form, which is not its to read.
+    # As a PUT: for a POST Django would parse the body as a form.
     probe = copy.copy(request)
     probe.method = "PUT"
     _CsrfCheck(lambda _: None).process_view(probe, None, (), {})  # type: ignore[arg-type]  # it never calls the view

@@ -1,7 +1,7 @@
-"""Session keys that show by themselves that somebody has signed in here, without a look into the database.
+"""Session keys with a signature, so that a key made here is recognised without a database query.
 
-Only a sign-in makes a session in this project, so whoever shows such a key has, or had, an account. The session itself
-is looked up as always: the mark opens nothing, it only says whose load a request is (`golive.admission`).
+Only a sign-in creates a session in this project, so the sender of such a key has, or had, an account. The session is
+still looked up as always: the signature grants no access, it only classifies load (`golive.admission`).
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ import re
 from django.contrib.sessions.backends import db
 from django.utils.crypto import constant_time_compare, get_random_string, salted_hmac
 
-_RANDOM_LENGTH, _MARK_LENGTH = 24, 16
-_FORM = re.compile(rf"[a-z0-9]{{{_RANDOM_LENGTH}}}[0-9a-f]{{{_MARK_LENGTH}}}", re.ASCII)
+_RANDOM_LENGTH, _SIGNATURE_LENGTH = 24, 16
+_FORM = re.compile(rf"[a-z0-9]{{{_RANDOM_LENGTH}}}[0-9a-f]{{{_SIGNATURE_LENGTH}}}", re.ASCII)
 _CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def make_key() -> str:
-    """A new key of 40 characters, as long as the database takes: 124 random bits, and the mark."""
+    """A new key of 40 characters, the most that the column holds: 124 random bits and the signature."""
     text = get_random_string(_RANDOM_LENGTH, _CHARACTERS)
-    return text + _mark(text)
+    return text + _sign(text)
 
 
 def is_ours(key: str) -> bool:
     """Whether the key was made here."""
     if not _FORM.fullmatch(key):
         return False
-    return constant_time_compare(key[_RANDOM_LENGTH:], _mark(key[:_RANDOM_LENGTH]))
+    return constant_time_compare(key[_RANDOM_LENGTH:], _sign(key[:_RANDOM_LENGTH]))
 
 
-def _mark(text: str) -> str:
-    return salted_hmac("golive.identity.session_keys", text, algorithm="sha256").hexdigest()[:_MARK_LENGTH]
+def _sign(text: str) -> str:
+    return salted_hmac("golive.identity.session_keys", text, algorithm="sha256").hexdigest()[:_SIGNATURE_LENGTH]
 
 
-class MarkedSessionStore(db.SessionStore):
-    """Django's sessions in the database, with keys of this kind."""
+class SignedSessionStore(db.SessionStore):
+    """Django's database sessions with signed keys."""
 
     def _get_new_session_key(self) -> str:
         while self.exists(key := make_key()):
@@ -42,5 +42,5 @@ class MarkedSessionStore(db.SessionStore):
         return key
 
 
-# The name by which Django finds it: SESSION_ENGINE = "golive.identity.session_keys".
-SessionStore = MarkedSessionStore
+# The name that Django looks up: SESSION_ENGINE = "golive.identity.session_keys".
+SessionStore = SignedSessionStore

@@ -1,7 +1,7 @@
-"""Signing in with a password, so that nobody can guess it, nor take the threads or the processor with trying.
+"""Signing in with a password, protected against guessing and against exhausting threads or CPU by attempts.
 
-A password's hash takes some tenths of a second of a processor, on purpose, and is open to everybody. So there are few
-at a time, and none for whoever has failed too often. A session that exists needs none of this.
+Hashing a password deliberately takes some tenths of a second of CPU time, and anyone can trigger it. So only a few run
+at a time, and none for a client that has failed too often. An existing session needs none of this.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from golive.web.problems import HttpError
 
 logger = logging.getLogger(__name__)
 
-# In a process. And one for each address, so that who tries from one leaves the other to an operator.
-HASHES = 2
+# Concurrent password hashes per process. At most one per address, so that one client leaves the other to an operator.
+MAX_HASHES = 2
 BUSY_SECONDS = 2
 BUSY = "Others are signing in at this moment. Go back and try again in a few seconds."
 
 
-# Whoever wants to stop something has to sign in first, whatever the state.
+# Exempt from enforcement: an operator has to sign in before stopping anything, whatever the state.
 @golive_exempt
 @transaction.non_atomic_requests
 def sign_in(request: HttpRequest) -> HttpResponse:
-    """The admin's page to sign in, with `SignInForm`. Not atomic: no transaction is open while a password is hashed."""
+    """The admin's sign-in page with `SignInForm`. Not atomic: no transaction is open while a password is hashed."""
     try:
         return admin.site.login(request)
     except HttpError as error:
@@ -47,7 +47,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 
 
 class SignInForm(AdminAuthenticationForm):
-    """The admin's form, for `AdminSite.login_form`. Raises HttpError, 429 or 503, where no password is looked at."""
+    """The admin's form, for `AdminSite.login_form`. Raises HttpError 429 or 503 if the password is not checked."""
 
     def clean(self) -> dict[str, Any]:
         account = self.cleaned_data.get("username")
@@ -75,19 +75,19 @@ def _locked_out(seconds: int) -> HttpError:
 
 
 def _describe(account: str) -> str:
-    """The name of an account that exists; any other text may be a password, typed into the wrong field."""
+    """The name of an existing account; any other text may be a password typed into the wrong field."""
     try:
         is_known = get_user_model()._default_manager.filter(username=account).exists()
     except Error:
-        return "somebody"
-    return repr(account) if is_known else "nobody who has an account"
+        return "an account that could not be looked up"
+    return repr(account) if is_known else "an unknown account"
 
 
 @contextmanager
 def _hash_slot(address: str | None) -> Iterator[None]:
-    """Inside, a password may be hashed. Raises HttpError at once where others are at it."""
+    """Inside the block a password may be hashed. Raises HttpError at once if no slot is free."""
     with _lock:
-        if len(_hashing) >= HASHES or address in _hashing:
+        if len(_hashing) >= MAX_HASHES or address in _hashing:
             headers = {"Retry-After": str(BUSY_SECONDS)}
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "NOT_APPLIED", BUSY, headers=headers)
         _hashing.add(address)
@@ -98,9 +98,9 @@ def _hash_slot(address: str | None) -> Iterator[None]:
             _hashing.discard(address)
 
 
-def _start_anew() -> None:
-    """A fork has none of the threads that would end a hash."""
-    global _lock  # noqa: PLW0603 - one that a thread of the parent holds cannot be let go of
+def _reset_after_fork() -> None:
+    """A forked child has none of the threads that would finish a hash."""
+    global _lock  # noqa: PLW0603 - a lock held by a thread of the parent is never released
     _lock = threading.Lock()
     _hashing.clear()
 
@@ -108,4 +108,4 @@ def _start_anew() -> None:
 _lock = threading.Lock()
 # The addresses for which a password is being hashed.
 _hashing: set[str | None] = set()
-os.register_at_fork(after_in_child=_start_anew)
+os.register_at_fork(after_in_child=_reset_after_fork)

@@ -1,11 +1,12 @@
-"""Bad credentials are counted, so that nobody tries them by the thousand.
+"""Throttling of failed credentials, against guessing.
 
-Bad tokens by address, ten a minute; then the answer to further bad ones is 429. Bad passwords by the account and the
-address together, so that nobody can lock an operator out from somewhere else; and, far more generously, by the address.
+Bad tokens are counted by address, ten a minute; after that, further bad ones get 429. Bad passwords are counted by
+account and address together, so that nobody can lock an operator out from another address, and, with a much higher
+limit, by address.
 
-A valid token is never held up: it is verified first, and only a failure is counted. The count stands in a small table,
-since each worker of each host sees only some of the failures; a process remembers only which addresses are over the
-limit, so that a flood costs no further writes. Both forget within minutes, so both stay small.
+A valid token is never delayed: it is verified first, and only failures are counted. The counts are in a small table,
+since each worker on each host sees only some of the failures; a process caches only the addresses over the limit, so
+that a flood costs no further writes. Entries of both expire within minutes, so both stay small.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _FORGIVE = "UPDATE golive_credential_failure SET failures = failures - 1 WHERE a
 
 @dataclass(frozen=True)
 class Limit:
-    """So many failures in so long; the time is counted from the first."""
+    """`failures` within `window_ms`, counted from the first failure."""
 
     failures: int
     window_ms: int
@@ -50,7 +51,7 @@ class Limit:
 
 TOKENS = Limit(10, 60_000)
 ACCOUNT_FROM_ADDRESS = Limit(10, 15 * 60_000)
-# Many people may share an address; what it costs is bounded otherwise (`golive.identity.sign_in`).
+# Many people may share an address; the cost is bounded elsewhere (`golive.identity.sign_in`).
 SIGN_INS_FROM_ADDRESS = Limit(100, 15 * 60_000)
 
 _SWEEP_MS = 60_000
@@ -61,9 +62,9 @@ _swept_at_ms = 0
 
 
 def count_failure(address: str | None, *, now_ms: int | None = None, using: str = DEFAULT_DB_ALIAS) -> int | None:
-    """Count one bad token; None if it is within the limit, else the seconds until the address may try again.
+    """Count one bad token; None within the limit, else the seconds until the address may try again.
 
-    Never raises: a failure that cannot be counted is within the limit, since it was refused anyway.
+    Never raises: a failure that cannot be counted is treated as within the limit, since it was refused anyway.
     """
     return _count(_network(address), TOKENS, now_ms, using)
 
@@ -71,10 +72,10 @@ def count_failure(address: str | None, *, now_ms: int | None = None, using: str 
 def count_sign_in(
     address: str | None, account: str, *, now_ms: int | None = None, using: str = DEFAULT_DB_ALIAS
 ) -> int | None:
-    """Count an attempt to sign in, before its password is looked at; None if it may be, else the seconds until then.
+    """Count a sign-in attempt before its password is checked; None within the limit, else the seconds to wait.
 
-    One that succeeds is taken back by `forgive_sign_in`. Never raises: what cannot be counted is within the limit, for
-    the operator who comes to stop something must not be kept out by a table.
+    `forgive_sign_in` takes a successful attempt back. Never raises: an attempt that cannot be counted is treated as
+    within the limit, since a broken table must not keep out an operator who needs to stop something.
     """
     for key, limit in _keys_of(address, account):
         seconds = _count(key, limit, now_ms, using)
@@ -84,7 +85,7 @@ def count_sign_in(
 
 
 def forgive_sign_in(address: str | None, account: str, *, using: str = DEFAULT_DB_ALIAS) -> None:
-    """The attempt was good: the account's failures from this address are forgotten, and it counts for no other."""
+    """After a successful attempt: reset the account's failures from this address, and uncount the attempt itself."""
     (pair, _), (network, _) = _keys_of(address, account)
     try:
         CredentialFailure.objects.using(using).filter(address=pair).delete()
@@ -96,28 +97,28 @@ def forgive_sign_in(address: str | None, account: str, *, using: str = DEFAULT_D
 
 def _keys_of(address: str | None, account: str) -> tuple[tuple[str, Limit], tuple[str, Limit]]:
     network = _network(address)
-    # A hash: what is typed as a name may be a password by mistake, and may be long.
+    # Hashed: the text typed as a name may be a password by mistake, and may be long.
     digest = hashlib.sha256(account.encode(errors="replace")).hexdigest()[:32]
     return (f"account {digest} {network}", ACCOUNT_FROM_ADDRESS), (f"sign-in {network}", SIGN_INS_FROM_ADDRESS)
 
 
 def forget_all() -> None:
-    """Forget what this process remembers; for tests."""
-    global _swept_at_ms  # noqa: PLW0603 - one process, one memory
+    """Clear this process's cache; for tests."""
+    global _swept_at_ms  # noqa: PLW0603 - one per process
     with _lock:
         _blocked.clear()
         _swept_at_ms = 0
 
 
 def _network(address: str | None) -> str:
-    """One IPv6 customer has a whole /64 to try from."""
+    """The address, or the /64 of an IPv6 address: a single customer has a whole /64."""
     if address is None:
         return "unknown"
-    found = ipaddress.ip_address(address)
-    if isinstance(found, ipaddress.IPv6Address):
-        mapped = found.ipv4_mapped
-        return str(mapped) if mapped else str(ipaddress.ip_network((int(found), 64), strict=False))
-    return str(found)
+    parsed = ipaddress.ip_address(address)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        mapped = parsed.ipv4_mapped
+        return str(mapped) if mapped else str(ipaddress.ip_network((int(parsed), 64), strict=False))
+    return str(parsed)
 
 
 def _count(key: str, limit: Limit, now_ms: int | None, using: str) -> int | None:
@@ -147,7 +148,7 @@ def _store(key: str, limit: Limit, now_ms: int, using: str) -> tuple[int, int]:
 
 
 def _is_sweep_due(now_ms: int) -> bool:
-    global _swept_at_ms  # noqa: PLW0603 - one process, one memory
+    global _swept_at_ms  # noqa: PLW0603 - one per process
     with _lock:
         is_due = now_ms - _swept_at_ms >= _SWEEP_MS
         if is_due:

@@ -1,4 +1,4 @@
-"""Tokens that outlive the rights of whoever made them: a token goes on working when its maker has left."""
+"""Finds tokens whose maker no longer has the rights that the token grants: a token outlives its maker's account."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from golive.state import history
 
 
 def find_owner_faults(*, now: datetime, using: str = DEFAULT_DB_ALIAS) -> dict[int, str]:
-    """Of each valid token, by its id, what is wrong with its maker; tokens made from a shell have nobody to judge."""
+    """For each valid token with a problem, by id, what is wrong with its maker. Tokens made from a shell have no maker
+    to check."""
     events = history.read_token_events(using=using)
     faults = {}
     for token in tokens.list_tokens(using=using):
@@ -30,10 +31,10 @@ def _find_fault(token: ApiToken, event: Event | None, using: str) -> str | None:
     if event is not None:
         if event.channel != Channel.ADMIN:
             return None
-        # By number: a name may have passed on to somebody else.
+        # By id: a user name may have been reassigned.
         user = None if event.user_id is None else users.filter(pk=event.user_id).first()
     else:
-        # Made before tokens were recorded. A shell's name is user@host, unless somebody is really called so.
+        # Made before token events existed. A shell's actor is user@host, unless an account has such a name.
         user = users.filter(**{get_user_model().USERNAME_FIELD: token.created_by}).first()
         if user is None and "@" in token.created_by:
             return None
@@ -41,6 +42,6 @@ def _find_fault(token: ApiToken, event: Event | None, using: str) -> str | None:
         return "its maker has no account any more"
     if not user.is_active:
         return "its maker's account is not active"
-    held = scopes_within(user.get_all_permissions())
-    lacking = [scope for scope in token.scopes if scope not in held]
+    granted = scopes_within(user.get_all_permissions())
+    lacking = [scope for scope in token.scopes if scope not in granted]
     return f"its maker may not {', '.join(lacking)} any more" if lacking else None

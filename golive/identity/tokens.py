@@ -1,6 +1,6 @@
-"""API tokens: found, verified, listed. Nothing is cached, so a revocation counts at once, everywhere.
+"""Verifies and lists API tokens. Nothing is cached, so a revocation takes effect everywhere at once.
 
-They are made and revoked in `golive.controls.token_changes`, which records it.
+`golive.controls.token_changes` creates and revokes them, and records that in the event log.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from golive.models import ApiToken
 
 logger = logging.getLogger(__name__)
 
-# How exact `last_used_at` is: a write for each request would cost more than the request.
+# The resolution of `last_used_at`: a write per request would cost more than the request.
 USE_INTERVAL = timedelta(minutes=1)
 USE_SECONDS = 0.5
 
-# The token that this thread's request has shown, to be noted when the answer is out.
+# The id of the token that the current request used, to be noted after the response has been sent.
 _used: ContextVar[int | None] = ContextVar("golive_used_token", default=None)
 
 
 def verify_token(text: str, *, using: str = DEFAULT_DB_ALIAS) -> Actor | None:
-    """The actor that a token stands for; None for any that is unknown, wrong, expired or revoked.
+    """The actor of a token; None if the token is unknown, wrong, expired or revoked.
 
-    An unknown token and a wrong secret take the same steps. Raises database errors as they are.
+    An unknown token and a wrong secret take the same steps. Raises database errors unchanged.
     """
-    shown = read_token_text(text)
-    if shown is None:
+    given = read_token_text(text)
+    if given is None:
         return None
-    token = find_by_prefix(shown.prefix, using=using)
-    if not _is_proven(shown, token) or token is None or not is_valid(token, now=datetime.now(UTC)):
+    token = find_by_prefix(given.prefix, using=using)
+    if not _has_right_secret(given, token) or token is None or not is_valid(token, now=datetime.now(UTC)):
         return None
     _used.set(token.pk if _is_use_due(token.last_used_at) else None)
     return actor_of_token(token.name, token.scopes if isinstance(token.scopes, list) else ())
@@ -47,8 +47,8 @@ def find_by_prefix(prefix: str, *, using: str = DEFAULT_DB_ALIAS) -> ApiToken | 
     return ApiToken.objects.using(using).filter(prefix=prefix).first()
 
 
-def _is_proven(shown: TokenText, token: ApiToken | None) -> bool:
-    return is_same_hash(shown.secret_hash, NO_HASH if token is None else token.secret_hash)
+def _has_right_secret(given: TokenText, token: ApiToken | None) -> bool:
+    return is_same_hash(given.secret_hash, NO_HASH if token is None else token.secret_hash)
 
 
 def is_valid(token: ApiToken, *, now: datetime) -> bool:
@@ -74,7 +74,7 @@ def _is_use_due(last_used_at: datetime | None) -> bool:
 def note_use(*, using: str = DEFAULT_DB_ALIAS, **kwargs: object) -> None:
     """Note that the request's token was used (a receiver of Django's `request_finished`).
 
-    After the answer is out, so that nobody waits for it; without waiting for anybody's lock; and it may fail.
+    Runs after the response has been sent, so that no client waits for it; never waits for a lock; and may fail.
     """
     token_id, _ = _used.get(), _used.set(None)
     if token_id is None:
@@ -86,8 +86,8 @@ def note_use(*, using: str = DEFAULT_DB_ALIAS, **kwargs: object) -> None:
         with database_deadline(USE_SECONDS):
             if connections[using].vendor == "postgresql":
                 with transaction.atomic(using=using):
-                    held = due.select_for_update(skip_locked=True).values_list("pk", flat=True)
-                    tokens.filter(pk__in=list(held)).update(last_used_at=now)
+                    locked = due.select_for_update(skip_locked=True).values_list("pk", flat=True)
+                    tokens.filter(pk__in=list(locked)).update(last_used_at=now)
             else:
                 _update_without_waiting(using, token_id, now)
     except Error:
@@ -95,14 +95,14 @@ def note_use(*, using: str = DEFAULT_DB_ALIAS, **kwargs: object) -> None:
 
 
 def _update_without_waiting(using: str, token_id: int, now: datetime) -> None:
-    # SQLite has one lock for all: whoever holds it is doing something more important.
+    # SQLite has a single write lock, and whatever holds it is more important than this.
     connection = connections[using]
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA busy_timeout")
-        (usual,) = cursor.fetchone()
+        (previous,) = cursor.fetchone()
         cursor.execute("PRAGMA busy_timeout = 0")
     try:
         ApiToken.objects.using(using).filter(pk=token_id).update(last_used_at=now)
     finally:
         with connection.cursor() as cursor:
-            cursor.execute(f"PRAGMA busy_timeout = {int(usual)}")
+            cursor.execute(f"PRAGMA busy_timeout = {int(previous)}")

@@ -1,8 +1,8 @@
-"""A connection that is replaced before it is old, so that a name which has moved to another server is followed.
+"""A connection that is replaced regularly, so that a host name that has moved to another server is followed.
 
-An open connection goes on leading to the server that it was made to, also when the name in DATABASE_URL leads
-elsewhere by now (a DNS change, a forwarder that was switched over). The next connection is opened ahead of time on a
-thread of its own: whoever asks meanwhile is answered by the one that is there.
+An open connection stays with the server that it was opened to, even if the name in DATABASE_URL now resolves to
+another one (a DNS change, a forwarder that was switched over). The next connection is opened ahead of time on a thread
+of its own; until it is ready, reads use the existing one.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from golive.database.deadline import READ_SECONDS, database_deadline
 
 logger = logging.getLogger(__name__)
 
-# From this age the next connection is opened, and again after a pause if that fails; from the second age the old one is
-# used no more. The longest lease (5 s) and the time of a read stay between that and a minute.
+# At this age the next connection is opened, with a pause before each retry; at MAX_AGE_SECONDS the old one is no longer
+# used. That leaves room for the longest lease (5 s) and a read within a minute.
 RENEW_AFTER_SECONDS = 30.0
 RETRY_SECONDS = 5.0
 MAX_AGE_SECONDS = 50.0
@@ -33,15 +33,15 @@ T = TypeVar("T")
 class RenewedConnection:
     """The calling thread's connection to one database, always used from that one thread.
 
-    `clock` counts seconds, also while the machine is suspended. `on_ready` is called, on another thread, when the next
-    connection waits to be used.
+    `clock` counts seconds, including while the machine is suspended. `on_ready` is called, on another thread, when the
+    next connection is ready to be used.
     """
 
     def __init__(self, alias: str, *, clock: Callable[[], float], on_ready: Callable[[], object]) -> None:
         self._alias = alias
         self._clock = clock
         self._on_ready = on_ready
-        # What is in use: the driver's connection, and a moment before it was opened.
+        # The driver connection in use, and a time just before it was opened.
         self._current: object = None
         self._opened_at = self._tried_at = -math.inf
         self._lock = threading.Lock()
@@ -50,20 +50,20 @@ class RenewedConnection:
         self._is_closed = False
 
     def use(self, read: Callable[[], T]) -> T:
-        """`read()`, on a connection that is not older than MAX_AGE_SECONDS."""
+        """`read()`, on a connection no older than MAX_AGE_SECONDS."""
         began_at = self._clock()
         self._replace(began_at)
         try:
             return read()
         finally:
-            # It may have had to connect by itself.
+            # `read` may have opened a connection itself.
             current = connections[self._alias].connection
             if current is not self._current:
                 self._current, self._opened_at = current, began_at
             self._open_ahead()
 
     def close(self) -> None:
-        """Close the next connection too, now or when it has come."""
+        """Close the next connection too, now or as soon as it is open."""
         with self._lock:
             self._is_closed = True
             following, self._next = self._next, None
@@ -72,7 +72,7 @@ class RenewedConnection:
 
     def _replace(self, now: float) -> None:
         with self._lock:
-            self._is_closed = False  # a thread that has died is followed by another one
+            self._is_closed = False  # a new thread may take over from one that died
             following, self._next = self._next, None
         if following is not None:
             _close(connections[self._alias])
@@ -90,13 +90,13 @@ class RenewedConnection:
             return
         self._tried_at = now
         opener = threading.Thread(target=self._open, args=(now,), name=f"golive-connect-{self._alias}", daemon=True)
-        with suppress(RuntimeError):  # no thread to be had: again later, and in the end without one
+        with suppress(RuntimeError):  # no thread can be started: retry later; at the maximum age reconnect without one
             opener.start()
             self._opener = opener
 
     def _open(self, opened_at: float) -> None:
         wrapper = connections[self._alias]
-        # This thread leaves it to the other one.
+        # Hand the connection over to the reading thread.
         del connections[self._alias]
         wrapper.inc_thread_sharing()
         try:

@@ -1,8 +1,8 @@
-"""Which schemas of the search path may hold our tables.
+"""Decides which schemas of the search path may hold our tables.
 
-`"$user"` comes first in PostgreSQL's own search path, so whoever may create schemas in the database can make one with
-the service's name, put tables of the same names into it, and answer in their place. Who owns a schema cannot be forged:
-CREATE SCHEMA ... AUTHORIZATION asks for membership in the owner.
+`"$user"` comes first in PostgreSQL's default search path, so any role that may create schemas in the database could
+make one named after the service's role, with tables of the same names that shadow ours. A schema's owner cannot be
+forged: CREATE SCHEMA ... AUTHORIZATION requires membership in the owner.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ SELECT pg_catalog.set_config('search_path',
 
 @dataclass(frozen=True)
 class Schema:
-    """A schema of the search path. `is_named_as_role`: it has the name of the role that asks, as `"$user"` does.
+    """A schema of the search path. `is_named_as_role`: it has the name of the current role, like `"$user"`.
 
-    `has_table`: something of the name go_live_state is in it; `is_table_trusted`: a table, and of a trusted owner.
+    `has_table`: it contains a relation named go_live_state; `is_table_trusted`: that is a table with a trusted owner.
     """
 
     name: str
@@ -51,30 +51,30 @@ class Schema:
 
 
 def choose(path: Sequence[Schema]) -> tuple[list[Schema], list[Schema]]:
-    """Those to use, and those to drop, both in order.
+    """The schemas to use and those to drop, both in order.
 
-    Used are the schemas of the role itself, of the database's owner and of superusers. A schema of somebody else, as
-    where a role of its own migrates, is used only if none of those holds the tables, and never under the role's name.
+    Schemas of the role itself, of the database's owner and of superusers are used. A schema of any other owner, such as
+    a separate migration role, is used only if none of those holds the tables, and never if it has the role's name.
 
-    Where two hold the tables and not both can be trusted, nobody can tell which are ours: neither is used, and the
-    state is unknown. A table that was left behind in `public` must not take the place of the real one.
+    If two hold the tables and not both are trusted, there is no telling which are ours: none is used, and the state is
+    unknown. A table left behind in `public` must not replace the real one.
     """
     holders = [schema for schema in path if schema.has_table and not _is_in_front(schema)]
     trusted = [schema for schema in holders if schema.is_trusted and schema.is_table_trusted]
-    is_held = bool(trusted)
+    has_trusted = bool(trusted)
     if len(holders) > 1 and len(trusted) < len(holders):
         return [], list(path)
-    used = [schema for schema in path if schema.is_trusted or not (is_held or schema.is_named_as_role)]
+    used = [schema for schema in path if schema.is_trusted or not (has_trusted or schema.is_named_as_role)]
     return used, [schema for schema in path if schema not in used]
 
 
 def _is_in_front(schema: Schema) -> bool:
-    """Whether it comes first because it has the role's name, and is not of anybody who may answer."""
+    """Whether it comes first in the path only because it has the role's name, and its owner is not trusted."""
     return schema.is_named_as_role and not schema.is_trusted
 
 
 def read_path(cursor: Any) -> list[Schema]:
-    """The search path as it takes effect now."""
+    """The effective search path."""
     cursor.execute(_READ_PATH)
     return [Schema(*row) for row in cursor.fetchall()]
 
@@ -83,11 +83,11 @@ _dropped: set[tuple[str, str]] = set()
 
 
 def drop_foreign_schemas(cursor: Any, *, is_local: bool) -> tuple[list[Schema], list[Schema]]:
-    """Take the schemas that may not be used out of the search path, of the transaction or (not `is_local`) the session.
+    """Remove the schemas that may not be used from the search path of the transaction (`is_local`) or the session.
 
-    Returns those that are left, and those dropped, which are logged once in the life of a process.
+    Returns those that are left and those dropped, which are logged once per process.
 
-    A session gets the list in any case: `"$user"` would be looked up again as soon as somebody makes such a schema.
+    A session always gets an explicit list: `"$user"` would take effect as soon as such a schema is created.
     """
     used, dropped = choose(read_path(cursor))
     if dropped or (used and not is_local):

@@ -1,6 +1,6 @@
-"""The checks behind checklist, runbook and `/readyz`: registered, run in bounded time, shared by all who read.
+"""The checks behind checklist, runbook and `/readyz`: registered, run in bounded time, shared by all readers.
 
-What another app needs to add its own is here; see `golive.readiness.registry`.
+Exports what another app needs to add its own checks; see `golive.readiness.registry`.
 """
 
 from golive.domain.checklist import Severity

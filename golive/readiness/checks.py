@@ -1,6 +1,7 @@
-"""This project's own checks. Registered when the app is ready.
+"""Most of the built-in checks, registered when the app is ready.
 
-Those of other rooms stand there: `golive.controls.checks`, `golive.identity.checks`."""
+The others are in `golive.controls.checks` and `golive.identity.checks`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from golive.migration_graph.model import UnusableInputError
 from golive.readiness import Finding, project_graph, register
 from golive.state import failover, history, singletons
 
-# Many may ask at once, and a check must end in a second; `manage.py golive history --verify` recomputes all of it.
+# Readers may be many and a check has one second; `manage.py golive history --verify` recomputes the whole chain.
 EVENTS_VERIFIED = 500
 CLOCK_TOLERANCE_SECONDS = 2.0
 
@@ -50,7 +51,7 @@ def check_backend_complete() -> Finding:
 
 @register(MIGRATIONS_APPLIED, severity=Severity.BLOCKER, message="All migrations are applied")
 def check_migrations_applied() -> Finding:
-    # Every node, not a plan to the leaves: a plan takes the ancestors of what is applied for applied.
+    # Every node, not a plan to the leaves: a plan assumes that the ancestors of applied migrations are applied too.
     loader = MigrationLoader(connections[DEFAULT_DB_ALIAS])
     pending = sorted(".".join(node) for node in loader.graph.nodes if node not in loader.applied_migrations)
     if not pending:
@@ -69,7 +70,7 @@ def check_migration_graph() -> Finding:
     errors = [finding for finding in report.findings if finding.severity is GraphSeverity.ERROR]
     if not errors:
         return Finding(True, "The audit of the migrations finds no error.")
-    # Public: which errors, not the files and words of the project.
+    # The detail is public: it names the error codes, not the project's files.
     codes = ", ".join(sorted({f"{finding.code} {finding.name}" for finding in errors}))
     return Finding(False, f"The audit finds {codes}. `manage.py audit_migrations --history` names the edit.")
 
@@ -80,9 +81,9 @@ def check_migration_graph() -> Finding:
 def check_environment() -> Finding:
     if getattr(settings, "APP_ENV", "production") != "production":
         return Finding(True, f"APP_ENV is {settings.APP_ENV}; the settings of production are not asked for.")
-    found = system_checks.run_checks(tags=[system_checks.Tags.security], include_deployment_checks=True)
+    messages = system_checks.run_checks(tags=[system_checks.Tags.security], include_deployment_checks=True)
     open_messages = [
-        message for message in found if message.level >= system_checks.WARNING and not message.is_silenced()
+        message for message in messages if message.level >= system_checks.WARNING and not message.is_silenced()
     ]
     faults = [message.id or message.msg for message in open_messages]
     if "*" in settings.ALLOWED_HOSTS:
@@ -94,19 +95,19 @@ def check_environment() -> Finding:
     return Finding(True, "The deployment checks find nothing.")
 
 
-@register("events_intact", severity=Severity.BLOCKER, message="The record of changes agrees with the rows")
+@register("events_intact", severity=Severity.BLOCKER, message="The event log agrees with the rows")
 def check_events_intact() -> Finding:
-    found = history.verify(newest=EVENTS_VERIFIED)
-    if found.is_sound:
+    verification = history.verify(newest=EVENTS_VERIFIED)
+    if verification.is_sound:
         return Finding(True, "Chain, event_head and rows agree.")
-    details = " ".join(problem.detail for problem in found.problems[:3])
-    more = f" And {len(found.problems) - 3} more." if len(found.problems) > 3 else ""
+    details = " ".join(problem.detail for problem in verification.problems[:3])
+    more = f" And {len(verification.problems) - 3} more." if len(verification.problems) > 3 else ""
     return Finding(
         False, f"{details}{more} Look into it, then record it with `manage.py golive reconcile --reason ...`."
     )
 
 
-if failover.is_wanted():
+if failover.is_enabled():
 
     @register("failover", severity=Severity.BLOCKER, message="The database has not failed over since the last change")
     def check_failover() -> Finding:
@@ -116,8 +117,8 @@ if failover.is_wanted():
 
 @register("kill_switch_reach", severity=Severity.WARN, message="Somebody besides superusers can stop execution")
 def check_kill_switch_reach() -> Finding:
-    people = get_user_model().objects.with_perm(ENGAGE.permission, include_superusers=False)
-    if people.filter(is_staff=True).exists():
+    users = get_user_model().objects.with_perm(ENGAGE.permission, include_superusers=False)
+    if users.filter(is_staff=True).exists():
         return Finding(True, "At least one operator can engage the kill switch.")
     return Finding(False, "Put the people on duty into the group Operators.")
 
@@ -135,19 +136,21 @@ def check_clocks_agree() -> Finding:
     if connection.vendor != "postgresql":
         return Finding(True, "The database has no clock of its own.")
     with connection.cursor() as cursor:
-        # In UTC by itself, since a project without USE_TZ gets times without a zone.
+        # Converted to UTC in SQL, since a project without USE_TZ gets naive times.
         cursor.execute("SELECT clock_timestamp() AT TIME ZONE 'UTC'")
-        (theirs,) = cursor.fetchone()
-    if abs((theirs.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()) <= CLOCK_TOLERANCE_SECONDS:
+        (database_now,) = cursor.fetchone()
+    if abs((database_now.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()) <= CLOCK_TOLERANCE_SECONDS:
         return Finding(True, f"They differ by less than {CLOCK_TOLERANCE_SECONDS:g} s.")
-    return Finding(False, f"They differ by more than {CLOCK_TOLERANCE_SECONDS:g} s; times in the record mislead.")
+    return Finding(
+        False, f"They differ by more than {CLOCK_TOLERANCE_SECONDS:g} s; times in the event log are misleading."
+    )
 
 
 @register(
     "kill_switch_released",
     severity=Severity.BLOCKER,
     message="The kill switch is released",
-    # One releases first, so it cannot be asked for before that; the runbook says whether to enable go-live.
+    # The switch is released first, so the checklist for a release cannot require it; the runbook can.
     is_in_checklist=False,
 )
 def check_kill_switch_released() -> Finding:

@@ -1,6 +1,6 @@
-"""The graph of this project's own migrations, for `migrate` and the checklist: audited once per state of the files.
+"""Audits the graph of this project's own migrations, for `migrate` and the checklist; cached until a file changes.
 
-Apps of others, which lie outside of `BASE_DIR`, are their makers' business; Django finds out if they do not load.
+Third-party apps outside of `BASE_DIR` are not audited; Django reports it if their migrations do not load.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from django.conf import settings
 from golive.migration_graph.audit import audit
 from golive.migration_graph.model import Finding, Report, Severity, UnusableInputError
 
-# Of a file: its path, the time of its last change in nanoseconds, its size in bytes.
+# For each file: path, modification time in nanoseconds, size in bytes.
 _State = tuple[tuple[str, int, int], ...]
 
 _lock = threading.Lock()
-_newest: tuple[_State, Report] | None = None
+_cached: tuple[_State, Report] | None = None
 
 
 def audit_project() -> Report:
-    """The report on the project in `BASE_DIR`. Raises UnusableInputError where there is nothing to audit."""
-    global _newest  # noqa: PLW0603 - one report for the process
+    """The report on the project in `BASE_DIR`. Raises UnusableInputError if there is nothing to audit."""
+    global _cached  # noqa: PLW0603 - one report per process
     root = getattr(settings, "BASE_DIR", None)
     if root is None:
         raise UnusableInputError("the setting BASE_DIR is missing, which says where the project is")
     state = tuple(_read_state(Path(root)))
     with _lock:
-        if _newest is not None and _newest[0] == state:
-            return _newest[1]
+        if _cached is not None and _cached[0] == state:
+            return _cached[1]
     report = audit(root)
     with _lock:
-        _newest = (state, report)
+        _cached = (state, report)
     return report
 
 
 def list_errors(report: Report) -> list[str]:
-    """A line for each error: where it is, what it is, what to do."""
+    """One line for each error: location, finding, hint."""
     return [_describe(finding) for finding in report.findings if finding.severity is Severity.ERROR]
 
 

@@ -8,8 +8,8 @@ Another app adds its own in `AppConfig.ready`:
     def check_payments() -> Finding:
         return Finding(bool(settings.PAYMENTS_KEY), "The key is set.")
 
-A check only reads. It runs in a savepoint of a read-only transaction, on a connection and a thread of the run's own,
-so that one that fails, hangs or breaks its statement harms neither the other checks nor the request.
+A check must only read. It runs in a savepoint of a read-only transaction, on a connection and thread of its run, so
+that a check that fails, hangs or has a failing statement harms neither the other checks nor the request.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from golive.domain.checklist import Severity
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check returns. `detail` is public: no secret, no person's name, nothing that differs between calls."""
+    """The result of a check function. `detail` is public: no secrets, no names of people, and stable between calls."""
 
     ok: bool
     detail: str
@@ -58,19 +58,19 @@ def register(
 
 
 def unregister(id: str) -> None:
-    """Take a check out again; does nothing if there is none of that id."""
+    """Remove a check; does nothing if the id is not registered."""
     _registry.pop(id, None)
 
 
 def checklist_ids() -> tuple[str, ...]:
-    """The ids of the required checks of the checklist, in the order of registration: what an override may name."""
+    """The ids of the checklist's required checks, in the order of registration: those that an override may name."""
     return tuple(
         check.id for check in _registry.values() if check.is_in_checklist and check.severity is Severity.BLOCKER
     )
 
 
 def all_checklist_ids() -> frozenset[str]:
-    """The ids of the checks, warnings among them, that belong to the checklist."""
+    """The ids of the checks that belong to the checklist, warnings included."""
     return frozenset(check.id for check in _registry.values() if check.is_in_checklist)
 
 

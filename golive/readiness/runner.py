@@ -1,4 +1,4 @@
-"""Runs the registered checks, and always ends in time."""
+"""Runs the registered checks within a time limit."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ ANOTHER_CHANGE = "The check was not run: those for another change took all the t
 
 
 _stuck_lock = threading.Lock()
-# The worker that hangs in a check, by the id of the check.
+# The worker that hangs in a check, by the check's id.
 _stuck: dict[str, threading.Thread] = {}
 _change_slot = threading.Lock()
 
 
-def _start_anew() -> None:
-    """A fork has none of the threads that would let go of a lock, or end."""
+def _reset_after_fork() -> None:
+    """A forked child has none of the threads that would release a lock or finish a check."""
     global _stuck_lock, _change_slot
     _stuck_lock, _change_slot = threading.Lock(), threading.Lock()
     _stuck.clear()
 
 
-os.register_at_fork(after_in_child=_start_anew)
+os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 def run_checklist() -> Checklist:
-    """Run what must hold before going toward live, and the warnings, for a change that they guard.
+    """Run the checklist, warnings included, for a change that it guards.
 
-    Always a run of its own, which no reader shares or delays; one at a time in this process, so that it takes one
-    connection. Never raises; at most RUN_SECONDS, the wait for another change's run included.
+    Always a new run that is not shared with readers or delayed by them; one at a time in this process, so that it needs
+    only one connection. Never raises; takes at most RUN_SECONDS, including the wait for another change's run.
     """
     in_checklist = [check for check in all_checks() if check.is_in_checklist]
     ends_at = time.monotonic() + RUN_SECONDS
@@ -59,37 +59,37 @@ def run_checklist() -> Checklist:
 
 
 def run_all() -> Checklist:
-    """Run every registered check. Never raises; at most RUN_SECONDS.
+    """Run every registered check. Never raises; takes at most RUN_SECONDS.
 
-    Readers share its runs: `golive.readiness.shared_runs`.
+    Readers share runs through `golive.readiness.shared_runs`.
     """
     return run_checks(all_checks())
 
 
 def fail_all(detail: str) -> Checklist:
-    """Every registered check as one that was not run, for the reason in `detail`."""
+    """A result for every registered check that says it was not run; `detail` is the reason."""
     return _fail_each(all_checks(), detail)
 
 
 def run_checks(
     checks: Iterable[Check], *, run_seconds: float = RUN_SECONDS, each_seconds: float = CHECK_SECONDS
 ) -> Checklist:
-    """Run checks one after the other; each gets `each_seconds`, and all together `run_seconds`.
+    """Run checks one after the other; each may take `each_seconds`, all together `run_seconds`.
 
-    A check that raises, or does not end in time, has failed, and its result says so.
+    A check that raises or does not end in time counts as failed, and its result says so.
     """
     order = list(checks)
     results: dict[str, CheckResult] = {}
     ends_at = time.monotonic() + run_seconds
-    todo = order
-    while todo and time.monotonic() < ends_at:
-        hung = _Worker(todo, each_seconds=each_seconds, ends_at=ends_at).gather(results)
+    remaining = order
+    while remaining and time.monotonic() < ends_at:
+        hung = _Worker(remaining, each_seconds=each_seconds, ends_at=ends_at).gather(results)
         if hung is not None:
             results[hung.id] = _failed(hung, f"The check did not end within its {each_seconds:g} s.")
-        todo = [check for check in todo if check.id not in results]
+        remaining = [check for check in remaining if check.id not in results]
         if hung is None:
             break
-    for check in todo:
+    for check in remaining:
         results[check.id] = _failed(check, "There was no time left to run the check.")
     return Checklist.of(results[check.id] for check in order)
 
@@ -103,10 +103,10 @@ def _failed(check: Check, detail: str) -> CheckResult:
 
 
 class _Worker(threading.Thread):
-    """One thread with one connection, which runs checks in order and reports each.
+    """A thread with its own connection that runs checks in order and reports each.
 
-    A wait for the database ends by its deadline; a check that hangs elsewhere is left behind with its thread, and is
-    not started again while it hangs, so that there is never more than one such thread for each check.
+    Database waits end at their deadline. A check that hangs in anything else is abandoned with its thread and not
+    started again while it hangs, so there is at most one such thread per check.
     """
 
     def __init__(self, checks: Sequence[Check], *, each_seconds: float, ends_at: float) -> None:
@@ -119,13 +119,13 @@ class _Worker(threading.Thread):
         self._running = ""
 
     def gather(self, results: dict[str, CheckResult]) -> Check | None:
-        """Start, and collect results until all are there (returns None) or a check hangs (returns it)."""
+        """Start, and collect results until all are in (returns None) or a check hangs (returns that check)."""
         self.start()
         current: Check | None = None
         while True:
             limit = self._ends_at - time.monotonic()
             if current is not None:
-                # A little more than the check's own deadline, so that one which keeps to it can still report.
+                # Slightly more than the check's own deadline, so that a check that meets it can still report.
                 limit = min(limit, self._each_seconds + 0.1)
             try:
                 report = self._reports.get(timeout=max(0.0, limit))
@@ -158,7 +158,7 @@ class _Worker(threading.Thread):
                         if _stuck.get(check.id) is self:
                             del _stuck[check.id]
                     self._reports.put((check, result))
-        except Exception:  # not only the database's errors: of a wrong parameter a driver raises what it likes
+        except Exception:  # not only database errors: for a wrong parameter a driver may raise anything
             logger.warning("the checks lost the database", exc_info=True)
         finally:
             connections.close_all()
@@ -188,6 +188,6 @@ class _Worker(threading.Thread):
             return CheckResult(check.id, finding.ok, check.severity, check.message, finding.detail)
         except StateUnknownError as error:
             return _failed(check, error.detail)
-        except (Exception, SystemExit) as error:  # whatever it is, a check that cannot run has failed
+        except (Exception, SystemExit) as error:  # whatever the cause, a check that cannot run has failed
             logger.warning("check %s could not run", check.id, exc_info=True)
             return _failed(check, f"The check could not run ({type(error).__name__}).")

@@ -1,8 +1,8 @@
-"""The checks for whoever only reads: checklist, runbook, `/readyz` and the operator's pages share their runs.
+"""Check runs shared by all readers: checklist, runbook, `/readyz` and the operator console.
 
-At most one run is under way for all of them in a process, so that it costs one connection however many ask. A request
-is answered by a result within its short lease, or by a run that started after the request came (as in
-`golive.state.snapshots`). Who asks all the time waits for nobody, since a result is renewed ahead of its end.
+At most one run is in progress per process, so that it costs one connection however many readers there are. A request
+gets a result within its short lease, or that of a run that started after the request arrived (as in
+`golive.state.snapshots`). A frequent reader never waits, since a result is refreshed before it expires.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from golive.state import leases, snapshots
 
 logger = logging.getLogger(__name__)
 
-# How long a result may answer, counted from the end of its run. It ends at once when a row changes or is not known.
+# How long a result may be served, from the end of its run. It expires at once if a row changes or becomes unknown.
 LEASE_MS = 1000
-# When a check could not run: it may be able to in a moment.
+# After a check that could not run: it may be able to in a moment.
 FAILURE_LEASE_MS = 100
-# For whoever may not wait: a busy service whose checks have just passed is not one of which nothing is known.
-CROWD_SECONDS = 10.0
-# A little more than a run may take, so that one which uses all its time can still answer those who wait.
+# For readers that may not wait: when the service is busy, a recent result is better than none.
+MAX_STALE_SECONDS = 10.0
+# Slightly more than a run may take, so that a run that uses all its time still reaches those who wait.
 WAIT_SECONDS = runner.RUN_SECONDS + 0.1
 
 TOO_MANY = "The check was not run: too many ask at this moment. Ask again in a second."
@@ -36,7 +36,7 @@ FAILED = "The check could not run."
 
 
 def read_checklist(*, may_wait: bool = True) -> Checklist:
-    """What must hold before going toward live, and the warnings. Never raises, as all of these."""
+    """The checklist, warnings included. Never raises, like all functions here."""
     ids = registry.all_checklist_ids()
     return Checklist.of(result for result in read_all(may_wait=may_wait).results if result.id in ids)
 
@@ -48,39 +48,39 @@ def read_named(*ids: str, may_wait: bool = True) -> Checklist:
 
 
 def read_all(*, may_wait: bool = True) -> Checklist:
-    """Every check. Without `may_wait` from a result that is there already; where there is none, each has failed."""
+    """Every check. Without `may_wait` only from an existing result; if there is none, every check has failed."""
     return _shared.read(may_wait=may_wait)
 
 
 @dataclass(frozen=True)
 class _CachedRun:
-    """A result that may go on answering until `expires_at` (`leases.boottime`), while the rows are as they were.
+    """A result that may be served until `expires_at` (`leases.boottime`) while the rows are unchanged.
 
-    Whoever may not wait is answered by it until `crowd_expires_at`.
+    Readers that may not wait may get it until `stale_expires_at`.
     """
 
     checklist: Checklist
     rows: Any
     renew_at: float
     expires_at: float
-    crowd_expires_at: float
+    stale_expires_at: float
 
 
 class SharedRun:
-    """Runs `source` in a thread of its own when somebody asks, once for all who wait."""
+    """Runs `source` on a thread of its own on demand, once for all who wait."""
 
     def __init__(self, source: Callable[[], Checklist]) -> None:
         self._source = source
         self._condition = threading.Condition()
         self._is_wanted = self._is_running = False
-        # Runs are numbered; `_outcome` is of run `_ended`.
+        # Runs are numbered; `_outcome` is the outcome of run `_ended`.
         self._begun = self._ended = 0
         self._outcome = Checklist.of(())
         self._cached: _CachedRun | None = None
 
     def read(self, *, may_wait: bool = True) -> Checklist:
         cached, now = self._cached, leases.boottime()
-        if cached is not None and _is_still_good(cached, now, is_strict=may_wait):
+        if cached is not None and _is_valid(cached, now, is_strict=may_wait):
             if now >= cached.renew_at and self._begun == self._ended:
                 with self._condition:
                     self._demand()
@@ -93,7 +93,7 @@ class SharedRun:
         remaining = remaining_seconds()
         gives_up_at = arrived_at + (WAIT_SECONDS if remaining is None else min(WAIT_SECONDS, remaining))
         with self._condition:
-            # The run under way may have looked before this request came.
+            # The run in progress may have made its checks before this request arrived.
             ticket = self._begun + 1
             if not self._demand():
                 return runner.fail_all(TOO_MANY)
@@ -102,7 +102,7 @@ class SharedRun:
         return runner.fail_all(TOO_LATE)
 
     def _demand(self) -> bool:
-        """Have a run begun, with the lock held. False: no thread can be had for it."""
+        """Request a run; call with the lock held. False: no thread could be started."""
         self._is_wanted = True
         if self._is_running:
             return True
@@ -115,7 +115,7 @@ class SharedRun:
         return True
 
     def _work(self) -> None:
-        """Run for as long as somebody asks; then end, so that nothing stays behind in a quiet process."""
+        """Run while runs are requested, then end, so that an idle process has no thread or connection left over."""
         while True:
             with self._condition:
                 if not self._is_wanted:
@@ -141,39 +141,39 @@ class SharedRun:
     def _store(self, outcome: Checklist, rows: Any, began_at: float) -> None:
         has_run = all(result.could_run for result in outcome.results)
         now, seconds = leases.boottime(), leases.lease_seconds(LEASE_MS if has_run else FAILURE_LEASE_MS)
-        # Half of the lease before its end, or as long as two runs, for the next may take longer than this one.
+        # Half the lease before it expires, or the time of two runs: the next run may take longer than this one.
         ahead = min(seconds, max(seconds / 2, 2 * (now - began_at)))
-        # Rows that are not known may be known in a moment, and somebody waits for that.
-        crowd_expires_at = now + (max(seconds, CROWD_SECONDS) if has_run else seconds)
+        # If a check could not run, it may be able to in a moment: do not serve the result for longer.
+        stale_expires_at = now + (max(seconds, MAX_STALE_SECONDS) if has_run else seconds)
         self._cached = (
-            None if rows is None else _CachedRun(outcome, rows, now + seconds - ahead, now + seconds, crowd_expires_at)
+            None if rows is None else _CachedRun(outcome, rows, now + seconds - ahead, now + seconds, stale_expires_at)
         )
 
 
-def _is_still_good(cached: _CachedRun, now: float, *, is_strict: bool) -> bool:
-    """Whether it has not expired and the rows are as they were; for who may not wait it is enough that they are known.
+def _is_valid(cached: _CachedRun, now: float, *, is_strict: bool) -> bool:
+    """Whether it has not expired and the rows are unchanged; if not `is_strict`, the rows need only be known.
 
-    Not by the age of the run alone: without a database nothing is known, and everybody is told at once.
+    Age alone is not enough: without a database nothing is known, and readers must see that at once.
     """
     rows = _known_rows()
     if is_strict:
         return now < cached.expires_at and rows == cached.rows
-    return now < cached.crowd_expires_at and rows is not None
+    return now < cached.stale_expires_at and rows is not None
 
 
 def _known_rows() -> Any:
-    """Both rows as they may be answered now; None where one of them is not known."""
+    """Both rows of the current snapshot; None if either is unknown."""
     snapshot = snapshots.read_snapshot()
     if snapshot.go_live is None or snapshot.system is None:
         return None
     return snapshot.go_live, snapshot.system
 
 
-def _start_anew() -> None:
-    """A fork has no thread that runs the checks."""
-    global _shared  # noqa: PLW0603 - one process, one run
+def _reset_after_fork() -> None:
+    """A forked child has no thread that runs the checks."""
+    global _shared  # noqa: PLW0603 - one per process
     _shared = SharedRun(runner.run_all)
 
 
 _shared = SharedRun(runner.run_all)
-os.register_at_fork(after_in_child=_start_anew)
+os.register_at_fork(after_in_child=_reset_after_fork)

@@ -1,1 +1,1 @@
-"""Every read of the singletons and of the event log. What is written is in `golive.controls`."""
+"""Every read of the singletons and of the event log. The writes are in `golive.controls`."""

@@ -1,4 +1,4 @@
-"""`manage.py golive history --export`: the whole record as JSON lines, for whoever verifies it far from here."""
+"""`manage.py golive history --export`: the whole event log as JSON lines, for verification on another machine."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from golive.state import history
 
 
 def write_events(write: Callable[[str], object]) -> tuple[int, str | None]:
-    """Write every event, oldest first, as one moment showed them; how many, and the hash of the newest."""
+    """Write every event, oldest first, from one consistent read; returns their number and the newest event's hash."""
     count, head = 0, None
     with closing(history.read_all()) as events:
         for event in events:
-            # In ASCII: the same on every machine, and nothing in it turns text round on a screen.
+            # ASCII only: identical on every machine, and without bidirectional controls.
             write(json.dumps(event, separators=(",", ":")) + "\n")
             count, head = count + 1, event["hash"]
     return count, head
 
 
 def export_events(path: Path) -> tuple[int, str | None]:
-    """As `write_events`, into a file that is there whole or not at all; only its owner may read the names and reasons.
+    """As `write_events`, into a file that is replaced atomically; only its owner may read it (names and reasons).
 
-    A file of that name is replaced. Raises OSError, and database errors as they are.
+    Raises OSError, and database errors unchanged.
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            found = write_events(file.write)
+            count_and_head = write_events(file.write)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -40,4 +40,4 @@ def export_events(path: Path) -> tuple[int, str | None]:
         with suppress(OSError):
             temporary.unlink()
         raise
-    return found
+    return count_and_head

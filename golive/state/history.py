@@ -1,4 +1,4 @@
-"""Every read of the events: pages for people and programs, and the verification of the chain against the rows."""
+"""Every read of the event log: pages for people and programs, and verification of the chain against the rows."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from golive.state import failover, singletons
 
 _BATCH = 500
 BATCH_SECONDS = 4.0
-# The check `clocks_agree` warns long before two hosts are so far apart.
+# The check `clocks_agree` warns long before two hosts differ this much.
 CLOCK_SKEW = timedelta(seconds=5)
-# How far back a change is looked for: among so many of the newest events, since a record may hold millions.
+# How many of the newest events a search for a change covers: the event log may hold millions.
 _CHANGES_SEARCHED = 200
 _STOPS_SEARCHED = 2_000
-# As SQL, for the index golive_event_marks: where the condition is a parameter, a partial index may not be used.
+# As literal SQL, so that the partial index golive_event_marks is used: with parameters it may not be.
 _IS_MARK = RawSQL(f"action IN ('{DRIFT}', '{RECONCILE}')", (), output_field=BooleanField())  # noqa: S611 - constants
-# More than are written in the time that `recent_leases` looks back on, since each holds the row's lock.
+# More than can be written in the time span of `recent_leases`, since each write holds the row's lock.
 _RECENT_EVENTS = 2_000
 
 
 @dataclass(frozen=True)
 class Verification:
-    """`checked` events, from `first` (1: the whole chain) to the newest; sound if `problems` is empty."""
+    """The result of checking `checked` events, from `first` (1: the whole chain) to the newest."""
 
     checked: int
     first: int
@@ -58,16 +58,16 @@ class Verification:
 
 
 def event_values(event: Event) -> dict[str, Any]:
-    """The columns of an event as JSON values, `hash` last: what the history serves and what the hash is made of.
+    """The columns of an event as JSON values, `hash` last: what the history serves and the hash is computed from.
 
-    Without `salt` where there is none: so the hash of every version is that of the JSON without `hash`.
+    `salt` is omitted if there is none, so that in every version the hash is that of the JSON without `hash`.
     """
     values = {name: getattr(event, name) for name in COLUMNS if name != "salt" or event.salt is not None}
     return {**values, "at": format_time(event.at), "hash": event.hash}
 
 
 def token_values(token: ApiToken) -> dict[str, Any]:
-    """What an event says of a token; never its secret, nor the hash of that."""
+    """What an event records about a token; never its secret or the secret's hash."""
     return {
         "name": token.name,
         "prefix": token.prefix,
@@ -79,7 +79,7 @@ def token_values(token: ApiToken) -> dict[str, Any]:
 def read_page(
     *, limit: int, before: int | None, using: str = DEFAULT_DB_ALIAS
 ) -> tuple[list[dict[str, Any]], int | None]:
-    """The newest `limit` events older than sequence `before`, newest first; and the `before` of the next page."""
+    """The newest `limit` events before sequence `before`, newest first, and the `before` of the next page."""
     events = Event.objects.using(using).order_by("-sequence")
     if before is not None:
         events = events.filter(sequence__lt=before)
@@ -90,18 +90,18 @@ def read_page(
 
 
 def newest_event(*, subject: str | None = None, using: str = DEFAULT_DB_ALIAS) -> Event | None:
-    """The newest event, of one subject or of all."""
+    """The newest event of one subject, or of all."""
     events = Event.objects.using(using).order_by("-sequence")
     return (events.filter(subject=subject) if subject else events).first()
 
 
 def find_change(row: GoLiveRow | SystemRow, *, using: str = DEFAULT_DB_ALIAS) -> RecordedChange | None:
-    """Who gave a row its revision, when, how and why; None if none of the newest events tells."""
+    """The change that gave a row its revision; None if it is not among the newest events."""
     subject = GO_LIVE_STATE if isinstance(row, GoLiveRow) else SYSTEM_METADATA
     newest = newest_event(using=using)
     if newest is None:
         return None
-    # By sequence, which is indexed; a record of millions must not be read for an answer.
+    # By sequence, which is indexed: no request may scan millions of events.
     events = Event.objects.using(using).filter(sequence__gt=newest.sequence - _CHANGES_SEARCHED, subject=subject)
     for event in events.order_by("-sequence"):
         before, after = event.before or {}, event.after or {}
@@ -111,7 +111,7 @@ def find_change(row: GoLiveRow | SystemRow, *, using: str = DEFAULT_DB_ALIAS) ->
 
 
 def find_newest(change: Change, *, before: int | None = None, using: str = DEFAULT_DB_ALIAS) -> RecordedChange | None:
-    """Who made this change last, before the event `before`; None if it is not among the newest events."""
+    """The last change of this kind before the event `before`; None if it is not among the newest events."""
     newest = newest_event(using=using)
     if newest is None:
         return None
@@ -124,11 +124,11 @@ def find_newest(change: Change, *, before: int | None = None, using: str = DEFAU
 
 
 def recent_leases(*, newest: int, now: datetime, using: str = DEFAULT_DB_ALIAS) -> list[int]:
-    """The leases, in ms, that stood until a moment ago, so that a reader may still hold them.
+    """The leases, in ms, that were in effect recently enough for a reader to hold one still.
 
-    A lowered lease is acknowledged when the longer one is over, but others may change something before that. `newest`
-    is the sequence of the newest event; `now` and the times of events come from clocks of several hosts, which may
-    differ by CLOCK_SKEW.
+    Lowering a lease is acknowledged once the longer one has expired, but other changes may be made before that.
+    `newest` is the sequence of the newest event; `now` and the events' times come from the clocks of several hosts,
+    which may differ by CLOCK_SKEW.
     """
     events = Event.objects.using(using).filter(
         sequence__gt=newest - _RECENT_EVENTS,
@@ -136,12 +136,12 @@ def recent_leases(*, newest: int, now: datetime, using: str = DEFAULT_DB_ALIAS) 
         action__in=(LEASE.name, DRIFT, RECONCILE),
         at__gt=now - CLOCK_SKEW - timedelta(milliseconds=MAX_LEASE_MS),
     )
-    found = [(at, (before or {}).get("lease_ms")) for at, before in events.values_list("at", "before")]
-    return [ms for at, ms in found if isinstance(ms, int) and at + timedelta(milliseconds=ms) > now - CLOCK_SKEW]
+    earlier = [(at, (before or {}).get("lease_ms")) for at, before in events.values_list("at", "before")]
+    return [ms for at, ms in earlier if isinstance(ms, int) and at + timedelta(milliseconds=ms) > now - CLOCK_SKEW]
 
 
 def read_recent(subject: str, *, limit: int, using: str = DEFAULT_DB_ALIAS) -> list[Event]:
-    """The newest events of one subject, newest first; none if they cannot be read."""
+    """The newest events of one subject, newest first; empty if they cannot be read."""
     try:
         return list(Event.objects.using(using).filter(subject=subject).order_by("-sequence")[:limit])
     except Error:
@@ -149,10 +149,10 @@ def read_recent(subject: str, *, limit: int, using: str = DEFAULT_DB_ALIAS) -> l
 
 
 def verify(*, newest: int | None = None, using: str = DEFAULT_DB_ALIAS) -> Verification:
-    """Recompute the chain (or its `newest` events) and compare it with `event_head` and the rows, at one moment.
+    """Recompute the chain (or its `newest` events) and compare it with `event_head` and the rows, in one snapshot.
 
-    The whole chain is compared with the tokens too. Takes as long as the events that are asked for are many, however
-    long the record is. Raises database errors as they are, and StateUnknownError if the rows cannot be read at all.
+    A check of the whole chain includes the tokens. The time depends on the number of events checked, not on the length
+    of the event log. Raises database errors unchanged, and StateUnknownError if the rows cannot be read at all.
     """
     with singletons.consistent_read(using=using):
         with database_deadline(BATCH_SECONDS):
@@ -164,7 +164,7 @@ def verify(*, newest: int | None = None, using: str = DEFAULT_DB_ALIAS) -> Verif
         for batch in _batches(first, using):
             verifier.feed(batch)
         head, records = _read_records(using)
-        # Only where all is read: the names are for nobody but a shell, and a part of the chain knows too few of them.
+        # Only in a full check: token names are for the command line only, and a part of the chain lacks their events.
         tokens = [] if newest is not None else _read_tokens(using)
         problems = [*verifier.finish(head=head, records=records, tokens=tokens), *_check_triggers(using)]
     return Verification(verifier.count, first, tuple(problems))
@@ -183,9 +183,9 @@ def _check_triggers(using: str) -> list[Problem]:
 
 
 def read_all(*, using: str = DEFAULT_DB_ALIAS) -> Generator[dict[str, Any]]:
-    """Every event as JSON values, oldest first, as one moment showed them; holds some hundreds at a time.
+    """Every event as JSON values, oldest first, from one consistent read; holds a few hundred in memory.
 
-    Raises database errors as they are. Close the generator, or run it to its end: it holds a read transaction.
+    Raises database errors unchanged. Close or exhaust the generator: it holds a read transaction.
     """
     with singletons.consistent_read(using=using):
         for batch in _batches(1, using):
@@ -193,7 +193,7 @@ def read_all(*, using: str = DEFAULT_DB_ALIAS) -> Generator[dict[str, Any]]:
 
 
 def read_token_events(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, Event]:
-    """The newest event of each token that was recorded, by the token's prefix."""
+    """The newest event of each token that has one, by the token's prefix."""
     events: dict[str, Event] = {}
     for event in Event.objects.using(using).filter(subject=API_TOKEN).order_by("sequence"):
         values = event.before if event.after is None else event.after
@@ -203,20 +203,20 @@ def read_token_events(*, using: str = DEFAULT_DB_ALIAS) -> dict[str, Event]:
 
 
 def _known_before(first: int, using: str) -> list[dict[str, Any]]:
-    """Of each table: the newest event, and the newest drift or reconcile, older than `first`; in ascending order."""
-    found: dict[int, Event] = {}
+    """For each table, the newest event before `first`, and the newest drift or reconcile; in ascending order."""
+    by_sequence: dict[int, Event] = {}
     for subject in ROW_SUBJECTS:
         older = Event.objects.using(using).filter(subject=subject, sequence__lt=first).order_by("-sequence")
         marks = older.filter(_IS_MARK).first()
         for event in (marks if marks and marks.action == DRIFT else None, older.first()):
             if event is not None:
-                found[event.sequence] = event
-    return [event_values(found[sequence]) for sequence in sorted(found)]
+                by_sequence[event.sequence] = event
+    return [event_values(by_sequence[sequence]) for sequence in sorted(by_sequence)]
 
 
 def _batches(first: int, using: str) -> Iterator[list[dict[str, Any]]]:
     while True:
-        # Each batch and not the whole: a long record takes its time, but nothing may hang.
+        # A deadline per batch, not for the whole: a long event log takes its time, but nothing may hang.
         with database_deadline(BATCH_SECONDS):
             events = list(Event.objects.using(using).filter(sequence__gte=first).order_by("sequence")[:_BATCH])
         if not events:

@@ -1,7 +1,7 @@
-"""Permits: under one, a deed is not overtaken by an acknowledged stop. A permit never blocks a stop.
+"""Permits: no stop is acknowledged as complete while work runs under one. A permit never blocks a stop.
 
-A permit takes a shared lock that is not the row's and reads the row afterwards. A stop commits, and looks who holds
-that lock afterwards. So whoever has read "allowed" before the stop is seen by it; whoever comes later reads the stop.
+A permit takes a shared lock other than the row's, then reads the row. A stop commits, then looks for holders of that
+lock. So a holder that read "allowed" before the stop is seen by the stop, and a later one reads the stop.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from golive.state import singletons, snapshots
 
 logger = logging.getLogger(__name__)
 
-# How long a stop waits for the permits that it has seen, at most.
+# How long a stop waits at most for the permits that it has seen.
 WAIT_SECONDS = 3.0
 POLL_SECONDS = 0.02
 
-# "permit" in ASCII, as two halves. Held by a transaction, since a pooler in transaction mode keeps no session's locks.
+# "permit" in ASCII, in two halves. The lock is transaction-level: poolers in transaction mode break session-level ones.
 LOCK_KEY = (0x706572, 0x6D6974)
 _TAKE = "SELECT pg_try_advisory_xact_lock_shared(%s, %s), current_setting('transaction_isolation')"
-# Anybody who may connect can take the lock; only who can read the row can have got a permit by it, be it in a role that
-# they can take on. A prepared transaction holds its locks without a session.
+# Any role that may connect can take the lock, but only one that can read the row, itself or through a role that it is a
+# member of, can hold a permit. A prepared transaction holds its locks without a session.
 _HOLDERS = """
 SELECT l.virtualtransaction || coalesce(' ' || l.pid, ''), l.pid, coalesce(a.usename::text, p.owner::text),
        a.application_name, coalesce(a.xact_start, p.prepared)::text
@@ -51,26 +51,26 @@ AND EXISTS (
 
 @dataclass(frozen=True)
 class Permit:
-    """One that is held. `key` tells it from others; the rest says who, as far as that is known."""
+    """A held permit. `key` identifies it; `description` says who holds it, as far as known."""
 
     key: str
-    words: str
+    description: str
 
 
 @contextmanager
 def hold(check: Callable[[GoLiveRow], None], *, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
-    """Hold the lock of permits, if `check` lets the row pass as it is after that.
+    """Take the permit lock, and hold it if `check` accepts the row read after that.
 
-    To the end of the caller's transaction, or else of one for the block.
+    It is held until the end of the caller's transaction, or else of one opened for the block.
 
-    Raises, before the block is begun, what `check` raises, StateUnknownError, and database errors as they are; the
-    caller's transaction is then as it was before, and holds no lock of permits.
+    Raises, before the block is entered, what `check` raises, StateUnknownError, and database errors unchanged; the
+    caller's transaction is then as before and does not hold the permit lock.
     """
     with ExitStack() as stack:
         if connections[using].vendor == "postgresql":
             _take_shared_lock(stack, check, using)
         elif connections[using].in_atomic_block:
-            # There is one writer at a time, and this is it: a stop comes after the caller's transaction.
+            # SQLite has one writer at a time, and this is it: a stop comes after the caller's transaction.
             with database_deadline(READ_SECONDS), transaction.atomic(using=using):
                 singletons.take_only_lock(using=using)
                 check(singletons.read_go_live(using=using))
@@ -93,20 +93,20 @@ def _take_shared_lock(stack: ExitStack, check: Callable[[GoLiveRow], None], usin
             cursor.execute(_TAKE, LOCK_KEY)
             is_held, isolation = cursor.fetchone()
         if not is_held:
-            # Permits share it, and stops do not take it.
+            # Permits share the lock and stops do not take it, so some other session holds it exclusively.
             raise StateUnknownError("A session holds the lock of permits for itself alone, so none can be given.")
         if isolation == "read committed":
             row = singletons.read_go_live(using=using)
         else:
-            # This transaction may see the row as it was long ago.
+            # This transaction may see an old version of the row.
             row = snapshots.read_fresh(using=using).known_go_live()
-        # Inside the savepoint, so that the lock goes with it where the row does not pass.
+        # Inside the savepoint, so that a refusal releases the lock with it.
         check(row)
 
 
 @contextmanager
 def _deferred_transaction(using: str) -> Iterator[None]:
-    """Undone with the block, and without the one lock of SQLite before somebody writes in it."""
+    """A transaction around the block that does not take SQLite's write lock until something is written."""
     connection: Any = connections[using]
     mode, connection.transaction_mode = connection.transaction_mode, "DEFERRED"
     try:
@@ -120,21 +120,21 @@ def _deferred_transaction(using: str) -> Iterator[None]:
 
 
 def await_end(*, ends_at: float, using: str) -> int | None:
-    """Wait until the permits that are held now are given back, at most until `ends_at` (`time.monotonic`).
+    """Wait until the permits held now are released, at most until `ends_at` (`time.monotonic`).
 
-    Returns how many still are; None if that cannot be known. Call it after the commit, outside of a transaction.
+    Returns how many are still held; None if unknown. Call it after the commit, outside of a transaction.
     """
     seen: set[str] | None = None
     held: list[Permit] = []
     while True:
         try:
             held = [permit for permit in find_held(using=using) if seen is None or permit.key in seen]
-        except Exception as error:  # noqa: BLE001 - the change is committed, whatever this says
+        except Exception as error:  # noqa: BLE001 - the change is committed, whatever happens here
             drop_dead_connection(using)
             problem = explain_cause(error, using=using)
             if time.monotonic() >= ends_at:
                 logger.error("a stop is committed, but it is not known which permits are held: %s", problem)
-                # Those that were still held when it could be asked last.
+                # Those still held at the last successful query.
                 return None if seen is None else len(held)
         else:
             seen = {permit.key for permit in held}
@@ -142,17 +142,19 @@ def await_end(*, ends_at: float, using: str) -> int | None:
                 break
         time.sleep(POLL_SECONDS)
     if held:
-        logger.error("a stop leaves %d permits that are still held: %s", len(held), "; ".join(p.words for p in held))
+        logger.error(
+            "a stop leaves %d permits that are still held: %s", len(held), "; ".join(p.description for p in held)
+        )
     return len(held)
 
 
 def find_held(*, using: str = DEFAULT_DB_ALIAS) -> list[Permit]:
-    """The permits that are held at this moment. Raises database errors as they are.
+    """The permits held at this moment. Raises database errors unchanged.
 
-    On SQLite those of other processes look like one.
+    On SQLite those of all other processes count as one.
     """
     if connections[using].vendor != "postgresql":
-        return [Permit(key, words) for key, words in file_locks.find_shared(_file_of(using))]
+        return [Permit(key, description) for key, description in file_locks.find_holders(_file_of(using))]
     with database_deadline(READ_SECONDS), connections[using].cursor() as cursor:
         cursor.execute(_HOLDERS, [*LOCK_KEY, GO_LIVE_STATE])
         rows = cursor.fetchall()
@@ -163,6 +165,6 @@ def find_held(*, using: str = DEFAULT_DB_ALIAS) -> list[Permit]:
 
 
 def _file_of(using: str) -> str | None:
-    """The file that is locked for permits; None for a database in memory, which no other process has."""
+    """The lock file for permits; None for an in-memory database, which no other process can open."""
     connection: Any = connections[using]
     return None if connection.is_in_memory_db() else f"{connection.settings_dict['NAME']}-permits"

@@ -1,4 +1,4 @@
-"""Every SELECT of the singletons: the rows as they are now, and what cannot be read is unknown. Leased: `snapshots`."""
+"""Every SELECT of the singletons: the current rows, unknown if they cannot be read. For leased reads: `snapshots`."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _SYSTEM_COLUMNS = ("version", "backend_complete", "notes", "updated_at", "comple
 _GO_LIVE = (GO_LIVE_STATE, "g", _GO_LIVE_COLUMNS)
 _SYSTEM = (SYSTEM_METADATA, "s", _SYSTEM_COLUMNS)
 
-# A statement that writes, although nothing.
+# A write statement that changes nothing.
 _TAKE_ONLY_LOCK = "UPDATE golive_credential_failure SET failures = failures WHERE 0"
 
-# The databases that this thread is reading at one moment.
+# The databases for which this thread is inside `consistent_read`.
 _reading: ContextVar[frozenset[str]] = ContextVar("golive_reading", default=frozenset())
 
 _OUR_TABLES = "SELECT oid FROM pg_class WHERE oid = ANY (%s::oid[]) AND relnamespace = ANY (%s::oid[])"
-# Of each database: the numbers of the tables that are known to be in a schema that may be used.
+# For each database, the OIDs of the tables known to be in a schema that may be used.
 _our_tables: dict[str, frozenset[int]] = {}
 
 _Part = tuple[str, str, tuple[str, ...]]
@@ -50,28 +50,28 @@ T = TypeVar("T")
 
 
 def read_go_live(*, using: str = DEFAULT_DB_ALIAS) -> GoLiveRow:
-    """The row of `go_live_state` now. Raises StateUnknownError if it is missing or cannot be read."""
+    """The current row of `go_live_state`. Raises StateUnknownError if it is missing or cannot be read."""
     (values,) = _select((_GO_LIVE,), using)
     return _go_live_row(values)
 
 
 def read_system(*, using: str = DEFAULT_DB_ALIAS) -> SystemRow:
-    """The row of `system_metadata` now. Raises StateUnknownError if it is missing or cannot be read."""
+    """The current row of `system_metadata`. Raises StateUnknownError if it is missing or cannot be read."""
     (values,) = _select((_SYSTEM,), using)
     return _system_row(values)
 
 
 def read_both(*, using: str = DEFAULT_DB_ALIAS) -> tuple[GoLiveRow, SystemRow]:
-    """Both rows as one statement saw them. Raises StateUnknownError if either is missing or cannot be read."""
+    """Both rows, read by one statement. Raises StateUnknownError if either is missing or cannot be read."""
     go_live, system = _select((_GO_LIVE, _SYSTEM), using)
     return _go_live_row(go_live), _system_row(system)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Both rows as one moment showed them; where one is missing or cannot be read it is None, and why.
+    """Both rows from one read; a row that is missing or cannot be read is None, with its problem.
 
-    The problems are for everybody; `cause` is what the log may say.
+    The problems are public; `cause` is for the log.
     """
 
     go_live: GoLiveRow | None
@@ -82,9 +82,9 @@ class Reading:
 
 
 def read_rows(*, using: str = DEFAULT_DB_ALIAS) -> Reading:
-    """Both rows, each known or not by itself; by one SELECT where both tables are there. Never raises for the database.
+    """Both rows, each known or unknown independently; one SELECT if both tables exist. Never raises a database error.
 
-    Asks twice, since a connection may have been cut while nobody used it. Not for use inside a transaction.
+    Tries twice, since an idle connection may have been cut. Not for use inside a transaction.
     """
     with database_deadline(READ_SECONDS):
         for _ in range(2):
@@ -115,9 +115,9 @@ def _attempt(read: Callable[[], T]) -> tuple[T | None, StateUnknownError | None]
 
 @contextmanager
 def consistent_read(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
-    """All reads inside see one moment, and nothing can be written. Inside another block of this kind: part of that.
+    """All reads inside the block see one snapshot, and nothing can be written. A nested block joins the outer one.
 
-    Raises database errors as they are.
+    Raises database errors unchanged.
     """
     connection = connections[using]
     if connection.in_atomic_block or using in _reading.get():
@@ -139,7 +139,7 @@ def consistent_read(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
 
 @contextmanager
 def _deferred_transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    # Not `atomic`: that is IMMEDIATE here, and a reader must not wait for a writer.
+    # Not `atomic`, which is IMMEDIATE here: a reader must not wait for a writer.
     with connection.cursor() as cursor:
         cursor.execute("BEGIN DEFERRED")
         try:
@@ -151,50 +151,51 @@ def _deferred_transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 
 def lock_rows(*, with_system: bool, using: str) -> Rows:
-    """Lock `system_metadata` (if asked for), then `go_live_state`, and read them; for `golive.controls` alone.
+    """Lock `system_metadata` (if asked for), then `go_live_state`, and read them; for `golive.controls` only.
 
-    The order is the same for every writer, so that none waits for another in a circle. SQLite has no row locks: the
-    caller's transaction is IMMEDIATE and alone. A missing row is None. Raises StateUnknownError where there are two,
-    and database errors as they are.
+    Every writer uses this order, which prevents deadlocks. SQLite has no row locks: the caller's transaction is
+    IMMEDIATE and exclusive. A missing row is None. Raises StateUnknownError if there are two, and database errors
+    unchanged.
     """
     lock = " FOR UPDATE" if connections[using].features.has_select_for_update else ""
     return _read_in_order(with_system=with_system, lock=lock, using=using)
 
 
 def read_again(*, with_system: bool, using: str) -> Rows:
-    """The rows that the caller's transaction has locked, as it has left them by now; for `golive.controls` alone."""
+    """Read the rows that the caller's transaction has locked again, with its own writes; for `golive.controls` only."""
     return _read_in_order(with_system=with_system, lock="", using=using)
 
 
 def _read_in_order(*, with_system: bool, lock: str, using: str) -> Rows:
-    found: dict[str, list[Any] | None] = {"s": None, "g": None}
+    by_name: dict[str, list[Any] | None] = {"s": None, "g": None}
     for table, name, columns in (_SYSTEM, _GO_LIVE) if with_system else (_GO_LIVE,):
+        selected = _column_list(name, columns, using)
         with connections[using].cursor() as cursor:
-            cursor.execute(f"SELECT {_list(name, columns, using)} FROM {table} AS {name} WHERE {name}.id = 1{lock}")  # noqa: S608 - constants
+            cursor.execute(f"SELECT {selected} FROM {table} AS {name} WHERE {name}.id = 1{lock}")  # noqa: S608 - constants
             rows = cursor.fetchmany(2)
         if len(rows) > 1:
             raise StateUnknownError(_two_rows(table))
-        found[name] = list(rows[0]) if rows else None
+        by_name[name] = list(rows[0]) if rows else None
     return Rows(
-        go_live=_go_live_row(found["g"]) if found["g"] else None,
-        system=_system_row(found["s"]) if found["s"] else None,
+        go_live=_go_live_row(by_name["g"]) if by_name["g"] else None,
+        system=_system_row(by_name["s"]) if by_name["s"] else None,
     )
 
 
 def take_only_lock(*, using: str) -> None:
-    """SQLite: take the one lock of the database for the caller's transaction, or raise a database error.
+    """SQLite: take the database's write lock for the caller's transaction, or raise a database error.
 
-    Also where the transaction is not IMMEDIATE, as in another project; fails where it has seen an older state.
+    Needed if the transaction is not IMMEDIATE, as in other projects; fails if it has already read an older state.
     """
     with connections[using].cursor() as cursor:
         cursor.execute(_TAKE_ONLY_LOCK)
 
 
-def _list(name: str, columns: Sequence[str], using: str) -> str:
+def _column_list(name: str, columns: Sequence[str], using: str) -> str:
     # SQLite stores any value in any column, and its driver would turn a boolean other than 1 into False, which for the
-    # kill switch means "not engaged". The sign keeps each value as it is stored, to be judged below.
+    # kill switch means "not engaged". The unary plus returns each value as stored, to be validated below.
     sign = "+" if connections[using].vendor == "sqlite" else ""
-    # Without USE_TZ a time comes without its zone, in the project's: asked for in UTC, as by `golive.fields`.
+    # Without USE_TZ times come back naive, in the project's zone; so convert them to UTC, as `golive.fields` does.
     utc = " AT TIME ZONE 'UTC'" if connections[using].vendor == "postgresql" and not settings.USE_TZ else ""
     return ", ".join(f"{sign}{name}.{column}{utc if column.endswith('_at') else ''}" for column in columns)
 
@@ -210,34 +211,34 @@ def _select(parts: tuple[_Part, ...], using: str) -> list[list[Any] | None]:
     except StateUnknownError:
         raise
     except Exception as error:
-        # Whatever it is, be it a setting that makes no connection or a value that the driver cannot read.
+        # Anything: also settings with which no connection can be made, or a value that the driver cannot read.
         drop_dead_connection(using)
         raise StateUnknownError(explain_failure(error), cause=explain_cause(error, using=using)) from error
     if len(rows) > 1:
         raise StateUnknownError(_two_rows(" or ".join(table for table, _, _ in parts)))
     in_recovery, *values = rows[0]
     if in_recovery:
-        # The name may lead to another server by now.
+        # Reconnect next time: the host name may resolve to another server by now.
         if not connections[using].in_atomic_block:
             connections[using].close()
         raise StateUnknownError(failover.STANDBY if in_recovery is True else in_recovery)
     found: list[list[Any] | None] = []
-    for _, _, names in parts:
-        identifier, _, *row = values[: len(names) + 2]
-        values = values[len(names) + 2 :]
+    for _, _, columns in parts:
+        identifier, _, *row = values[: len(columns) + 2]
+        values = values[len(columns) + 2 :]
         found.append(None if identifier is None else row)
     return found
 
 
 def _execute(parts: tuple[_Part, ...], using: str) -> list[tuple[Any, ...]]:
-    """One row, or more where a table has several with id 1, of: recovery, then id, the table's own number, columns."""
+    """One result row (more if a table has several rows with id 1): recovery, then for each part id, OID and columns."""
     is_postgresql = connections[using].vendor == "postgresql"
-    number = "{name}.tableoid" if is_postgresql else "NULL"
+    oid = "{name}.tableoid" if is_postgresql else "NULL"
     columns = ", ".join(
-        f"{name}.id, {number.format(name=name)}, {_list(name, names, using)}" for _, name, names in parts
+        f"{name}.id, {oid.format(name=name)}, {_column_list(name, names, using)}" for _, name, names in parts
     )
     joins = " ".join(f"LEFT JOIN {table} AS {name} ON {name}.id = 1" for table, name, _ in parts)
-    # A standby may lag behind an acknowledged stop, so its answer is no answer; nor is that of one which has lost it.
+    # A standby may lag behind an acknowledged stop, and a promoted one may have lost it: neither may answer.
     recovery = failover.server_column(using, row="g" if _GO_LIVE in parts else None)
     with connections[using].cursor() as cursor:
         cursor.execute(f"SELECT {recovery}, {columns} FROM (SELECT 1 AS one) AS one {joins}")  # noqa: S608 - constants
@@ -245,29 +246,29 @@ def _execute(parts: tuple[_Part, ...], using: str) -> list[tuple[Any, ...]]:
 
 
 def _are_tables_ours(parts: tuple[_Part, ...], rows: list[tuple[Any, ...]], using: str) -> bool:
-    """Whether what was read is in a schema that may be used (`golive.postgresql.search_path`).
+    """Whether the tables that were read are in schemas that may be used (`golive.postgresql.search_path`).
 
-    Asked of the server once for each table in the life of a process. If it is not, the session's search path has been
-    put right, and it is worth reading again: a pooler may hand us a session that knows nothing of our connection.
+    Looked up once per table and process. If they are not, this has corrected the session's search path, and the caller
+    should read again: a pooler may hand out a session that our connection setup has not touched.
     """
     if connections[using].vendor != "postgresql":
         return True
-    numbers: set[int | None] = set()
+    oids: set[int | None] = set()
     at = 1
-    for _, _, names in parts:
-        numbers.add(rows[0][at + 1])
-        at += len(names) + 2
+    for _, _, columns in parts:
+        oids.add(rows[0][at + 1])
+        at += len(columns) + 2
     known = _our_tables.get(using, frozenset())
-    if numbers <= known:
+    if oids <= known:
         return True
-    # Not by Django's cursor: it is no statement of ours that anybody has to see.
+    # With the driver's own cursor: execute wrappers and the query log need not see this statement.
     with connections[using].connection.cursor() as cursor:
         used, dropped = drop_foreign_schemas(cursor, is_local=False)
-        cursor.execute(_OUR_TABLES, [[number for number in numbers if number], [schema.oid for schema in used]])
-        ours = frozenset(number for (number,) in cursor.fetchall())
+        cursor.execute(_OUR_TABLES, [[oid for oid in oids if oid], [schema.oid for schema in used]])
+        ours = frozenset(oid for (oid,) in cursor.fetchall())
     _our_tables[using] = known | ours
-    # A missing row has no number: where a schema was dropped, it may stand in another one.
-    return numbers - {None} <= ours and not (None in numbers and dropped)
+    # A missing row has no OID: if a schema was dropped from the path, the row may be in another one.
+    return oids - {None} <= ours and not (None in oids and dropped)
 
 
 def _two_rows(table: str) -> str:

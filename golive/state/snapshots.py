@@ -1,8 +1,8 @@
-"""Leased reads: one snapshot of the rows for each process, that may answer for as long as its lease lasts.
+"""Leased reads: each process caches one snapshot of the rows and may serve it until its lease expires.
 
-One thread for each database refreshes it, on a connection of its own: whatever a request's transaction has been
-through does not matter here, and however many requests wait, one thread waits for the database. The connection is
-renewed while it is young, so that a name which moves to another server is followed within a minute.
+One thread per database refreshes it, on a connection of its own: the state of a request's transaction does not matter,
+and however many requests wait, only one thread waits for the database. The connection is replaced regularly, so that
+the process follows a host name to another server within a minute.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from golive.state.singletons import Reading
 
 logger = logging.getLogger(__name__)
 
-# How long a request waits for a refresh, and for how long a refresh may be under way before the database counts as
-# silent, when nobody is made to wait any more. A request may have queued for a thread before; all are answered in 3 s.
+# How long a request waits for a refresh, and how long a refresh may take before the database counts as unresponsive and
+# requests no longer wait. A request may have queued for a thread before that; the total stays under 3 s.
 PATIENCE_SECONDS = 0.7
-# While it is silent, it is asked again after so long.
+# The pause between attempts while the database is unresponsive.
 RETRY_SECONDS = 0.1
 STOP_SECONDS = 5.0
 
-_SILENT = "The database does not answer in time."
+_NO_RESPONSE = "The database does not answer in time."
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The rows as one SELECT saw them, or why they are not known.
+    """The rows as read by one SELECT, or why they are unknown.
 
-    `expires_at` is in seconds of `leases.boottime`; from that moment it may no longer answer. A row is None where it is
-    missing or cannot be read; `problem` (of go_live_state) or `system_problem` then says so.
+    `expires_at` is in seconds of `leases.boottime`; from then on it must not be served. A row is None if it is missing
+    or cannot be read; `problem` (for go_live_state) or `system_problem` then says why.
     """
 
     go_live: GoLiveRow | None
@@ -55,81 +55,83 @@ class Snapshot:
     system_problem: str | None = None
     renew_at: float = 0.0
     cause: str | None = None
-    _made: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    _derived: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def decision(self) -> Decision:
         return decide(self.go_live)
 
     def known_go_live(self) -> GoLiveRow:
-        """Raises StateUnknownError where it is not known."""
+        """Raises StateUnknownError if it is unknown."""
         if self.go_live is None:
-            raise StateUnknownError(self.problem or _SILENT)
+            raise StateUnknownError(self.problem or _NO_RESPONSE)
         return self.go_live
 
     def known_system(self) -> SystemRow:
-        """Raises StateUnknownError where it is not known."""
+        """Raises StateUnknownError if it is unknown."""
         if self.system is None:
-            raise StateUnknownError(self.system_problem or _SILENT)
+            raise StateUnknownError(self.system_problem or _NO_RESPONSE)
         return self.system
 
     def once(self, make: Callable[..., T], *arguments: Any) -> T:
-        """`make(snapshot, *arguments)`, made once for this snapshot."""
+        """`make(snapshot, *arguments)`, computed once per snapshot."""
         key = (make, *arguments)
         try:
-            found: T = self._made[key]
+            value: T = self._derived[key]
         except KeyError:
-            found = self._made[key] = make(self, *arguments)
-        return found
+            value = self._derived[key] = make(self, *arguments)
+        return value
 
 
-_NEVER = Snapshot(None, None, 0.0, _SILENT, _SILENT)
+_NEVER = Snapshot(None, None, 0.0, _NO_RESPONSE, _NO_RESPONSE)
 
 
 def read_snapshot(*, using: str = DEFAULT_DB_ALIAS) -> Snapshot:
-    """What may be answered now. Never raises for the database: a state that is not known is a snapshot too."""
-    return _store(using).read()
+    """The snapshot that may be served now. Never raises a database error: an unknown state is a snapshot too."""
+    return _find_cache(using).read()
 
 
 def read_fresh(*, using: str = DEFAULT_DB_ALIAS) -> Snapshot:
-    """The rows by a SELECT that is sent after this call, on another connection, whatever lease lasts. Never raises."""
-    return _store(using).read_fresh()
+    """The rows by a SELECT sent after this call, on another connection, ignoring any lease. Never raises."""
+    return _find_cache(using).read_fresh()
 
 
-def _store(using: str) -> Store:
-    store = _stores.get(using)
-    if store is None:
-        store = _stores.setdefault(using, _make_store(using))
-    return store
+def _find_cache(using: str) -> SnapshotCache:
+    cache = _caches.get(using)
+    if cache is None:
+        cache = _caches.setdefault(using, _make_cache(using))
+    return cache
 
 
-def _make_store(using: str) -> Store:
+def _make_cache(using: str) -> SnapshotCache:
     def refresh() -> None:
-        # Also where nobody asks: no more connections are held than are used.
-        store.refresh()
+        # Even without a reader, so that the new connection replaces the old one at once.
+        cache.refresh()
 
     renewed = RenewedConnection(using, clock=leases.boottime, on_ready=refresh)
-    store = Store(lambda: renewed.use(lambda: singletons.read_rows(using=using)), name=using, close=renewed.close)
-    return store
+    cache = SnapshotCache(
+        lambda: renewed.use(lambda: singletons.read_rows(using=using)), name=using, close=renewed.close
+    )
+    return cache
 
 
 def forget(*, using: str = DEFAULT_DB_ALIAS) -> None:
-    """Let this process read anew, after a change of its own; others have until their lease ends."""
-    store = _stores.get(using)
-    if store is not None:
-        store.forget()
+    """Invalidate this process's snapshot after its own change; other processes may serve theirs until it expires."""
+    cache = _caches.get(using)
+    if cache is not None:
+        cache.forget()
 
 
 def stop_all() -> None:
     """End the threads and their connections; the next read starts them again."""
-    while _stores:
-        _stores.popitem()[1].stop()
+    while _caches:
+        _caches.popitem()[1].stop()
 
 
-class Store:
-    """The snapshot of one database in this process, and the thread that refreshes it by calling `source`.
+class SnapshotCache:
+    """This process's snapshot of one database, and the thread that refreshes it by calling `source`.
 
-    `close` is called when the thread ends, with its connections.
+    `close` is called when the thread ends, to close its connections.
     """
 
     def __init__(
@@ -142,41 +144,41 @@ class Store:
         self._source = source
         self._name = name
         self._close = close
-        # What may answer while its lease lasts. Read and replaced as a whole, so that the hot path needs no lock.
+        # May be served until it expires. Read and replaced atomically, so the fast path needs no lock.
         self._latest = _NEVER
         self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
         self._is_wanted = self._is_stopped = False
-        # Refreshes are numbered; `_outcome` is of refresh `_ended`, whatever came of it.
+        # Refreshes are numbered; `_outcome` is the outcome of refresh `_ended`, good or bad.
         self._begun = self._ended = 0
         self._outcome = _NEVER
-        # When the first of the refreshes was begun that have not been answered since.
-        self._silent_since: float | None = None
-        self._told: Code | None = None
-        self._told_causes: set[str] = set()
+        # When the oldest refresh that has had no response began.
+        self._unresponsive_since: float | None = None
+        self._logged_code: Code | None = None
+        self._logged_causes: set[str] = set()
 
     def read(self) -> Snapshot:
-        """The snapshot within its lease, or the outcome of a SELECT that is sent after this call."""
+        """The snapshot within its lease, or the outcome of a SELECT sent after this call."""
         latest, now = self._latest, leases.boottime()
         if now < latest.renew_at:
             return latest
         if now < latest.expires_at:
-            # Renewed ahead of its end, so that nobody has to wait.
+            # Refreshed before it expires, so that no request has to wait.
             if self._begun == self._ended and not self._is_wanted:
                 self.refresh()
             return latest
         answer = self._await_answer(now)
-        # Who has no time left, be it that its client was slow, has learned nothing of the database.
+        # A request that had no time left, for example for a slow client, has learned nothing about the database.
         if answer is _NEVER and remaining_seconds() != 0:
-            self._tell(answer)
+            self._log_decision(answer)
         return answer
 
     def read_fresh(self) -> Snapshot:
-        """The outcome of a SELECT that is sent after this call."""
+        """The outcome of a SELECT sent after this call."""
         return self._await_answer(leases.boottime(), is_leased=False)
 
     def refresh(self) -> None:
-        """Have a refresh begun, and wait for nothing."""
+        """Request a refresh without waiting for it."""
         with self._condition:
             self._demand()
 
@@ -196,7 +198,7 @@ class Store:
         remaining = remaining_seconds()
         gives_up_at = arrived_at + (PATIENCE_SECONDS if remaining is None else min(PATIENCE_SECONDS, remaining))
         with self._condition:
-            # Of the refresh under way nobody knows whether its SELECT was sent before this request came.
+            # The refresh in progress may have sent its SELECT before this request arrived.
             ticket = self._begun + 1
             if not self._demand():
                 return _NEVER
@@ -204,13 +206,13 @@ class Store:
                 answer = self._find_answer(ticket) if is_leased else self._find_fresh(ticket)
                 if answer is not None:
                     return answer
-                left = min(gives_up_at, self._silent_from()) - leases.boottime()
-                if left <= 0:
+                timeout = min(gives_up_at, self._unresponsive_from()) - leases.boottime()
+                if timeout <= 0:
                     return _NEVER
-                self._condition.wait(left)
+                self._condition.wait(timeout)
 
     def _find_answer(self, ticket: int) -> Snapshot | None:
-        """The joining rule: the SELECT was sent after the request came, or the lease lasts now.
+        """The joining rule: the SELECT was sent after the request arrived, or the lease is still valid.
 
         Why it is needed: docs/explain/design.md, The lease.
         """
@@ -223,16 +225,16 @@ class Store:
     def _find_fresh(self, ticket: int) -> Snapshot | None:
         return self._outcome if self._ended >= ticket else None
 
-    def _silent_from(self) -> float:
-        """The moment from which nobody is made to wait, since the database has not answered anybody for so long."""
-        return math.inf if self._silent_since is None else self._silent_since + PATIENCE_SECONDS
+    def _unresponsive_from(self) -> float:
+        """When the database starts to count as unresponsive, so that requests no longer wait."""
+        return math.inf if self._unresponsive_since is None else self._unresponsive_since + PATIENCE_SECONDS
 
     def _demand(self) -> bool:
-        """Have a refresh begun, with the lock held. False: no thread can be had for it."""
+        """Request a refresh; call with the lock held. False: no thread could be started."""
         if self._is_stopped:
             return False
         self._is_wanted = True
-        # One that died of something unforeseen must not leave this process closed until somebody restarts it.
+        # A thread that died unexpectedly must not leave this process denying until it is restarted.
         if self._thread is None or not self._thread.is_alive():
             thread = threading.Thread(target=self._run, name=f"golive-snapshot-{self._name}", daemon=True)
             try:
@@ -252,9 +254,9 @@ class Store:
             connections.close_all()
 
     def _await_demand(self) -> bool:
-        """Wait until somebody asks, or, while the database is silent, a moment. False: to be stopped."""
+        """Wait for a request, or just for a moment while the database is unresponsive. False: stop the thread."""
         with self._condition:
-            if self._silent_since is not None:
+            if self._unresponsive_since is not None:
                 self._condition.wait_for(lambda: self._is_stopped, RETRY_SECONDS)
             else:
                 self._condition.wait_for(lambda: self._is_wanted or self._is_stopped)
@@ -264,18 +266,18 @@ class Store:
         sent_at = self._begin()
         outcome = self._end(sent_at, self._read())
         now = leases.boottime()
-        # What comes after everybody has given up answers nobody, unless it may go on answering.
+        # An outcome that arrives after all requests gave up is not served to any, unless its lease is still valid.
         if now - sent_at < PATIENCE_SECONDS or now < outcome.expires_at:
-            self._tell(outcome)
+            self._log_decision(outcome)
 
     def _begin(self) -> float:
         with self._condition:
             self._is_wanted = False
             self._begun += 1
-            # Before the SELECT is sent: what it does not see may have been committed from now on.
+            # Taken before the SELECT is sent: changes that it misses may be committed from now on.
             sent_at = leases.boottime()
-            if self._silent_since is None:
-                self._silent_since = sent_at
+            if self._unresponsive_since is None:
+                self._unresponsive_since = sent_at
             return sent_at
 
     def _end(self, sent_at: float, reading: Reading) -> Snapshot:
@@ -285,21 +287,21 @@ class Store:
             if outcome.problem is None:
                 self._latest = outcome
             if outcome.problem is None or leases.boottime() - sent_at < PATIENCE_SECONDS:
-                self._silent_since = None
+                self._unresponsive_since = None
             self._condition.notify_all()
         return outcome
 
-    def _tell(self, snapshot: Snapshot) -> None:
-        """Log a decision that is another than before: from then on this process allows, or denies."""
+    def _log_decision(self, snapshot: Snapshot) -> None:
+        """Log a decision that differs from the last one: from now on this process allows, or denies."""
         code = snapshot.decision.code
-        # A cause is worth a line of its own, once: what is noticed first is often only that nobody answers.
-        if code is self._told and (snapshot.cause is None or snapshot.cause in self._told_causes):
+        # Each cause gets a line of its own, once: the first symptom is often only a timeout.
+        if code is self._logged_code and (snapshot.cause is None or snapshot.cause in self._logged_causes):
             return
-        if code is not self._told:
-            self._told_causes.clear()
-        self._told = code
+        if code is not self._logged_code:
+            self._logged_causes.clear()
+        self._logged_code = code
         if snapshot.cause is not None:
-            self._told_causes.add(snapshot.cause)
+            self._logged_causes.add(snapshot.cause)
         if snapshot.go_live is None:
             logger.warning("the decision from %s is now %s: %s", self._name, code, snapshot.cause or snapshot.problem)
         else:
@@ -310,11 +312,11 @@ class Store:
             return self._source()
         except Exception:
             logger.exception("the rows of %s could not be read", self._name)
-            return Reading(None, None, _SILENT, _SILENT)
+            return Reading(None, None, _NO_RESPONSE, _NO_RESPONSE)
 
 
 def _lease(reading: Reading, sent_at: float) -> Snapshot:
-    """A reading as a snapshot whose lease began before its SELECT was sent. What is not known has none."""
+    """A reading as a snapshot whose lease began before its SELECT was sent. An unknown state has no lease."""
     seconds = leases.lease_seconds(reading.go_live.lease_ms) if reading.go_live is not None else 0.0
     return Snapshot(
         reading.go_live,
@@ -327,6 +329,6 @@ def _lease(reading: Reading, sent_at: float) -> Snapshot:
     )
 
 
-_stores: dict[str, Store] = {}
-# A fork has none of the threads.
-os.register_at_fork(after_in_child=_stores.clear)
+_caches: dict[str, SnapshotCache] = {}
+# A forked child has none of the threads.
+os.register_at_fork(after_in_child=_caches.clear)

@@ -1,1 +1,1 @@
-"""HTTP without rules of its own: errors as problem+json and as pages, representations, routes, enforcement."""
+"""HTTP plumbing without rules of its own: problem+json and error pages, representations, routes, enforcement."""

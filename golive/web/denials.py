@@ -1,4 +1,4 @@
-"""What is said to whoever may not execute: the same words from the gate and from the enforcement of views."""
+"""The body of a denial: the same from the gate and from the enforcement of views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Enforcement: while execution is not allowed, the views of a project do not run."""
+"""Enforcement: a project's views do not run unless execution is allowed."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _SERVES_FILES = (staticfiles.serve, static.serve)
 def golive_exempt(view: View) -> View:
     """Mark a view, a function or a class, that may run whatever the state: it executes nothing for real.
 
-    The mark is on what is returned and on nothing else: the same view under another path can stay guarded, and a
-    subclass or a decorator around it does something of its own, so it is guarded unless marked itself.
-    Raises TypeError for a class that is no view.
+    Only the returned object is marked: the same view under another path can stay guarded, and a subclass or a decorator
+    around it may do something else, so it is guarded unless marked itself.
+    Raises TypeError for a class that is not a view.
     """
     if isinstance(view, type):
         return cast(View, _exempt_class(view))
@@ -61,12 +61,12 @@ def golive_exempt(view: View) -> View:
 
 
 def _exempt_class(marked: type) -> type:
-    made = getattr(getattr(marked, "as_view", None), "__func__", None)
-    if made is None:
+    original = getattr(getattr(marked, "as_view", None), "__func__", None)
+    if original is None:
         raise TypeError(f"{marked.__qualname__} is no view: it has no class method as_view")
 
     def as_view(cls: type, /, **initkwargs: Any) -> Any:
-        view = made(cls, **initkwargs)
+        view = original(cls, **initkwargs)
         return golive_exempt(view) if cls is marked else view
 
     setattr(marked, "as_view", classmethod(as_view))  # noqa: B010 - not known to the type checker
@@ -74,21 +74,21 @@ def _exempt_class(marked: type) -> type:
 
 
 def mark_exempt(view: Callable[..., Any]) -> None:
-    """Mark this very object. The mark is the object itself, so that a copy of its attributes marks nothing."""
+    """Mark exactly this object. The mark refers to the object, so copying its attributes marks nothing else."""
     setattr(view, _MARK, view)
 
 
 def is_marked_exempt(view: Callable[..., Any]) -> bool:
-    """Whether this very object is marked, and not one that it wraps."""
+    """Whether exactly this object is marked, not one that it wraps."""
     return getattr(view, _MARK, None) is view
 
 
 class GoLiveEnforcementMiddleware:
-    """Answers 503 in place of every view that is not exempt, unless execution is known to be allowed.
+    """Responds 503 in place of every view that is not exempt, unless execution is known to be allowed.
 
-    It acts when the view is known and none has run, so it must stand before any middleware that runs views by itself.
-    What other middleware answers before that, a preflight or a static file, is not looked at; a path that leads to no
-    view is 404. An answer that streams is not cut off by a stop that comes after it began.
+    It acts once the view is resolved and before it runs, so it must come before any middleware that runs views itself.
+    Responses of other middleware before that (preflights, static files) are unaffected; a path without a view is 404.
+    A stop does not interrupt a streaming response that has begun.
     """
 
     sync_capable = True
@@ -100,7 +100,7 @@ class GoLiveEnforcementMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        # Under ASGI what comes back is awaited by the caller; `process_view` Django moves off the event loop.
+        # Under ASGI the caller awaits the result, and Django runs `process_view` off the event loop.
         return self.get_response(request)
 
     def process_view(
@@ -112,61 +112,61 @@ class GoLiveEnforcementMiddleware:
         if decision.allowed:
             return None
         if _is_preflight(request):
-            # Exempt, but not passed on: a view that looks at no method would run.
+            # Exempt, but not passed on: a view that ignores the method would execute.
             return HttpResponse(status=HTTPStatus.NO_CONTENT)
         return error_pages.deny(request, decision)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """A view that asked by itself (`require_execution`, `execution_permit`) and was refused: the same denial."""
+        """The same denial for a view that called `require_execution` or `execution_permit` and was refused."""
         return error_pages.deny(request, exception.decision) if isinstance(exception, ExecutionDenied) else None
 
 
 def is_enforced() -> bool:
-    """By the setting GO_LIVE_ENFORCE; where it is not set, in production (the setting APP_ENV; not set: production)."""
+    """The setting GO_LIVE_ENFORCE; if unset, true in production (the setting APP_ENV, by default production)."""
     enforce = getattr(settings, "GO_LIVE_ENFORCE", None)
     return getattr(settings, "APP_ENV", "production") == "production" if enforce is None else bool(enforce)
 
 
 def is_exempt(request: HttpRequest, view: Callable[..., Any]) -> bool:
-    """Whether this view may run whatever the state: by the view that was found, or by the prefixes of the settings."""
+    """Whether this view may run whatever the state: by the resolved view, or by the prefixes in the settings."""
     if is_marked_exempt(view) or view in _SERVES_FILES:
         return True
     match = request.resolver_match
     if match is not None and _ADMIN_APP in match.app_names:
-        made, _ = find_admin_views(get_resolver(getattr(request, "urlconf", None)))
-        if id(view) in made:
+        admin_views, _ = find_admin_views(get_resolver(getattr(request, "urlconf", None)))
+        if id(view) in admin_views:
             return True
     path = request.path_info
-    # Below / alone is everything: whoever means that sets GO_LIVE_ENFORCE.
+    # The prefix / would exempt everything; GO_LIVE_ENFORCE is the setting for that.
     prefixes = [prefix for prefix in exempt_prefixes() if prefix.strip("/")]
     return not is_ambiguous(path) and any(is_below(path, prefix) for prefix in prefixes)
 
 
 def exempt_prefixes() -> Sequence[str]:
     prefixes: Sequence[str] = getattr(settings, "GOLIVE_EXEMPT_PREFIXES", ())
-    # A lone text is one prefix; letter by letter its "/" would exempt everything.
+    # A plain string is one prefix; iterated by character, its "/" would exempt everything.
     return (prefixes,) if isinstance(prefixes, str) else prefixes
 
 
 @functools.cache
 def find_admin_views(resolver: URLResolver) -> tuple[frozenset[int], tuple[str, ...]]:
-    """The views (by `id`) below namespaces of the app `admin` that an AdminSite made; the routes of all others there.
+    """The views (by `id`) in namespaces of the app `admin` that an AdminSite made; and the routes of all others there.
 
-    The namespace proves nothing, since any project may use it. A view is the admin's if a site of this process makes
-    one of the same code for the same route. The resolver, like this cache, lives as long as the process.
+    The namespace alone proves nothing, since any project may use it. A view is the admin's if a site in this process
+    makes one with the same code for the same route. The resolver lives as long as the process, like this cache.
     """
-    # First, for it imports the URLconf, where a site may be made.
+    # This comes first: it imports the URLconf, which may create a site.
     includes = list(_find_admin_includes(resolver, ""))
-    own = {(route, _code_of(view)) for site in all_sites for route, view in _walk(site.get_urls())}
-    made: set[int] = set()
+    expected = {(route, _code_of(view)) for site in all_sites for route, view in _walk(site.get_urls())}
+    admin_views: set[int] = set()
     others: list[str] = []
     for prefix, patterns in includes:
         for route, view in _walk(patterns):
-            if (route, _code_of(view)) in own:
-                made.add(id(view))
+            if (route, _code_of(view)) in expected:
+                admin_views.add(id(view))
             elif not is_marked_exempt(view):
                 others.append(f"{prefix}{route}")
-    return frozenset(made), tuple(others)
+    return frozenset(admin_views), tuple(others)
 
 
 def _find_admin_includes(resolver: URLResolver, prefix: str) -> Iterator[tuple[str, Sequence[Any]]]:
@@ -190,7 +190,7 @@ def _walk(patterns: Sequence[Any], prefix: str = "") -> Iterator[tuple[str, Call
 
 
 def _code_of(view: Callable[..., Any]) -> object:
-    """What two views have in common that were made alike; a decorator has code of its own, whatever it copies."""
+    """Identifies a view by its code; a decorator has code of its own, whatever attributes it copies."""
     return getattr(view, "__code__", type(view))
 
 

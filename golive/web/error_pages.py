@@ -1,6 +1,6 @@
-"""What is answered when no view does: the handlers that `valhalla.urls` names, and the one for failed CSRF.
+"""Error responses outside of views: the handlers that `valhalla.urls` names, the CSRF failure view, and denials.
 
-Browsers get a page, everything else problem+json; under the paths of programs it is problem+json for all.
+Browsers get a page, all other clients problem+json; paths for programs always return problem+json.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PROGRAM_PATHS = (
     *("/api", "/gate", "/gate-503", "/ofrep", "/readyz", "/metrics"),
     *("/health", "/healthz", "/livez"),
 )
-DATABASE_AWAY = "The database does not answer. Execution is not allowed while the state cannot be known."
+DATABASE_UNAVAILABLE = "The database does not answer. Execution is not allowed while the state cannot be known."
 
 
 def answer(request: HttpRequest, error: GoLiveError) -> HttpResponse:
@@ -47,7 +47,7 @@ def answer(request: HttpRequest, error: GoLiveError) -> HttpResponse:
 
 
 def deny(request: HttpRequest, decision: Decision) -> HttpResponse:
-    """503 in place of a view that may not run. Works in any project, whatever templates and paths it has."""
+    """503 in place of a view that may not run. Works in any project, whatever its templates and paths."""
     status = HTTPStatus.SERVICE_UNAVAILABLE
     request_id = get_request_id() or choose_request_id(request.headers.get("X-Request-ID"))
     values = describe_denial(decision, status=status, instance=request.path, request_id=request_id)
@@ -55,10 +55,10 @@ def deny(request: HttpRequest, decision: Decision) -> HttpResponse:
     if _wants_page(request):
         context = {"decision": decision, "status": int(status), "request_id": request_id}
         try:
-            # Without the request: what a project's context processors do is execution too.
+            # Without the request: a project's context processors must not run either.
             content, content_type = render_to_string("golive/denied.html", context), "text/html; charset=utf-8"
         except Exception:
-            logger.exception("the page of a denial cannot be made; it is told as JSON")
+            logger.exception("the page of a denial cannot be rendered; sending JSON instead")
     response = HttpResponse(content, status=status, content_type=content_type)
     response["X-Request-ID"] = request_id
     response["Cache-Control"] = "no-store"
@@ -93,8 +93,8 @@ def handle_not_found(request: HttpRequest, exception: Exception) -> HttpResponse
 
 
 def handle_server_error(request: HttpRequest) -> HttpResponse:
-    """Called while the exception is being handled; Django has logged it. A database that is away is not our error."""
+    """Called while the exception is handled; Django has logged it. An unavailable database is 503, not 500."""
     error = sys.exc_info()[1]
     if isinstance(error, (InterfaceError, OperationalError)):
-        return answer(request, StateUnknownError(DATABASE_AWAY))
+        return answer(request, StateUnknownError(DATABASE_UNAVAILABLE))
     return answer(request, error if isinstance(error, GoLiveError) else problems.internal_error())

@@ -1,4 +1,4 @@
-"""What is answered to a request that no thread may be taken for: at once, and before anything of Django."""
+"""The response to a request that gets no thread (`golive.admission`): immediate, before Django runs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ NOT_DONE = "Too many requests at this moment; nothing was done. Repeat the reque
 
 
 def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """503, as a page for a browser in the admin and as problem+json for all others."""
+    """503: a page for a browser in the admin, problem+json for all other clients."""
     method = environ["REQUEST_METHOD"]
-    # Nobody may take it for an answer to the question, and a change was certainly not made.
+    # Must not be mistaken for a state; and a change was certainly not made.
     is_read = method in ("GET", "HEAD")
     code, detail = ("STATE_UNKNOWN", NOT_READ) if is_read else ("NOT_APPLIED", NOT_DONE)
     request_id = choose_request_id(environ.get("HTTP_X_REQUEST_ID"))
@@ -52,11 +52,11 @@ def _wants_page(environ: WSGIEnvironment) -> bool:
 
 @functools.cache
 def _make_page(code: str, detail: str) -> bytes | None:
-    """The site's page for errors; None where a project has none that can be made."""
+    """The project's error page; None if it cannot be rendered."""
     try:
         return render_to_string("golive/error.html", {"detail": detail, "code": code, "status": int(STATUS)}).encode()
     except Exception:
-        logger.exception("the page for too many requests cannot be made; it is told as JSON")
+        logger.exception("the page for too many requests cannot be rendered; sending JSON instead")
         return None
 
 
@@ -66,7 +66,7 @@ def _make_problem(code: str, detail: str, environ: WSGIEnvironment, request_id: 
         "title": TITLES[code],
         "status": int(STATUS),
         "detail": detail,
-        # WSGI hands over bytes in the guise of Latin-1.
+        # WSGI passes bytes decoded as Latin-1.
         "instance": environ["PATH_INFO"].encode("latin-1", "replace").decode(errors="replace"),
         "code": code,
         "request_id": request_id,

@@ -1,4 +1,4 @@
-"""Every error answer: `application/problem+json` (RFC 9457), and the one mapping from errors to HTTP."""
+"""Error responses as `application/problem+json` (RFC 9457), and the only mapping from errors to HTTP."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ TITLES = {
 
 
 class HttpError(GoLiveError):
-    """An error of the HTTP request itself, not of a rule."""
+    """An error in the HTTP request itself, not a refusal by a rule."""
 
     def __init__(self, status: HTTPStatus, code: str, detail: str, *, headers: dict[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -91,7 +91,7 @@ def unauthenticated() -> HttpError:
 
 
 def bad_token() -> HttpError:
-    """One answer for all: which part was wrong, or that it was right once, is nobody's business."""
+    """One response for all cases: it must not reveal which part was wrong, or that the token was once valid."""
     detail = "The token is unknown, expired or revoked."
     headers = {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'}
     return HttpError(HTTPStatus.UNAUTHORIZED, "UNAUTHENTICATED", detail, headers=headers)
@@ -112,7 +112,7 @@ def forbidden(detail: str) -> HttpError:
 
 
 def lacks_tls(request: HttpRequest) -> bool:
-    """Whether a request came over plain HTTP although this installation asks for TLS."""
+    """Whether a request came over plain HTTP although this installation requires TLS."""
     return bool(settings.SECURE_SSL_REDIRECT) and not request.is_secure()
 
 
@@ -135,27 +135,27 @@ def internal_error() -> HttpError:
 
 
 def status_of(error: GoLiveError) -> HTTPStatus:
-    """The HTTP status of an error; what nobody has mapped is an internal error."""
+    """The HTTP status of an error; an unmapped one is an internal error."""
     if isinstance(error, HttpError):
         return error.status
     return next((status for kind, status in _STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def type_of(code: str) -> str:
-    """The URI that names a kind of problem."""
+    """The URI of a problem type."""
     return f"urn:valhalla:problem:{code.lower().replace('_', '-')}"
 
 
 def has_details(error: GoLiveError) -> bool:
-    """Whether the answer to this error differs for those who may see names and reasons."""
+    """Whether the response to this error differs for readers who may see names and reasons."""
     return isinstance(error, RevisionMismatchError) or error.public_detail != error.detail
 
 
 def problem(request: HttpRequest, error: GoLiveError, *, with_details: bool = False, **members: Any) -> HttpResponse:
-    """The answer to `error`. Says what is in the error and nothing of its cause, which may hold secrets.
+    """The response to `error`. Never includes the error's cause, which may hold secrets.
 
-    `with_details`: to a reader who may see names and reasons (`credentials.can_see_details`). `members` are further
-    ones, in the words of another protocol.
+    `with_details`: for a reader who may see names and reasons (`credentials.can_see_details`). `members` are extra
+    members that another protocol needs.
     """
     status = status_of(error)
     values: dict[str, Any] = {
@@ -186,13 +186,13 @@ def _extension(error: GoLiveError, *, with_details: bool) -> dict[str, Any]:
         return {"failed": [representations.failed_check(result) for result in error.failed]}
     if isinstance(error, RevisionMismatchError):
         current = error.current
-        shown = (
+        representation = (
             representations.go_live_state(current, with_details=with_details)
             if isinstance(current, GoLiveRow)
             else representations.system_status(current, with_details=with_details)
         )
         return {
-            "current": shown,
+            "current": representation,
             "changed_by": error.changed_by if with_details else None,
             "changed_at": format_time(error.changed_at),
             "change": error.change,

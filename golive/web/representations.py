@@ -1,4 +1,4 @@
-"""The rows, the decision and the checks as JSON values; the API, the command line and the pages show the same."""
+"""The rows, the decision and the checks as JSON values, shared by the API, the command line and the pages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 
 def system_status(row: SystemRow, *, with_details: bool) -> Json:
-    """Without details `notes` is null: what people write is not for everybody."""
+    """Without details `notes` is null: text that people write is not public."""
     return {
         "version": row.version,
         "backend_complete": row.backend_complete,
@@ -28,7 +28,7 @@ def system_status(row: SystemRow, *, with_details: bool) -> Json:
 
 
 def go_live_state(row: GoLiveRow, *, with_details: bool) -> Json:
-    """Without details `changed_by` and `reason` are null: who did what, and why, is not for everybody."""
+    """Without details `changed_by` and `reason` are null: who did what, and why, is not public."""
     decision = decide(row)
     return {
         "go_live_enabled": row.go_live_enabled,
@@ -44,22 +44,22 @@ def go_live_state(row: GoLiveRow, *, with_details: bool) -> Json:
     }
 
 
-def holder(found: Holder) -> Json:
-    """A session that is in the way; what is not known, or not for the reader, is null."""
+def holder(session: Holder) -> Json:
+    """A blocking session; what is unknown, or redacted for the reader, is null."""
     return {
-        "pid": found.pid,
-        "since": format_time(found.since),
-        "role": found.role,
-        "application": found.application,
-        "state": found.state,
-        "query": found.query,
-        "prepared": found.prepared,
-        "remedy": found.remedy,
+        "pid": session.pid,
+        "since": format_time(session.since),
+        "role": session.role,
+        "application": session.application,
+        "state": session.state,
+        "query": session.query,
+        "prepared": session.prepared,
+        "remedy": session.remedy,
     }
 
 
 def permits_outstanding(count: int | None) -> str:
-    """What a stop's acknowledgement means for what had begun before it, in a sentence."""
+    """A sentence on what a stop's acknowledgement means for work that had begun before it."""
     if count is None:
         return "It is not known whether permits are still held: what they began may go on."
     if count == 0:
@@ -85,9 +85,9 @@ def full_status(
 
 
 def flag(evaluation: Evaluation) -> Json:
-    """A flag in the words of OFREP. A client refuses a reason that OpenFeature does not have, or a missing variant.
+    """A flag in OFREP's format. Clients reject a reason that OpenFeature does not define, or a missing variant.
 
-    The reason is never STATIC: a client may keep a static value for good.
+    The reason is never STATIC: a client may cache a static value forever.
     """
     metadata = {
         "code": evaluation.code and str(evaluation.code),
@@ -107,11 +107,11 @@ def flags(evaluations: Iterable[Evaluation]) -> Json:
     return {"flags": [flag(evaluation) for evaluation in evaluations]}
 
 
-def checklist(found: Checklist) -> Json:
+def checklist(checks: Checklist) -> Json:
     return {
-        "ok": found.ok,
-        "required": {result.id: {"ok": result.ok, "detail": result.detail} for result in found.required},
-        "warnings": {result.id: {"ok": result.ok, "detail": result.detail} for result in found.warnings},
+        "ok": checks.ok,
+        "required": {result.id: {"ok": result.ok, "detail": result.detail} for result in checks.required},
+        "warnings": {result.id: {"ok": result.ok, "detail": result.detail} for result in checks.warnings},
     }
 
 
@@ -119,8 +119,8 @@ def failed_check(result: CheckResult) -> Json:
     return {"id": result.id, "message": result.message, "detail": result.detail}
 
 
-def runbook(found: Checklist, *, generated_at: datetime) -> Json:
-    """What blocks, what deserves a look, and all that is in order; an item in `info` has the severity INFO."""
+def runbook(checks: Checklist, *, generated_at: datetime) -> Json:
+    """Blockers, warnings, and in `info` everything that is in order, with the severity INFO."""
 
     def item(result: CheckResult) -> Json:
         severity = Severity.INFO if result.ok else result.severity
@@ -132,19 +132,19 @@ def runbook(found: Checklist, *, generated_at: datetime) -> Json:
             "detail": result.detail,
         }
 
-    items = [item(result) for result in found.results]
+    items = [item(result) for result in checks.results]
     blockers = [entry for entry in items if entry["severity"] == Severity.BLOCKER]
     return {
         "generated_at": format_time(generated_at),
         "blockers": blockers,
         "warnings": [entry for entry in items if entry["severity"] == Severity.WARN],
         "info": [entry for entry in items if entry["severity"] == Severity.INFO],
-        "ok_to_enable_go_live": found.ok and not blockers,
+        "ok_to_enable_go_live": checks.ok and not blockers,
     }
 
 
 def runbook_markdown(values: Json) -> str:
-    """The runbook as Markdown, from the value of `runbook`."""
+    """The runbook as Markdown, from the result of `runbook`."""
     verdict = "OK to enable go-live" if values["ok_to_enable_go_live"] else "NOT OK to enable go-live"
     lines = ["# Go-live runbook", "", f"**{verdict}** · {values['generated_at']}", ""]
     for key, title in (("blockers", "Blockers"), ("warnings", "Warnings"), ("info", "In order")):

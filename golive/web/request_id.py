@@ -1,4 +1,4 @@
-"""One id per request: in the answer, in the event and on every log line."""
+"""One id per request: in the response, in the event and on every log line."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _current: ContextVar[str | None] = ContextVar("golive_request_id", default=None)
 
 
 def choose_request_id(offered: str | None) -> str:
-    """The id that a client offers, if it is safe to log and to send back; a new one otherwise."""
+    """The client's id if it is safe to log and to send back, otherwise a new one."""
     if offered and _SANE.fullmatch(offered):
         return offered
-    # Not a secret, so not from the kernel: while that is asked, this thread would lose its turn to another.
+    # Not a secret, so not from the kernel: the system call would release the GIL and yield to another thread.
     return f"{random.getrandbits(128):032x}"
 
 
 def set_request_id(request_id: str) -> None:
-    """Set the id for what this thread logs from now on."""
+    """Set the id for the log lines of the current context."""
     _current.set(request_id)
 
 
 def forget_request_id(**kwargs: object) -> None:
-    """The request is over (a receiver of Django's `request_finished`)."""
+    """Clear the id at the end of a request (a receiver of Django's `request_finished`)."""
     _current.set(None)
 
 

@@ -1,7 +1,7 @@
-"""How a path becomes a route: answered with and without a trailing slash, without a redirect; what lies below a prefix.
+"""URL patterns that match with and without a trailing slash, without a redirect; and prefix matching.
 
-Slashes in front count as one: a client whose base address ends in a slash asks for `//api/...`. By the pattern of each
-path, so that the paths of a project around this app stay as they are.
+Leading slashes count as one: a client whose base URL ends in a slash requests `//api/...`. This is done in each
+pattern, so that the other paths of a host project are unaffected.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from django.http import HttpResponse
 from django.urls import URLPattern, re_path
 
-# What somebody else may read as another path: a folder up, one slash too many, or what is still to be decoded.
+# What another component may normalise to a different path: a parent directory, a double slash, another decoding.
 _AMBIGUOUS = ("//", "/.", "\\", "%")
 
 
@@ -20,11 +20,11 @@ def route(path: str, view: Callable[..., HttpResponse], name: str) -> URLPattern
 
 
 def is_below(path: str, prefix: str) -> bool:
-    """`/open` and `/open/` hold `/open` and `/open/x`, not `/opened`."""
+    """The prefixes `/open` and `/open/` match `/open` and `/open/x`, not `/opened`."""
     stem = prefix.rstrip("/")
     return prefix.startswith("/") and (path == stem or path.startswith(f"{stem}/"))
 
 
 def is_ambiguous(path: str) -> bool:
-    """Whether a view or a proxy may take this decoded path for another one: `/open/../pay` is not below `/open`."""
+    """Whether a view or proxy may normalise this decoded path to another: `/open/../pay` is not below `/open`."""
     return any(part in path for part in _AMBIGUOUS)

@@ -63,18 +63,18 @@ def acknowledge_no_op_at_once() -> None:
 
 def join_stale_refresh() -> None:
     """A request may take the outcome of the refresh that was under way when it came."""
-    from golive.state.snapshots import Snapshot, Store
+    from golive.state.snapshots import Snapshot, SnapshotCache
 
-    find, lock, joined = Store._find_answer, threading.Lock(), set[int]()
+    find, lock, joined = SnapshotCache._find_answer, threading.Lock(), set[int]()
 
-    def find_any(self: Store, ticket: int) -> Snapshot | None:
+    def find_any(self: SnapshotCache, ticket: int) -> Snapshot | None:
         with lock:
             if self._begun == ticket - 1 and self._ended < self._begun:
                 joined.add(ticket - 1)
             may_join = ticket - 1 in joined
         return self._outcome if may_join and self._ended >= ticket - 1 else find(self, ticket)
 
-    vars_of(Store)("_find_answer", find_any)
+    vars_of(SnapshotCache)("_find_answer", find_any)
 
 
 def count_lease_from_after_select() -> None:

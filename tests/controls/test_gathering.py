@@ -65,7 +65,7 @@ class Desk:
         is_there = threading.Event()
         for _ in range(PATIENCE_SECONDS * 100):
             with self.gatherer._changed:
-                if sum(len(batch.members) for batch in self.gatherer._written) == count:
+                if sum(len(batch.members) for batch in self.gatherer._outcomes) == count:
                     return
             is_there.wait(0.01)
         raise AssertionError(f"{count} requests were to wait")
@@ -318,7 +318,7 @@ def test_gatherer__writing_fails__everybody_is_told_and_the_next_one_is_not_held
 
     with ThreadPoolExecutor(2) as threads:
         both = [threads.submit(_gather, gatherer, fail) for _ in range(2)]
-        while sum(len(batch.members) for batch in list(gatherer._written)) < 2:
+        while sum(len(batch.members) for batch in list(gatherer._outcomes)) < 2:
             pass
         clock.now += GATHER_SECONDS
         failures = [future.exception(PATIENCE_SECONDS) for future in both]
@@ -326,7 +326,7 @@ def test_gatherer__writing_fails__everybody_is_told_and_the_next_one_is_not_held
     assert {type(failure) for failure in failures} == {type(error), told}
     clock.now += GATHER_SECONDS
     assert _gather(gatherer, lambda said: done) is done
-    assert not gatherer._written
+    assert not gatherer._outcomes
 
 
 def test_gatherer__fails_before_it_writes__the_next_request_writes_itself() -> None:

@@ -358,7 +358,7 @@ def test_watch__started__looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(rehearsal, "rehearse", look)
         patch.setattr(threading, "excepthook", lambda _: None)
-        thread = threading.Thread(target=rehearsal._keep_looking)
+        thread = threading.Thread(target=rehearsal._run_watch)
         thread.start()
         thread.join(60)
 
@@ -371,7 +371,7 @@ def test_watch__in_a_project_without_the_endpoints__does_not_run(
     settings.ROOT_URLCONF = __name__
     monkeypatch.setattr(rehearsal, "rehearse", lambda: pytest.fail("it rehearsed"))
 
-    rehearsal._keep_looking()
+    rehearsal._run_watch()
 
 
 # -- what does not prevent a stop --------------------------------------------------------------------------------------

@@ -175,7 +175,7 @@ def test_lease__longer_than_any_of_ours__is_cut(gate: FakeGate) -> None:
 
     client.check()
 
-    assert client._kept[1] - time.clock_gettime(time.CLOCK_BOOTTIME) <= guard.LEASE_MAX_MS / 1000
+    assert client._cached[1] - time.clock_gettime(time.CLOCK_BOOTTIME) <= guard.MAX_LEASE_MS / 1000
 
 
 def test_answer__under_way_when_somebody_comes__is_not_theirs(gate: FakeGate) -> None:
@@ -355,14 +355,16 @@ def swallowing() -> Iterator[int]:
 def resolve_to(monkeypatch: pytest.MonkeyPatch, *ports: int) -> list[int]:
     """Let every name have these addresses. Returns a list of the ports that are tried, which grows."""
     tried: list[int] = []
-    reach = guard._Line._reach
+    connect_to = guard._Connection._connect_to
 
-    def note(line: guard._Line, connection: socket.socket, address: tuple[str, int], seconds: float) -> socket.socket:
+    def note(
+        gate_connection: guard._Connection, connection: socket.socket, address: tuple[str, int], seconds: float
+    ) -> socket.socket:
         tried.append(address[1])
-        return reach(line, connection, address, seconds)
+        return connect_to(gate_connection, connection, address, seconds)
 
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
-    monkeypatch.setattr(guard._Line, "_reach", note)
+    monkeypatch.setattr(guard._Connection, "_connect_to", note)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: list(found))
     return tried
 

@@ -237,7 +237,7 @@ def test_login__wrong__is_logged_with_the_address_and_no_secret(
     told = [record.getMessage() for record in caplog.records if record.name == "golive.identity.sign_in"]
     assert told == [
         "failed sign-in from 192.0.2.1 as 'ann'",
-        "failed sign-in from 192.0.2.1 as nobody who has an account",
+        "failed sign-in from 192.0.2.1 as an unknown account",
     ]
     assert "hunter" not in caplog.text
 

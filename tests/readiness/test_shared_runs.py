@@ -188,7 +188,7 @@ def test_read__the_lease_is_over_and_it_may_not_wait__is_the_last_result_for_a_w
     runs.end()
     shared.read()
 
-    clock(shared_runs.CROWD_SECONDS - 0.1)
+    clock(shared_runs.MAX_STALE_SECONDS - 0.1)
     assert number_of(shared.read(may_wait=False)) == "1"
     wait_until(lambda: runs.begun == 2, SECONDS)
 

@@ -269,10 +269,10 @@ def test_file_lock__shared_by_threads__is_there_until_the_last_gives_it_back(pat
 
     with file_locks.share(full):
         with file_locks.share(full):
-            both = len(file_locks.find_shared(full))
-        one = len(file_locks.find_shared(full))
+            both = len(file_locks.find_holders(full))
+        one = len(file_locks.find_holders(full))
 
-    assert (both, one, file_locks.find_shared(full)) == (2, 1, [])
+    assert (both, one, file_locks.find_holders(full)) == (2, 1, [])
 
 
 @pytest.mark.sqlite_only
@@ -281,7 +281,7 @@ def test_file_lock__held_here_and_by_another_process__shows_both(tmp_path: Path)
 
     with file_locks.share(path):
         names = ask_fork(lambda: hold_in_fork(path))
-        own = [words for _, words in file_locks.find_shared(path)]
+        own = [words for _, words in file_locks.find_holders(path)]
 
     # The fork sees its parent, and itself; what it held went with it.
     assert names.count(";") == 1
@@ -291,7 +291,7 @@ def test_file_lock__held_here_and_by_another_process__shows_both(tmp_path: Path)
 
 def hold_in_fork(path: str) -> str:
     with file_locks.share(path):
-        return ";".join(words for _, words in file_locks.find_shared(path))
+        return ";".join(words for _, words in file_locks.find_holders(path))
 
 
 @pytest.mark.sqlite_only

@@ -23,7 +23,7 @@ from golive.postgresql import renewal
 from golive.postgresql.base import DatabaseWrapper
 from golive.state import leases, snapshots
 from golive.state.singletons import Reading
-from golive.state.snapshots import PATIENCE_SECONDS, Snapshot, Store
+from golive.state.snapshots import PATIENCE_SECONDS, Snapshot, SnapshotCache
 from tests.support.factories import make_rows
 from tests.support.faults import Proxy, proxied, renamed_table, run_sql, wait_until
 from tests.support.forks import ask_fork, held_by_another_thread
@@ -81,33 +81,33 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @dataclass
 class Bench:
-    """A store on a source worked by hand, and requests on threads of their own."""
+    """A cache on a source worked by hand, and requests on threads of their own."""
 
     source: Source
-    store: Store
+    cache: SnapshotCache
     pool: ThreadPoolExecutor
 
     def ask(self) -> Future[Snapshot]:
-        return self.pool.submit(self.store.read)
+        return self.pool.submit(self.cache.read)
 
     def ask_and_wait(self) -> Future[Snapshot]:
         """A request that has come: it waits, or is answered."""
-        before = len(self.store._condition._waiters)  # type: ignore[attr-defined]
+        before = len(self.cache._condition._waiters)  # type: ignore[attr-defined]
         asked = self.ask()
-        wait_until(lambda: asked.done() or len(self.store._condition._waiters) > before, seconds=5)  # type: ignore[attr-defined]
+        wait_until(lambda: asked.done() or len(self.cache._condition._waiters) > before, seconds=5)  # type: ignore[attr-defined]
         return asked
 
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
     source = Source()
-    store = Store(source, name="test")
+    cache = SnapshotCache(source, name="test")
     with ThreadPoolExecutor(80) as pool:
-        yield Bench(source, store, pool)
+        yield Bench(source, cache, pool)
         for answer in source.sent:
             if not answer.done():
                 answer.set_result(read_with())
-        store.stop()
+        cache.stop()
 
 
 def revision(snapshot: Snapshot) -> int | None:
@@ -123,7 +123,7 @@ def test_read__within_the_lease__asks_nobody(bench: Bench, clock: Clock) -> None
     first.result(5)
     clock.now += LEASE_SECONDS / 2 - 0.001
 
-    assert bench.store.read() is first.result()
+    assert bench.cache.read() is first.result()
     assert len(bench.source.sent) == 1
 
 
@@ -148,10 +148,10 @@ def test_read__in_the_second_half_of_the_lease__renews_it_and_waits_for_nothing(
     first.result(5)
     clock.now += LEASE_SECONDS * 0.6
 
-    assert bench.store.read() is first.result()
+    assert bench.cache.read() is first.result()
     bench.source.revision = 2
     bench.source.answer(2)
-    wait_until(lambda: revision(bench.store.read()) == 2, seconds=5)
+    wait_until(lambda: revision(bench.cache.read()) == 2, seconds=5)
 
 
 def test_lease__zero__reads_for_each_request(bench: Bench, clock: Clock) -> None:
@@ -218,7 +218,7 @@ def test_refresh__of_64_waiting_requests__is_one(bench: Bench, clock: Clock) -> 
     first = bench.ask()
     bench.source.await_select(1)
     crowd = [bench.ask() for _ in range(64)]
-    wait_until(lambda: len(bench.store._condition._waiters) == 65, seconds=5)  # type: ignore[attr-defined]
+    wait_until(lambda: len(bench.cache._condition._waiters) == 65, seconds=5)  # type: ignore[attr-defined]
     bench.source.revision = 2
 
     bench.source.answer(1)
@@ -239,8 +239,8 @@ def test_joining__any_interleaving__shows_no_state_that_a_writer_has_waited_out(
 ) -> None:
     """A model of time in ms: a request is never answered with a state older than one acknowledged before it came."""
     clock = Clock()
-    store = Store(read_with)
-    store._demand = lambda: True  # type: ignore[method-assign]
+    cache = SnapshotCache(read_with)
+    cache._demand = lambda: True  # type: ignore[method-assign]
     revision_now, acknowledged = 1, {1: float("-inf")}
     flight: tuple[float, int] | None = None
     waiting: list[tuple[float, int]] = []
@@ -253,15 +253,15 @@ def test_joining__any_interleaving__shows_no_state_that_a_writer_has_waited_out(
             elif step == "pass":
                 clock.now += ms / 1000
             elif step == "begin" and flight is None:
-                flight = (store._begin(), revision_now)
+                flight = (cache._begin(), revision_now)
             elif step == "end" and flight is not None:
-                store._end(flight[0], read_with(revision=flight[1], lease_ms=lease_ms))
+                cache._end(flight[0], read_with(revision=flight[1], lease_ms=lease_ms))
                 flight = None
             elif step == "request":
-                waiting.append((clock.now, store._begun + 1))
+                waiting.append((clock.now, cache._begun + 1))
             for asked in list(waiting):
                 came_at, ticket = asked
-                found = store._find_answer(ticket)
+                found = cache._find_answer(ticket)
                 if found is not None:
                     waiting.remove(asked)
                     due = max(number for number, at in acknowledged.items() if at <= came_at)
@@ -275,12 +275,12 @@ def test_joining__any_interleaving__shows_no_state_that_a_writer_has_waited_out(
 
 def test_refresh__that_fails__serves_who_waited_and_the_next_asks_again(clock: Clock) -> None:
     readings = [Reading(None, None, "away", "away"), read_with()]
-    store = Store(lambda: readings.pop(0))
+    cache = SnapshotCache(lambda: readings.pop(0))
     try:
-        assert store.read().problem == "away"
-        assert store.read().decision.code != "STATE_UNKNOWN"
+        assert cache.read().problem == "away"
+        assert cache.read().decision.code != "STATE_UNKNOWN"
     finally:
-        store.stop()
+        cache.stop()
 
 
 def test_refresh__that_fails__leaves_a_snapshot_within_its_lease(bench: Bench, clock: Clock) -> None:
@@ -288,12 +288,12 @@ def test_refresh__that_fails__leaves_a_snapshot_within_its_lease(bench: Bench, c
     bench.source.answer(1)
     first.result(5)
     clock.now += LEASE_SECONDS * 0.6
-    bench.store.read()
+    bench.cache.read()
     bench.source.await_select(2)
     bench.source.sent[1].set_result(Reading(None, None, "away", "away"))
-    wait_until(lambda: bench.store._ended == 2, seconds=5)
+    wait_until(lambda: bench.cache._ended == 2, seconds=5)
 
-    assert bench.store.read() is first.result()
+    assert bench.cache.read() is first.result()
     clock.now += LEASE_SECONDS
     assert bench.ask_and_wait().running()
 
@@ -302,11 +302,11 @@ def test_refresh__that_raises__is_unknown_and_the_thread_goes_on() -> None:
     def fail() -> Reading:
         raise RuntimeError("broken")
 
-    store = Store(fail)
+    cache = SnapshotCache(fail)
     try:
-        assert [store.read().decision.code for _ in range(3)] == ["STATE_UNKNOWN"] * 3
+        assert [cache.read().decision.code for _ in range(3)] == ["STATE_UNKNOWN"] * 3
     finally:
-        store.stop()
+        cache.stop()
 
 
 def test_decision__that_changes__is_logged_once(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
@@ -321,12 +321,12 @@ def test_decision__that_changes__is_logged_once(clock: Clock, caplog: pytest.Log
         read_with(go_live_enabled=True, kill_switch_engaged=True, lease_ms=0, revision=9),
         read_with(**allowing, revision=10),
     ]
-    store = Store(lambda: readings.pop(0), name="main")
+    cache = SnapshotCache(lambda: readings.pop(0), name="main")
     try:
         while readings:
-            store.read()
+            cache.read()
     finally:
-        store.stop()
+        cache.stop()
 
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("INFO", "the decision from main is now ALLOWED (revision 7)"),
@@ -339,12 +339,12 @@ def test_decision__that_changes__is_logged_once(clock: Clock, caplog: pytest.Log
 def test_decision__while_the_database_hangs__is_logged_as_unknown(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert bench.store.read().problem
-    assert bench.store.read().problem
+    assert bench.cache.read().problem
+    assert bench.cache.read().problem
 
     # What comes after everybody has given up answers nobody, and is not told.
     bench.source.sent[0].set_result(read_with())
-    wait_until(lambda: bench.store._ended == 1, seconds=5)
+    wait_until(lambda: bench.cache._ended == 1, seconds=5)
     assert [record.getMessage() for record in caplog.records] == [
         "the decision from test is now STATE_UNKNOWN: The database does not answer in time."
     ]
@@ -369,7 +369,7 @@ def test_decision__for_a_request_without_time_left__is_not_logged_as_that_of_all
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     with database_deadline(0.05):
-        assert bench.store.read().problem
+        assert bench.cache.read().problem
 
     assert not caplog.records
 
@@ -380,7 +380,7 @@ def test_refresh__that_hangs__is_waited_for_once_and_then_everybody_is_answered_
     began = time.monotonic()
 
     def ask(_: int) -> tuple[str, float]:
-        return bench.store.read().decision.code, time.monotonic() - began
+        return bench.cache.read().decision.code, time.monotonic() - began
 
     with ThreadPoolExecutor(8) as worker:
         answers = list(worker.map(ask, range(64)))
@@ -393,14 +393,14 @@ def test_refresh__that_hangs__is_waited_for_once_and_then_everybody_is_answered_
 
 
 def test_refresh__that_hung__is_tried_again_without_anybody_asking(bench: Bench) -> None:
-    assert bench.store.read().problem
+    assert bench.cache.read().problem
     time.sleep(0.1)  # now its refresh has taken longer than anybody waits, too
     bench.source.sent[0].set_result(Reading(None, None, "away", "away"))
 
     bench.source.answer(2)
 
-    wait_until(lambda: bench.store._ended == 2, seconds=5)
-    assert revision(bench.store.read()) == 1
+    wait_until(lambda: bench.cache._ended == 2, seconds=5)
+    assert revision(bench.cache.read()) == 1
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -408,32 +408,32 @@ def test_refresh__whose_thread_dies__is_made_by_another(monkeypatch: pytest.Monk
     def die() -> None:
         raise MemoryError
 
-    store = Store(read_with)
+    cache = SnapshotCache(read_with)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(store, "_refresh", die)
-            assert store.read().decision.code == "STATE_UNKNOWN"
+            patch.setattr(cache, "_refresh", die)
+            assert cache.read().decision.code == "STATE_UNKNOWN"
 
-        assert revision(store.read()) == ROWS.go_live.revision  # type: ignore[union-attr]
+        assert revision(cache.read()) == ROWS.go_live.revision  # type: ignore[union-attr]
     finally:
-        store.stop()
+        cache.stop()
 
 
 def test_refresh__for_which_no_thread_can_be_had__is_unknown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    store = Store(read_with)
+    cache = SnapshotCache(read_with)
     try:
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refuse)
             # Long, so that who waited for the refresh after all would be seen.
             patch.setattr(snapshots, "PATIENCE_SECONDS", 60.0)
-            assert store.read().decision.code == "STATE_UNKNOWN"
+            assert cache.read().decision.code == "STATE_UNKNOWN"
 
-        assert store.read().problem is None
+        assert cache.read().problem is None
     finally:
-        store.stop()
+        cache.stop()
 
 
 # -- of the real database ----------------------------------------------------------------------------------------------
@@ -441,7 +441,7 @@ def test_refresh__for_which_no_thread_can_be_had__is_unknown_at_once(monkeypatch
 
 @pytest.fixture
 def fresh(database: None) -> None:
-    """The store of the process, on the tests' database, without a lease: what follows is about connections."""
+    """The cache of the process, on the tests' database, without a lease: what follows is about connections."""
     run_sql("UPDATE go_live_state SET lease_ms = 0")
 
 
@@ -642,7 +642,7 @@ def test_snapshot__in_a_fork_while_a_thread_holds_the_lock__is_read_by_the_fork_
     """The thread is not in the child, and would never let go of it there."""
     snapshots.read_snapshot()
     snapshots.forget()
-    with held_by_another_thread(snapshots._stores["default"]._condition):
+    with held_by_another_thread(snapshots._caches["default"]._condition):
         connections.close_all()
         told = ask_fork(lambda: str(snapshots.read_snapshot().known_go_live().revision))
 

@@ -551,7 +551,7 @@ def test_env_file__that_cannot_be_read__is_refused(folder: Path, kind: str) -> N
 def test_env_file__misspelt_name__is_refused_with_the_right_one(folder: Path, name: str, meant: str) -> None:
     (folder / ".env").write_text(f"APP_ENV=development\nSECRET_KEY={KEY}\n{name}=true\n")
 
-    with pytest.raises(ImproperlyConfigured, match=rf"^{name} is no variable of this project; is it {meant}\?"):
+    with pytest.raises(ImproperlyConfigured, match=rf"^{name} is not a variable of this project; is it {meant}\?"):
         load_with({})
 
 
@@ -565,7 +565,7 @@ def test_env_file__name_of_another_program__is_handed_on(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["GOLIVE_READ_TOKEN_REQUIRD", "GO_LIVE_READ_TOKEN_REQUIRED", "GOLIVE_UNHEARD_OF"])
 def test_real_environment__unknown_name_with_our_prefix__is_refused(load_production: Load, name: str) -> None:
-    with pytest.raises(ImproperlyConfigured, match=rf"^{name} is no variable of this project"):
+    with pytest.raises(ImproperlyConfigured, match=rf"^{name} is not a variable of this project"):
         load_production(**{name: "true"})
 
 

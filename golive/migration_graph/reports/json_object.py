@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from golive.migration_graph.model import Commit, Cut, Edge, Edit, Episode, Finding, Report
-from golive.migration_graph.reports.words import drop_halves
+from golive.migration_graph.reports.words import escape_surrogates
 
 
 def render(report: Report) -> str:
@@ -98,7 +98,7 @@ def _describe_episode(episode: Episode) -> dict[str, Any]:
 def _clean(value: Any) -> Any:
     """Without halves of a character: they are no text, and strict readers of JSON refuse them."""
     if isinstance(value, str):
-        return drop_halves(value)
+        return escape_surrogates(value)
     if isinstance(value, list):
         return [_clean(item) for item in value]
     if isinstance(value, dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from golive.migration_graph.model import Commit, Edge, Report
-from golive.text import drop_halves as drop_halves  # noqa: PLC0414 - for all reports
+from golive.text import escape_surrogates as escape_surrogates  # noqa: PLC0414 - for all reports
 from golive.text import make_visible as make_visible  # noqa: PLC0414
 
 LONGEST_NAME = 120
