@@ -1,4 +1,4 @@
-"""From a repository to the replayed history of the audited folders, the working tree included."""
+"""Replay the history of the audited folders, including the working tree."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from golive.migration_graph.readers.syntax import report_too_large
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What was replayed. Commits are numbered as in `commits`; the number after the last is the working tree.
+    """A replayed history. Commits are numbered by their index in `commits`; the next number is the working tree.
 
-    `state` is the working tree's; `uncommitted` are the files in which it differs from the last commit. `origins` are
-    the numbers of commits before which nothing is known (those at the edge of a shallow clone).
+    `state` is that of the working tree; `uncommitted` are the files that differ from the last commit. `edge` holds the
+    numbers of commits whose ancestors are unknown (the boundary of a shallow clone).
     """
 
     commits: Sequence[str]
@@ -34,7 +34,7 @@ class Timeline:
 
 
 def read_timeline(report: Report, layout: Layout, repository: Repository) -> Timeline:
-    """Replay all that touched the audited files. Raises HistoryUnavailableError."""
+    """Replay all commits that touched the audited files. Raises HistoryUnavailableError."""
     head = repository.find_head()
     if head is None:
         raise HistoryUnavailableError("the repository has no commits yet")
@@ -51,7 +51,7 @@ def read_timeline(report: Report, layout: Layout, repository: Repository) -> Tim
     replay = Replay(layout.kind, audit)
     state = _replay_commits(replay, repository, commits, reader)
     changed = _compare(state, report)
-    # Even with nothing changed: what is wrong today is what the audit of the folder says.
+    # Even if nothing changed: the current findings are those of the audit itself.
     state = replay.step(len(commits), [state], changed, report.findings)
     edge = frozenset(number for number, one in enumerate(commits) if not one.parents) if repository.is_shallow else ()
     names = tuple(sorted(change[1].key if change else key for key, change in changed.items()))
@@ -59,7 +59,7 @@ def read_timeline(report: Report, layout: Layout, repository: Repository) -> Tim
 
 
 class _Reader:
-    """What the files of all commits say; each version of a file is read once."""
+    """Parses the files of all commits, each version of a file once."""
 
     def __init__(
         self, repository: Repository, layout: Layout, folders: Sequence[TrackedFolder], commits: Iterable[ChangedCommit]
@@ -81,7 +81,7 @@ class _Reader:
                 self._files[key, blob] = file
 
     def find_key(self, path: str) -> tuple[str, str] | None:
-        """The key of a file, and for Django its app. None: it is no migration."""
+        """The key of a file, and for Django its app label. None: it is not a migration."""
         if path not in self._keys:
             found = ((key, one.location.app) for one in self._folders if (key := one.find_key(path)) is not None)
             self._keys[path] = next(found, None)
@@ -97,24 +97,24 @@ class _Reader:
 
 
 def _replay_commits(replay: Replay, repository: Repository, commits: Sequence[ChangedCommit], reader: _Reader) -> State:
-    """The state of the newest commit."""
-    awaited = Counter(parent for one in commits for parent in one.parents)
+    """Replay the commits and return the state of the newest one."""
+    uses_left = Counter(parent for one in commits for parent in one.parents)
     states: dict[str, State] = {}
     for number, one in enumerate(commits):
         repository.check_time()
         parents = [states[parent] for parent in one.parents]
-        for place, parent in enumerate(one.parents):
-            awaited[parent] -= 1
-            if not awaited[parent]:
+        for index, parent in enumerate(one.parents):
+            uses_left[parent] -= 1
+            if not uses_left[parent]:
                 del states[parent]
-            elif place == 0:
+            elif index == 0:
                 parents[0] = parents[0].copy()
         states[one.commit] = replay.step(number, parents, reader.read(one))
     return states[commits[-1].commit]
 
 
 def _compare(state: State, report: Report) -> Changed:
-    """In what the working tree differs from the last commit, as far as it matters to the graph."""
+    """The differences between the working tree and the last commit, as far as they matter to the graph."""
     nodes = report.graph.nodes
     known: dict[str, Version] = state.versions
     changed: dict[str, tuple[str, ParsedFile] | None] = {
