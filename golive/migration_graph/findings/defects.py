@@ -69,8 +69,8 @@ def _explain_dangling(graph: Graph, reference: Reference, stray: Mapping[str, st
     others = ", ".join(other for other, _ in suggestions[1:])
     also = f" Or one of: {others}." if others else ""
     if name == reference.name:
-        return f"Probably {name} was suggestions: {why}. Add its folder to version_locations, or move the file."
-    return f"Probably {name} was suggestions: {why}.{also}"
+        return f"Probably {name} was meant: {why}. Add its folder to version_locations, or move the file."
+    return f"Probably {name} was meant: {why}.{also}"
 
 
 def _find_duplicates(graph: Graph, names: Names) -> Iterator[Finding]:
