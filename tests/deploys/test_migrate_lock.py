@@ -234,7 +234,7 @@ def make_lock(project: Project, timeout_seconds: float = 0) -> MigrationLock:
         find_table=lambda: RecordTable("public", "django_migrations"),
         timeout_seconds=timeout_seconds,
         watch_seconds=0.05,
-        tell=lambda text: None,
+        report=lambda text: None,
     )
 
 

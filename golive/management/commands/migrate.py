@@ -86,7 +86,7 @@ class Command(django_migrate.Command):
             with ExitStack() as stack:
                 lock = self._enter(stack, using, limits)
                 under_way = stack.enter_context(bound_executor(lock.check if lock is not None else _no_guard))
-                self._migrate(Attempts(lock, limits, under_way, self._tell), args, options)
+                self._migrate(Attempts(lock, limits, under_way, self._report), args, options)
         except (LockError, record.DeployError) as error:
             raise CommandError(make_lines_visible(str(error))) from error
         except GoLiveError as error:
@@ -121,7 +121,7 @@ class Command(django_migrate.Command):
             role=connection.settings_dict["OPTIONS"].get("assume_role"),
             timeout_seconds=limits.lock_seconds,
             watch_seconds=min(WATCH_SECONDS, limits.ddl_lock_ms / 4000),
-            tell=self._tell,
+            report=self._report,
         )
         stack.enter_context(lock)
         stack.enter_context(working_session(using, lock, limits))
@@ -154,7 +154,7 @@ class Command(django_migrate.Command):
             difference = record.compare_with_events(using)
             record_deploy(difference, release=getattr(settings, "RELEASE", None), using=using)
 
-    def _tell(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         if self.verbosity >= 1:
             self.stdout.write(make_lines_visible(text))
             self.stdout.flush()
