@@ -1,4 +1,4 @@
-"""`manage.py migrate`: Django's own, made safe for deploys: it waits its turn, bounds its waits, verifies, records."""
+"""`manage.py migrate`: Django's command made safe for deploys: a lock, bounded waits, verification and a record."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from golive.readiness import project_graph
 from golive.text import make_lines_visible, make_visible
 
 LOCK_TIMEOUT_SECONDS = 600.0
-# Below the patience of a read (golive.state.snapshots): whoever reads the table queues behind a statement that waits
-# to alter it, and the service is to go on answering.
+# Below the timeout of a read (golive.state.snapshots): readers of a table queue behind a statement that waits to alter
+# it, and the service must keep answering.
 DDL_LOCK_TIMEOUT_MS = 500
 DDL_STATEMENT_TIMEOUT_MS = 300_000
 DDL_TRIES = 10
@@ -69,11 +69,11 @@ class Command(django_migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         self.verbosity = options["verbosity"]
         using: str = options["database"]
-        is_only_asking = options["plan"] or options["check_unapplied"]
-        if not is_only_asking and _is_ours(options) and _is_forward(options):
+        is_read_only = options["plan"] or options["check_unapplied"]
+        if not is_read_only and _is_ours(options) and _is_forward(options):
             self._audit()
-        # Inside a transaction, as some tests call it, nothing can be waited for, recorded or made good.
-        if is_only_asking or connections[using].in_atomic_block:
+        # Inside a transaction, as in some tests, it is impossible to wait, record or retry.
+        if is_read_only or connections[using].in_atomic_block:
             super().handle(*args, **options)
             return
         limits = Limits(
@@ -95,11 +95,11 @@ class Command(django_migrate.Command):
             ) from error
 
     def _audit(self) -> None:
-        """Refuse a broken graph before anything is touched, naming the lines. Raises CommandError."""
+        """Raise CommandError for a broken graph before anything is touched, naming the lines."""
         try:
             errors = project_graph.list_errors(project_graph.audit_project())
         except UnusableInputError as error:
-            # Migrations without their source can be run all the same; the checklist blocks.
+            # Migrations without source files can still run; the checklist reports this as a blocker.
             self._warn(f"The migrations could not be audited: {make_visible(str(error))}.")
             return
         if errors:
@@ -110,7 +110,7 @@ class Command(django_migrate.Command):
             )
 
     def _enter(self, stack: ExitStack, using: str, limits: Limits) -> MigrationLock | None:
-        """Take the lock and prepare the connection; None for a database that has no such lock."""
+        """Acquire the lock and prepare the connection; None for a database without such a lock."""
         connection = connections[using]
         if connection.vendor != "postgresql":
             return None
@@ -173,7 +173,7 @@ def _is_forward(options: dict[str, Any]) -> bool:
 
 
 def _no_guard() -> None:
-    """SQLite has one writer at a time by itself."""
+    """SQLite allows only one writer at a time anyway."""
 
 
 def _seconds(text: str) -> float:
@@ -184,11 +184,11 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError("must be a number of seconds, 0 or more")
 
 
-def _at_least(least: int) -> Callable[[str], int]:
+def _at_least(minimum: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         with suppress(ValueError):
-            if int(text) >= least:
+            if int(text) >= minimum:
                 return int(text)
-        raise argparse.ArgumentTypeError(f"must be a whole number, {least} or more")
+        raise argparse.ArgumentTypeError(f"must be a whole number, {minimum} or more")
 
     return parse
