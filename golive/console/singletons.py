@@ -167,14 +167,14 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> HttpResponse:
         go_live, system = _read(singletons.read_go_live), _read(singletons.read_system)
         row = go_live if self.subject == GO_LIVE_STATE else system
-        held = actor_of(request.user).permissions
+        permissions = actor_of(request.user).permissions
         checklist = shared_runs.read_checklist() if with_checklist else None
         failing = checklist.failed if checklist else ()
         if isinstance(error, ChecklistFailedError):
             # The change ran the checklist itself, so it may know more than the shared run.
             failing = tuple({result.id: result for result in (*failing, *error.failed)}.values())
         dialogs = make_dialogs(
-            self.subject, held, row, failing=failing, opened=opened, posted=request.POST, error=error
+            self.subject, permissions, row, failing=failing, opened=opened, posted=request.POST, error=error
         )
         if error is not None and not any(dialog.is_open and dialog.is_permitted for dialog in dialogs):
             messages.error(request, error.detail)  # there is no dialog to show it in

@@ -55,7 +55,7 @@ class Attempts:
         """Why not to retry; empty if a retry may help; None if the error has nothing to do with locks."""
         sqlstate, message, is_operational = _describe(error)
         where = f"{self.under_way.migration}: " if self.under_way.migration else ""
-        blocked = "\n".join(["Blocked by:", *(f"  {blocker}" for blocker in blockers or ("nobody who was seen",))])
+        blocked = "\n".join(["Blocked by:", *(f"  {blocker}" for blocker in blockers or ("unknown",))])
         if sqlstate.startswith(_CONNECTION_LOST) or (not sqlstate and is_operational):
             is_atomic = self.under_way.is_atomic
             rest = "is rolled back, or done if it was at its COMMIT" if is_atomic else "is not atomic and stays in part"
@@ -72,7 +72,7 @@ class Attempts:
             return f"{where}{message} ({limit}); it was rolled back. {blocked}"
         if attempt >= self.limits.ddl_tries:
             return (
-                f"{where}A lock was not had in {attempt} tries (--ddl-tries) of {self.limits.ddl_lock_ms} ms "
+                f"{where}A lock was not acquired in {attempt} tries (--ddl-tries) of {self.limits.ddl_lock_ms} ms "
                 f"(--ddl-lock-timeout); what was applied before stays, this is rolled back. {blocked}\n"
                 "Let them end, or end them (SELECT pg_terminate_backend(PID)), and run migrate again."
             )

@@ -83,7 +83,7 @@ class MigrationLock:
             self._end_orphans()
         except (psycopg.Error, Error) as error:
             self._drop_connections()
-            raise LockError(f"The migrate lock was had and lost again: {_first_line(error)}") from error
+            raise LockError(f"The migrate lock was acquired and lost again: {_first_line(error)}") from error
         except UnusableTableError as error:
             self._drop_connections()
             raise LockError(str(error)) from error
@@ -191,7 +191,9 @@ class MigrationLock:
                 self._report(f"Passing over the advisory lock of {holder}: its role could not migrate.")
 
     def _describe_timeout(self, holder: sessions.Holder | None, trouble: str) -> str:
-        waited = f"The migrate lock was not had within {self._timeout_seconds:g} s (--lock-timeout); nothing was done."
+        waited = (
+            f"The migrate lock was not acquired within {self._timeout_seconds:g} s (--lock-timeout); nothing was done."
+        )
         if holder is None:
             return f"{waited} Last seen: {trouble or 'its holder had just ended'}. Run migrate again."
         end = f"SELECT pg_terminate_backend({holder.pid})" if holder.pid else "ROLLBACK PREPARED"

@@ -180,7 +180,7 @@ class Verifier:
     def _check_release(self) -> Result:
         served = (self._get("/readyz").json() or {}).get("release")
         if self._release is None:
-            return Result("release", None, f"serves {served}; which one is expected was not said (--release)")
+            return Result("release", None, f"serves {served}; no expected release was given (--release)")
         return Result("release", served == self._release, f"serves {served}, expected {self._release}")
 
     def _check_rows(self) -> Result:
@@ -197,9 +197,7 @@ class Verifier:
         mine = (row.revision, row.event_head)
         again = singletons.read_go_live()
         is_same = (served.get("revision"), served.get("event_head")) in (mine, (again.revision, again.event_head))
-        return Result(
-            "rows", is_same, f"revision {served.get('revision')} is served, {row.revision} stands in the database"
-        )
+        return Result("rows", is_same, f"revision {served.get('revision')} is served, the database has {row.revision}")
 
     def _check_engage(self) -> Result:
         """Engage an engaged switch: it exercises the whole path of a stop without stopping anything."""

@@ -65,7 +65,7 @@ _HEADERS: dict[int, tuple[str, ...]] = {
 }
 HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-ID": {
-        "description": "The request's own id if it was sane, else a new one; it stands in the event and in the log",
+        "description": "The request's own id if it was sane, else a new one; it is in the event and in the log",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
     },
     "Retry-After": {"description": "Seconds", "schema": {"type": "string", "pattern": "^[0-9]+$"}},

@@ -74,9 +74,7 @@ class Command(BaseCommand):
                 _add_change(
                     commands.add_parser(change.name, help=f"{change.label.lower()}. {change.consequence}"), change
                 )
-        lease = commands.add_parser(
-            "lease", help="set how long an answer may be given again, which every stop waits for"
-        )
+        lease = commands.add_parser("lease", help="set how long an answer may be reused; every stop waits that long")
         lease.add_argument(
             "lease_ms", metavar="MS", help=f"milliseconds, 0 to {MAX_LEASE_MS}; 0 reads the row each time"
         )

@@ -63,7 +63,7 @@ class Command(django_migrate.Command):
             type=_at_least(1),
             default=DDL_TRIES,
             metavar="N",
-            help="How often to try when a lock is not had (PostgreSQL; default %(default)d).",
+            help="How often to try when a lock is not available (PostgreSQL; default %(default)d).",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

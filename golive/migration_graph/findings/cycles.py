@@ -144,6 +144,6 @@ def _make_hint(cuts: tuple[Cut, ...], *, is_minimal: bool) -> str:
     elif len(best) == 1:
         how = f"Taking out {edges} ends it."
     else:
-        how = f"Each of {len(best)} edges would end it alike, {edges} among them."
-    reasons = f" For it speaks: {'; '.join(best[0].because)}." if best[0].because and len(best) == 1 else ""
-    return f"{how}{reasons} But {GRAPH_ALONE}: put back the value that stood there before."
+        how = f"Taking out any one of {len(best)} edges ends it, such as {edges}."
+    reasons = f" Evidence: {'; '.join(best[0].because)}." if best[0].because and len(best) == 1 else ""
+    return f"{how}{reasons} But {GRAPH_ALONE}: put back the previous value."

@@ -14,7 +14,7 @@ MAX_EDITS = 2
 def suggest_names(graph: Graph, name: str, *, stray: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
     """(name, reason) of up to three candidates, likeliest first. `stray`: id -> file outside the configured folders."""
     if stray and name in stray:
-        return [(name, f"it stands in {stray[name]}, which is in no configured location")]
+        return [(name, f"it is in {stray[name]}, which is in no configured location")]
     return [*_find_by_file(graph, name), *_find_by_label(graph, name), *_find_by_start(graph, name)][:3] or _find_near(
         graph, name
     )[:3]

@@ -45,10 +45,10 @@ def fold(component: Iterable[str], edges: Mapping[str, Sequence[str]]) -> Folded
         folded: dict[str, dict[str, tuple[str, ...]]] = {node: {} for node in inner if node in ends}
         parallel = set()
         for run in _list_runs(inner, ends):
-            known = folded[run[0]].setdefault(run[-1], run)
-            if known is not run:
+            existing = folded[run[0]].setdefault(run[-1], run)
+            if existing is not run:
                 # Two runs between the same ends: the longer one gets its first inner revision as an extra node.
-                parallel.add(max(known, run, key=len)[1])
+                parallel.add(max(existing, run, key=len)[1])
         if not parallel:
             return Folded(folded)
         ends |= parallel

@@ -44,10 +44,10 @@ class DjangoResolver:
             target_app, name = split_name(self._expand(reference.name))
             # Within the app, Django ignores `__first__` and takes `__latest__` for the name of a migration.
             if target_app == app and name != FIRST:
-                found = self.keys.get(f"{app}.{name}")
-                if found is None:
+                targets = self.keys.get(f"{app}.{name}")
+                if targets is None:
                     self._add_dangling(key, reference)
-                for parent in found or ():
+                for parent in targets or ():
                     self._connect(key, parent, self.parents)
                     self._inner_parents.setdefault(key, set()).add(parent)
                     self._inner_children.setdefault(parent, set()).add(key)
@@ -59,16 +59,16 @@ class DjangoResolver:
             target = self._expand(reference.name)
             if get_app(target) == app:
                 continue
-            found = self._find(target)
-            if found is None:
+            parents = self._find(target)
+            if parents is None:
                 self._add_dangling(key, reference)
-            for parent in found or ():
+            for parent in parents or ():
                 self._connect(key, parent, self.parents)
         for reference in file.run_before:
-            found = self._find(self._expand(reference.name))
-            if found is None:
+            children = self._find(self._expand(reference.name))
+            if children is None:
                 self._add_dangling(key, reference)
-            for child in found or ():
+            for child in children or ():
                 self._connect(child, key, self.dependencies)
                 if key in self.dependencies.get(child, ()):
                     self.origins[child, key] = (key, reference.line)

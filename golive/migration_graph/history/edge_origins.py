@@ -82,7 +82,7 @@ def _explain_origin(graph: Graph, origin: EdgeOrigin | None, parent: str) -> tup
             f"{who} wrote it, and with it the loop began" if origin.blame > 1 else f"a merge brought it in ({who})"
         )
     if origin.before is not None:
-        words.append(f"it is an edit: {format_value(origin.before, graph.kind)} stood there before")
+        words.append(f"it is an edit; the previous value was {format_value(origin.before, graph.kind)}")
     if origin.is_parent_newer:
         words.append(f"the file of its parent {parent} was added later than its own")
     return tuple(words)

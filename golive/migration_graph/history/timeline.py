@@ -83,16 +83,16 @@ class _Reader:
     def find_key(self, path: str) -> tuple[str, str] | None:
         """The key of a file, and for Django its app label. None: it is not a migration."""
         if path not in self._keys:
-            found = ((key, one.location.app) for one in self._folders if (key := one.find_key(path)) is not None)
-            self._keys[path] = next(found, None)
+            matches = ((key, one.location.app) for one in self._folders if (key := one.find_key(path)) is not None)
+            self._keys[path] = next(matches, None)
         return self._keys[path]
 
     def read(self, commit: ChangedCommit) -> Changed:
         changed: dict[str, tuple[str, ParsedFile] | None] = {}
         for change in commit.changes:
-            found = self.find_key(change.path)
-            if found:
-                changed[found[0]] = (change.blob, self._files[found[0], change.blob]) if change.blob else None
+            if found := self.find_key(change.path):
+                key, _ = found
+                changed[key] = (change.blob, self._files[key, change.blob]) if change.blob else None
         return changed
 
 

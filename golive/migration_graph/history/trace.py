@@ -77,10 +77,10 @@ class _Tracer:
 
     def _list_notes(self) -> Iterator[str]:
         if self._is_shallow:
-            yield "The clone is shallow: what is older than its first commit cannot be told (git fetch --unshallow)."
+            yield "The clone is shallow: nothing before its first commit is known (git fetch --unshallow)."
         if names := self._timeline.uncommitted:
             shown = ", ".join(names[:_MAX_NAMES]) + (" ..." if len(names) > _MAX_NAMES else "")
-            yield f"Not committed as it stands: {shown}."
+            yield f"Uncommitted changes: {shown}."
 
     def _list_loop_edges(self) -> Iterator[tuple[Span, Version, str, Origin]]:
         """Each reference between two revisions of a loop, with the span of the loop."""

@@ -111,10 +111,10 @@ class _Ranking:
 
     def _add_values(self, cut: Cut) -> Cut:
         edits = [self._find_edit(edge) for edge in cut.edges]
-        known = tuple(dict.fromkeys(edit for edit in edits if edit is not None))
+        distinct = tuple(dict.fromkeys(edit for edit in edits if edit is not None))
         if None in edits:
             return cut
-        return replace(cut, edits=known, restore=known[0].before if len(known) == 1 else None)
+        return replace(cut, edits=distinct, restore=distinct[0].before if len(distinct) == 1 else None)
 
     def _find_edit(self, edge: Edge) -> Edit | None:
         """The edit to undo: the previous value and the current one."""
@@ -222,4 +222,4 @@ def _make_hint(cuts: Sequence[Cut]) -> str | None:
     if len(best) > 1 or not best[0].edits:
         return None
     values = " and ".join(f"{edit.before} in {edit.file}:{edit.line}" for edit in best[0].edits)
-    return f"Put back {values}. For it speaks: {'; '.join(best[0].because)}."
+    return f"Put back {values}. Evidence: {'; '.join(best[0].because)}."

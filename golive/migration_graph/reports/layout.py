@@ -234,13 +234,13 @@ class _Drawer:
 
     def _draw_below(self, key: str, own: int) -> Iterator[Strand]:
         for arrow in self._downward[key]:
-            held = (arrow[1], self._edges[key][arrow])
-            if held in self._lanes:  # a lane from another child already leads there
-                lane = self._lanes.index(held)
+            target = (arrow[1], self._edges[key][arrow])
+            if target in self._lanes:  # a lane from another child already leads there
+                lane = self._lanes.index(target)
             else:
                 lane = own if self._lanes[own] is None else self._find_free()
-                self._lanes[lane : lane + 1] = [held]
-            yield Strand(self._width + lane, Course.BELOW, held[1])
+                self._lanes[lane : lane + 1] = [target]
+            yield Strand(self._width + lane, Course.BELOW, target[1])
 
     def _find_free(self) -> int:
         return next((lane for lane, held in enumerate(self._lanes) if held is None), len(self._lanes))

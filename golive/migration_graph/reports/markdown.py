@@ -13,6 +13,7 @@ from golive.migration_graph.reports.offer import (
     describe_change,
     describe_cut,
     describe_outcome,
+    describe_replaced,
     find_offer,
     get_restored,
     summarize,
@@ -111,8 +112,7 @@ def _describe_answer(offer: Offer) -> str:
 
 
 def _describe_edit(edit: Edit) -> str:
-    now = f" in place of {quote(edit.after)}" if edit.after is not None else ""
-    return f"In {_quote_place(edit)}, put back {quote(get_restored(edit))}{now}"
+    return f"In {_quote_place(edit)}, put back {quote(get_restored(edit))}{describe_replaced(edit, quote)}"
 
 
 def _quote_edge(edge: Edge) -> str:
@@ -163,7 +163,7 @@ def _write_history(report: Report) -> Iterator[str]:
         yield "## Episodes"
         yield ""
         for episode in report.episodes:
-            ended = f"ended by {_name_commit(episode.ended)}" if episode.ended is not None else "still stands"
+            ended = f"ended by {_name_commit(episode.ended)}" if episode.ended is not None else "not fixed yet"
             yield f"- {episode.code} {escape(episode.summary)}: began with {_name_commit(episode.began)}, {ended}"
 
 

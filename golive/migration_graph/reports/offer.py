@@ -34,8 +34,8 @@ class Offer:
     @property
     def place(self) -> tuple[str | None, int | None]:
         """The file and line to look at first."""
-        known = self.edits[0] if self.edits else self.edges[0] if self.edges else self.finding
-        return known.file, known.line
+        place = self.edits[0] if self.edits else self.edges[0] if self.edges else self.finding
+        return place.file, place.line
 
     @property
     def tied(self) -> tuple[Cut, ...]:
@@ -132,8 +132,8 @@ def get_restored(edit: Edit) -> str:
 
 
 def describe_replaced(edit: Edit, quote: Quote) -> str:
-    """`, where 'c3' stands now`; empty if the current value is unknown."""
-    return f", where {quote(edit.after)} stands now" if edit.after is not None else ""
+    """` in place of 'c3'`; empty if the current value is unknown."""
+    return f" in place of {quote(edit.after)}" if edit.after is not None else ""
 
 
 def describe_change(edit: Edit, quote: Quote) -> str:

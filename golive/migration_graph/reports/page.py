@@ -107,7 +107,7 @@ def _write_answer(report: Report, offer: Offer | None) -> Iterator[str]:
 def _write_edit(offer: Offer) -> Iterator[str]:
     if offer.tied:
         yield f'<h2 id="answer">One of {offer.ties} edits is wrong</h2>'
-        yield "<p>Nothing tells them apart. To take out any of these edges breaks the cycle:</p><ul>"
+        yield "<p>Nothing tells them apart. Taking out any of these edges breaks the cycle:</p><ul>"
         for cut in offer.tied:
             yield f"<li>{describe_cut(cut, map(_describe_edge, cut.edges), code)}</li>"
         yield "</ul>"

@@ -94,7 +94,7 @@ def write_episodes(report: Report) -> Iterator[str]:
 
 
 def _write_episode(episode: Episode) -> str:
-    ended = f"Ended {commit_text(episode.ended)}" if episode.ended is not None else "Still stands"
+    ended = f"Ended {commit_text(episode.ended)}" if episode.ended is not None else "Not fixed yet"
     return (
         f"<li><p><b>{text(episode.code)}</b> {text(episode.summary)}</p>"
         f"<p>Began {commit_text(episode.began)}</p><p>{ended}</p></li>"

@@ -146,7 +146,7 @@ def _describe_cut(cut: Cut) -> str:
 def _describe_episode(episode: Episode) -> Iterator[str]:
     yield from _fold(f"{episode.code} {episode.summary}", "  ")
     yield f"    began {name_commit(episode.began)}"
-    yield f"    ended {name_commit(episode.ended)}" if episode.ended is not None else "    still stands"
+    yield f"    ended {name_commit(episode.ended)}" if episode.ended is not None else "    not fixed yet"
 
 
 def _fold(text: str, indent: str = "") -> list[str]:

@@ -100,11 +100,11 @@ def _allows_0_and_1(cursor: Any, table: str, check: Constraint, column: Existing
 
 
 def _explain_step(cursor: Any, table: ExistingTable, shape: Shape, step: Step, refusal: _Refusal) -> Fault:
-    found = find_dependents(cursor, table, step.column) if step.column in table.columns else []
+    candidates = find_dependents(cursor, table, step.column) if step.column in table.columns else []
     if refusal.sqlstate == _FEATURE_NOT_SUPPORTED:
-        dependents = [dependent for dependent in found if not dependent.is_rebuilt]
+        dependents = [dependent for dependent in candidates if not dependent.is_rebuilt]
     else:
-        dependents = [dependent for dependent in found if dependent.is_rebuilt]
+        dependents = [dependent for dependent in candidates if dependent.is_rebuilt]
     reasons = "".join(f", {dependent.words}" for dependent in dependents)
     problem = f"cannot be altered ({refusal.message}){reasons and f' on account of {reasons[2:]}'}"
     fault = Fault(shape.table, step.column, problem, _drop_all(dependents))

@@ -181,15 +181,18 @@ def _judge_column(
         return [Fault(shape.table, column.name, "is a generated column", remedies.make_plain(table, existing))]
     if existing.type not in CONVERTIBLE[column.type]:
         return [_make_inconvertible_fault(cursor, table, shape, column, existing)]
-    name, wanted = column.name, ""
+    name, requirement = column.name, ""
     if column.type == BOOLEAN and existing.type != BOOLEAN:
-        unfit, wanted = f"{name} NOT IN (0, 1)", "neither 0 nor 1"
+        unfit, requirement = f"{name} NOT IN (0, 1)", "neither 0 nor 1"
         fit = "1" if column.default == "true" else "0"
     elif name == "lease_ms":
-        unfit, wanted = "lease_ms NOT BETWEEN {} AND {}".format(*LEASE_MS), "not between {} and {}".format(*LEASE_MS)
+        unfit, requirement = (
+            "lease_ms NOT BETWEEN {} AND {}".format(*LEASE_MS),
+            "not between {} and {}".format(*LEASE_MS),
+        )
         fit = column.default or ""
     elif column.type == TIMESTAMP:
-        unfit, wanted = (
+        unfit, requirement = (
             f"{name} NOT BETWEEN '{_FIRST_MOMENT}' AND '{_LAST_MOMENT}'",
             "not a time between years 1 and 9999",
         )
@@ -201,7 +204,7 @@ def _judge_column(
     if value is None:
         return []
     repair = (f"UPDATE {table.sql} SET {name} = {fit} WHERE {unfit}",)
-    return [Fault(shape.table, name, f"holds {value}, which is {wanted}", repair)]
+    return [Fault(shape.table, name, f"holds {value}, which is {requirement}", repair)]
 
 
 def _make_inconvertible_fault(
