@@ -152,7 +152,7 @@ def test_dangling__name_near_another__says_what_was_meant_and_blames_no_head(
 
     (finding,) = find(report, "MG102")
     assert (finding.file, finding.line, finding.revisions) == ("alembic/versions/b.py", 11, ("b",))
-    assert meant in finding.hint
+    assert finding.hint.startswith(f"Probably {meant} was meant: ")
     assert words in finding.hint
     assert find(report, "MG201") == []
 

@@ -130,7 +130,7 @@ def rerouted(**settings: Any) -> Iterator[None]:
         connection.close()
         connection.settings_dict.clear()
         connection.settings_dict.update(original)
-        # The state of the circuit breaker (that the other server hangs) may take a moment to reset.
+        # The record that the other server hangs (`golive.postgresql.away`) may take a moment to clear.
         wait_until(_can_connect)
 
 
