@@ -1,1 +1,1 @@
-"""Thin views: read the request, call what knows, answer in JSON."""
+"""Thin JSON views: parse the request, call the rooms below, serialize the result."""

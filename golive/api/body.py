@@ -1,5 +1,5 @@
-"""The body of a request: JSON, and at most so many bytes of it. What is wrong with it refuses a change toward live.
-A stop is never refused for what it says: what cannot be used is left out, and the answer says so."""
+"""Parse JSON request bodies of limited size. An invalid body refuses a change toward live. A stop is never refused for
+its content: unusable parts are ignored, and the answer says so."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from golive.web.problems import HttpError
 KIB = 1024
 CHANGE_LIMIT = 16 * KIB
 _PIECE = 64 * KIB
-# What we take has no more than four.
+# Valid requests have at most four.
 _MAX_LEVELS = 20
 
 Fields = dict[str, object]
@@ -42,7 +42,7 @@ def read_strictly(request: HttpRequest, *, limit: int = CHANGE_LIMIT) -> Fields:
 
 
 def read_leniently(request: HttpRequest, *, limit: int = CHANGE_LIMIT) -> tuple[Fields, tuple[str, ...]]:
-    """The fields that can be made out, whatever was sent, and notes on what could not. Never fails."""
+    """The fields that can be parsed from any input, and notes on what was ignored. Never fails."""
     try:
         content = _read(request, limit)
     except HttpError as error:
@@ -51,14 +51,14 @@ def read_leniently(request: HttpRequest, *, limit: int = CHANGE_LIMIT) -> tuple[
 
 
 def parse_leniently(content: bytes) -> tuple[Fields, tuple[str, ...]]:
-    """As `read_leniently`, of a body that is there."""
+    """Like `read_leniently`, for a body that has already been read."""
     if not content:
         return {}, ()
     notes: list[str] = []
     text = content.decode("utf-8-sig", errors="replace")
     if "\N{REPLACEMENT CHARACTER}" in text and not _is_utf8(content):
         notes.append("the body was not UTF-8; what could not be read was replaced")
-    # Line breaks as they are, which JSON does not allow in a text, come out of many a shell script.
+    # Not strict: shell scripts often send raw line breaks in strings, which JSON forbids.
     value, faults = _parse(text, is_strict=False)
     notes += [f"the body {fault}" for fault in faults]
     if isinstance(value, dict):
@@ -68,14 +68,14 @@ def parse_leniently(content: bytes) -> tuple[Fields, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Beginning:
-    """As much of a body as was read. `problem` None: that is all of it; else it is longer, or has broken off."""
+    """The part of a body that was read. `problem` None: it is complete; else it was too long or broke off."""
 
     content: bytes
     problem: HttpError | None
 
 
 def read_beginning(request: HttpRequest, *, limit: int, discard: int = 0) -> Beginning:
-    """At most `limit` bytes; of what follows, `discard` bytes are taken and forgotten, so that the client is heard out.
+    """Read at most `limit` bytes, then discard up to `discard` more, so that the client can finish sending.
 
     Never fails.
     """
@@ -91,10 +91,10 @@ def read_beginning(request: HttpRequest, *, limit: int, discard: int = 0) -> Beg
 
 
 def is_object_in(request: HttpRequest, name: str, *, limit: int, discard: int, empty: Container[bytes]) -> bool:
-    """Whether the field `name` of the body, if it is there, is an object. Of whatever size and depth: its content, and
-    what follows the first `limit` bytes, is not looked at.
+    """Whether the field `name` of the body is an object or absent. Any size and depth is accepted: its content, and
+    anything after the first `limit` bytes, is not examined.
 
-    Raises HttpError for a body that is no JSON object: 400, or 415 for one of another type.
+    Raises HttpError if the body is not a JSON object: 400, or 415 for another content type.
     """
     beginning = read_beginning(request, limit=limit, discard=discard)
     _check_type(request, beginning.content)
@@ -111,7 +111,7 @@ def is_object_in(request: HttpRequest, name: str, *, limit: int, discard: int, e
             raise beginning.problem
         return True
     try:
-        # Numbers stay texts: one of thousands of digits is JSON too.
+        # Keep numbers as text: one with thousands of digits is valid JSON too.
         value = json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse_constant)
     except RecursionError:
         return True
@@ -130,7 +130,7 @@ def _check_type(request: HttpRequest, content: bytes) -> None:
 
 
 def _read(request: HttpRequest, limit: int) -> bytes:
-    """All of the body. Raises HttpError: 413 beyond the limit (unread, if it says its length), 400 if it breaks off."""
+    """The whole body. Raises HttpError: 413 over the limit (unread if its length is declared), 400 if it breaks off."""
     declared = request.META.get("CONTENT_LENGTH") or ""
     if declared.isdecimal() and int(declared[:20]) > limit:
         raise problems.too_large(limit)
@@ -141,18 +141,18 @@ def _read(request: HttpRequest, limit: int) -> bytes:
 
 
 def _read_pieces(request: HttpRequest, limit: int) -> Iterator[bytes]:
-    """The body up to `limit` bytes and one more, by which a longer one is known. Raises HttpError if it breaks off."""
-    # Without a length (chunked) Django takes the body for empty. A server that marks the end itself knows better.
+    """Up to `limit` + 1 bytes; the extra byte reveals a longer body. Raises HttpError if it breaks off."""
+    # Django considers a chunked body (no Content-Length) empty; a server that terminates the input knows better.
     source = request.META["wsgi.input"] if request.META.get("wsgi.input_terminated") else request
     left = limit + 1
     while left > 0:
         began = time.monotonic()
         try:
             piece = source.read(min(_PIECE, left))
-        except Exception as error:  # each server has its own for a client that breaks off or cannot count
+        except Exception as error:  # servers raise different errors for a client that disconnects or sends bad chunks
             raise problems.bad_request("The body breaks off.") from error
         finally:
-            # The client took it. What the request has to do with the database has its own.
+            # This time was the client's: do not deduct it from the request's database deadline.
             extend_deadline(time.monotonic() - began)
         if not piece:
             return
@@ -173,14 +173,14 @@ def _is_utf8(content: bytes) -> bool:
 
 
 def _parse(text: str, *, is_strict: bool) -> tuple[Any, list[str]]:
-    """The JSON value, None if there is none, and what is wrong with it."""
+    """The JSON value (None if unusable), and what is wrong with it."""
     faults: list[str] = []
 
     def take_pairs(pairs: list[tuple[str, Any]]) -> Fields:
-        found = dict(pairs)
-        if len(found) < len(pairs) and not faults:
+        fields = dict(pairs)
+        if len(fields) < len(pairs) and not faults:
             faults.append("names a field twice")
-        return found
+        return fields
 
     def take_constant(name: str) -> str:
         faults.append(f"holds {name}, which is not JSON")

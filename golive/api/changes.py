@@ -1,4 +1,4 @@
-"""The changes of the table in `golive.domain.changes`, each at its path, by one view."""
+"""One view serves all changes of the table in `golive.domain.changes`, each at its own path."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NO_CREDENTIALS_READ = "The database does not answer; nothing was done. Repeat th
 
 
 def answer_change(request: HttpRequest, change: Change) -> HttpResponse:
-    """Who, whether they may, what they say, the change itself; answers only when it is committed."""
+    """Authenticate, authorize, parse, apply. Answers only after the commit."""
     actor = authenticate(request)
     check_can_apply(change, actor.permissions)
     origin = origin_of(request)
@@ -57,7 +57,7 @@ def answer_change(request: HttpRequest, change: Change) -> HttpResponse:
 
 
 def authenticate(request: HttpRequest) -> Actor:
-    """As `credentials.authenticate`; a database that fails has certainly changed nothing."""
+    """Like `credentials.authenticate`, but a database failure is NotAppliedError: nothing has been changed yet."""
     try:
         return credentials.authenticate(request)
     except Error as error:
@@ -66,7 +66,7 @@ def authenticate(request: HttpRequest) -> Actor:
 
 @contextmanager
 def failures_reported(request: HttpRequest) -> Iterator[None]:
-    """Log a change that could not be made, and why. In the answer, who is in the way is for those who may see names."""
+    """Log a change that failed, and why. The answer names blocking sessions only to callers who may see details."""
     try:
         yield
     except UnavailableError as error:
@@ -77,10 +77,9 @@ def failures_reported(request: HttpRequest) -> Iterator[None]:
 
 
 def describe(done: Acknowledgement, notes: tuple[str, ...] = (), *, with_details: bool) -> dict[str, Any]:
-    """What was done, the row as its own endpoint shows it, and what that means for execution.
+    """The acknowledgement, the row as its own endpoint shows it, and the resulting decision.
 
-
-    Without details it names nobody but the actor: what a change has set in `go_live_state` is the actor's own.
+    Without details it names only the actor: what an effective change has set in `go_live_state` is the actor's own.
     """
     notes += done.notes_on_request
     values: dict[str, Any] = {"changed": done.changed, "event": done.sequence}
@@ -104,7 +103,7 @@ def _make_view(change: Change) -> View:
 
 @endpoint("GET", EDIT.method)
 def read_or_edit_system_status(request: HttpRequest) -> HttpResponse:
-    """The one path that is both read and written."""
+    """The only path that is both read and written."""
     if request.method == EDIT.method:
         return answer_change(request, EDIT)
     return reads.read_system_status(request)

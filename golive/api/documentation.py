@@ -1,4 +1,4 @@
-"""The OpenAPI document, and the same as a page for people: no script, nothing from elsewhere."""
+"""Serve the OpenAPI document, and render it as an HTML page without scripts or external resources."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _describe_fields(schema: Json) -> list[Json]:
 
 
 def _type(schema: Json) -> str:
-    """A schema in a few words."""
+    """A short description of a schema's type."""
     if "$ref" in schema:
         return str(schema["$ref"].rpartition("/")[2])
     if "anyOf" in schema:
@@ -131,6 +131,6 @@ def _paragraphs(text: str) -> list[SafeString]:
 
 
 def _format(text: str) -> SafeString:
-    """Escaped, with `code` and **strong** as HTML."""
+    """Escape the text, and render `code` and **strong** as HTML."""
     marked = _STRONG.sub(r"<strong>\1</strong>", _CODE.sub(r"<code>\1</code>", escape(text)))
     return mark_safe(marked)  # noqa: S308 - escaped above

@@ -1,4 +1,4 @@
-"""What all endpoints share: methods, error answers, entity tags, who is reading."""
+"""What all endpoints share: methods, error answers, entity tags."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ View = Callable[..., HttpResponse]
 def endpoint(
     *methods: str, describe_error: Callable[..., dict[str, Any]] | None = None, is_direct: bool = False
 ) -> Callable[[View], View]:
-    """Make a view an endpoint for these methods (GET brings HEAD along); none named: for any. Errors are problem+json.
+    """Make a view an endpoint for these methods (GET implies HEAD; none: any method). Errors become problem+json.
 
-    `describe_error` takes the error and the path's arguments, and gives further members for it. `is_direct`: answered
-    to whoever reaches the process past its proxy too, over plain HTTP and by any host name, as a probe and a stop must
-    be. Of the others only those without credentials are answered over plain HTTP where TLS is asked for.
+    `describe_error` takes the error and the path's arguments, and returns further members for it. `is_direct`: also
+    answers clients that bypass the proxy, over plain HTTP and with any Host, as probes and stops require. Where TLS is
+    required, other endpoints answer plain HTTP only without credentials.
 
-    Not atomic: a read needs no transaction, and a change has its own, which it must see committed before it answers.
+    Not atomic: a read needs no transaction, and a change has its own, which must be committed before the answer.
     """
     allowed = (*methods, *(("HEAD",) if "GET" in methods else ()), "OPTIONS")
 
@@ -57,8 +57,8 @@ def endpoint(
                 with_details = problems.has_details(explained) and _can_see_details(request)
                 return problems.problem(request, explained, with_details=with_details, **members)
 
-        # It needs nobody's session unless there is a cookie: `CookielessEndpointMiddleware`.
-        answer.is_endpoint = True  # type: ignore[attr-defined]  # a mark on a function, as Django's own are
+        # It needs a session only if there is a cookie (see `CookielessEndpointMiddleware`).
+        answer.is_endpoint = True  # type: ignore[attr-defined]  # a function attribute, as Django uses them
         answer.is_direct = is_direct  # type: ignore[attr-defined]
         return transaction.non_atomic_requests(csrf_exempt(answer))
 
@@ -68,8 +68,8 @@ def endpoint(
 def _can_see_details(request: HttpRequest) -> bool:
     try:
         return credentials.can_see_details(request)
-    except Exception:  # noqa: BLE001 - whatever it is, the answer is made all the same
-        return False  # who is asking cannot be known
+    except Exception:  # noqa: BLE001 - the answer must be sent in any case
+        return False  # the caller cannot be identified
 
 
 def _explain(error: Exception) -> GoLiveError:
@@ -87,12 +87,12 @@ def _explain(error: Exception) -> GoLiveError:
 
 
 def answer_json(values: Any) -> HttpResponse:
-    """JSON that is not kept by anybody."""
+    """A JSON response that must not be cached."""
     return answer_payload(encode(values))
 
 
 def answer_payload(payload: bytes) -> HttpResponse:
-    """JSON that is ready, and is not kept by anybody."""
+    """A response of encoded JSON that must not be cached."""
     response = HttpResponse(payload, content_type="application/json")
     response["Cache-Control"] = "no-store"
     return response
@@ -100,7 +100,7 @@ def answer_payload(payload: bytes) -> HttpResponse:
 
 @dataclass(frozen=True)
 class Payload:
-    """JSON as it is sent, with a strong entity tag over it."""
+    """Encoded JSON and its strong entity tag."""
 
     content: bytes
     etag: str
@@ -112,7 +112,7 @@ class Payload:
 
 
 def answer_tagged(request: HttpRequest, payload: Payload, *, vary: str = "Authorization, Cookie") -> HttpResponse:
-    """The payload; 304 to a reader who has it already."""
+    """The payload, or 304 if the client already has it."""
     offered = request.META.get("HTTP_IF_NONE_MATCH")
     if offered and _is_known(payload.etag, offered):
         response = HttpResponse(status=304)
@@ -126,7 +126,7 @@ def answer_tagged(request: HttpRequest, payload: Payload, *, vary: str = "Author
 
 def _is_known(etag: str, offered: str) -> bool:
     tags = parse_etags(offered)
-    # Weak comparison (RFC 9110, 13.1.2): a proxy that compresses makes a strong tag weak.
+    # Weak comparison (RFC 9110, 13.1.2): a compressing proxy turns a strong tag into a weak one.
     return tags == ["*"] or etag in (tag.removeprefix("W/") for tag in tags)
 
 

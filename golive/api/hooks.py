@@ -1,4 +1,4 @@
-"""Calls that other systems make by themselves, in their own form."""
+"""Webhooks called by other systems, in their own formats."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from golive.identity import credentials
 from golive.identity.actors import origin_of
 
 ALERT_LIMIT = 1024 * body.KIB
-# Of a longer message, so that its sender hears the answer.
+# Read and discarded of a longer message, so that its sender receives the answer.
 _DISCARD_LIMIT = 15 * ALERT_LIMIT
 ALERT_PATH = "/api/hooks/alertmanager"
 
 
 @endpoint("POST", is_direct=True)
 def take_alerts(request: HttpRequest) -> HttpResponse:
-    """Engage the kill switch if anything fires. Alertmanager repeats a call that got 5xx or 429, and no other."""
+    """Engage the kill switch if any alert is firing. Alertmanager retries only on 5xx and 429."""
     actor = authenticate(request)
     check_can_apply(ENGAGE, actor.permissions)
     with_details = credentials.can_see_details(request)

@@ -1,7 +1,7 @@
-"""The OpenFeature Remote Evaluation Protocol (OFREP 0.3): the state as flags, one or all of them in a call.
+"""The OpenFeature Remote Evaluation Protocol (OFREP 0.3): the state as flags, one at a time or all at once.
 
-A client that gets an error takes the default in its own code, which may be the wrong one. A state that is not known is
-therefore no error here: it is 200 with the safe values.
+On an error, a client falls back to the default in its own code, which may be the wrong one. An unknown state is
+therefore not an error here: it is 200 with the safe values.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from golive.web.problems import HttpError
 logger = logging.getLogger(__name__)
 
 FLAGS_PATH = "/ofrep/v1/evaluate/flags"
-# What a client sends that has nothing to tell: known to be right without a look into it.
+# Bodies of clients without a context, accepted without parsing.
 _EMPTY_BODIES = (b"", b"{}", b'{"context":{}}', b'{"context": {}}')
-# A longer one is taken for right. Up to the second limit it is heard out; then its sender may see the connection close.
+# A longer body is accepted unparsed. It is read up to the second limit; beyond it the connection may be closed.
 _CONTEXT_LIMIT = 64 * body.KIB
 _DISCARD_LIMIT = 8 * 1024 * body.KIB
 _VARY = f"Authorization, Cookie, {API_KEY_HEADER}"
@@ -47,7 +47,7 @@ class InvalidContextError(HttpError):
 
 @dataclass(frozen=True)
 class Answers:
-    """What is answered from one snapshot."""
+    """The encoded answers for one snapshot."""
 
     by_key: dict[str, bytes]
     bulk: Payload
@@ -62,7 +62,7 @@ def make_answers(snapshot: Snapshot) -> Answers:
 
 
 def describe_error(error: GoLiveError, *, key: str | None = None) -> dict[str, Any]:
-    """What the protocol says of an error, beside what is said of every one."""
+    """The protocol's own members of an error, in addition to problem+json."""
     code = _ERROR_CODES.get(problems.status_of(error), "GENERAL")
     if isinstance(error, InvalidContextError):
         code = "INVALID_CONTEXT"
@@ -81,21 +81,21 @@ def evaluate_flag(request: HttpRequest, key: str) -> HttpResponse:
 
 @endpoint("POST", describe_error=describe_error)
 def evaluate_all_flags(request: HttpRequest) -> HttpResponse:
-    """All flags; 304 to a client that has them as they are."""
+    """All flags; 304 for a client that already has these values."""
     answers = _read_answers(request)
     if not answers.is_known:
-        # Nobody is to keep it.
+        # An unknown state must not be cached.
         return answer_payload(answers.bulk.content)
     return answer_tagged(request, answers.bulk, vary=_VARY)
 
 
 def _read_answers(request: HttpRequest) -> Answers:
-    # A POST, but a read: it has a read's time.
+    # A POST, but a read, so it gets a read's deadline.
     with database_deadline(READ_SECONDS):
         try:
             check_can_read(request, takes_api_key=True)
         except Error:
-            # Nobody can tell who asks. The safe values tell nothing, and an error would be answered by a default.
+            # The caller is unknown. The safe values disclose nothing; an error would trigger the client's default.
             logger.warning("the database failed", exc_info=True)
             return _UNKNOWN.once(make_answers)
         _check_body(request)
@@ -103,6 +103,6 @@ def _read_answers(request: HttpRequest) -> Answers:
 
 
 def _check_body(request: HttpRequest) -> None:
-    """Raise HttpError for what is not a request of the protocol. Who asks in which context changes no value."""
+    """Raise HttpError for a body that violates the protocol. The context itself affects no value."""
     if not body.is_object_in(request, "context", limit=_CONTEXT_LIMIT, discard=_DISCARD_LIMIT, empty=_EMPTY_BODIES):
         raise InvalidContextError

@@ -25,7 +25,7 @@ _MAX_SEQUENCE = 2**63 - 1
 
 @endpoint("GET")
 def read_status(request: HttpRequest) -> HttpResponse:
-    """All that a consumer needs, in one call."""
+    """Everything a consumer needs, in one call."""
     check_can_read(request)
     return answer_tagged(request, snapshots.read_snapshot().once(_make_status, can_see_details(request)))
 
@@ -74,7 +74,7 @@ def read_checklist(request: HttpRequest) -> HttpResponse:
 
 @endpoint("GET")
 def read_history(request: HttpRequest) -> HttpResponse:
-    """Events, newest first. `before` is the `next` of the page before."""
+    """Events, newest first. `before` is the `next` of the previous page."""
     check_can_see_history(request)
     limit, before = _read_paging(request)
     events, following = history.read_page(limit=limit, before=before)
@@ -97,7 +97,7 @@ def _read_paging(request: HttpRequest) -> tuple[int, int | None]:
 
 @endpoint("GET")
 def read_runbook(request: HttpRequest) -> HttpResponse:
-    """Checklist, state and environment for people; what cannot be checked is a blocker, not an error."""
+    """Checklist, state and environment for people; a check that cannot run is a blocker, not an error."""
     check_can_read(request)
     return answer_json(_make_runbook(request))
 
@@ -113,30 +113,30 @@ def read_runbook_markdown(request: HttpRequest) -> HttpResponse:
 
 
 def _make_runbook(request: HttpRequest) -> dict[str, Any]:
-    found = shared_runs.read_all(may_wait=_may_wait(request))
-    return representations.runbook(found, generated_at=datetime.now(UTC))
+    run = shared_runs.read_all(may_wait=_may_wait(request))
+    return representations.runbook(run, generated_at=datetime.now(UTC))
 
 
 def _may_wait(request: HttpRequest) -> bool:
-    """Whether this request has one of the threads that may wait for a run of the checks (`golive.admission`)."""
+    """Whether this request may wait for a run of the checks: `golive.admission` limits how many threads do."""
     return "golive.no_waiting" not in request.META
 
 
 @endpoint("GET", is_direct=True)
 def read_readiness(request: HttpRequest) -> HttpResponse:
-    """Whether this process can serve, and could stop. Open to all; says nothing that needs hiding."""
-    found = shared_runs.read_named(
+    """Whether this process can serve, and could stop. Public: contains nothing confidential."""
+    run = shared_runs.read_named(
         checks.DATABASE,
         checks.MIGRATIONS_APPLIED,
         checks.SINGLETON_ROWS,
         STOP_POSSIBLE,
         may_wait=_may_wait(request),
     )
-    is_ready = all(result.ok for result in found.results)
+    is_ready = all(result.ok for result in run.results)
     response = answer_json(
         {
             "ok": is_ready,
-            "checks": {result.id: {"ok": result.ok, "detail": result.detail} for result in found.results},
+            "checks": {result.id: {"ok": result.ok, "detail": result.detail} for result in run.results},
             "release": getattr(settings, "RELEASE", None),
             "environment": installation.environment_name(),
         }
@@ -149,5 +149,5 @@ def read_readiness(request: HttpRequest) -> HttpResponse:
 
 @endpoint()
 def refuse_unknown(request: HttpRequest) -> HttpResponse:
-    """Any other path under `/api` and `/ofrep`, whatever the method."""
+    """404 for any other path under `/api` and `/ofrep`, with any method."""
     raise problems.not_found()

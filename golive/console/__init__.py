@@ -1,1 +1,1 @@
-"""The operator console: what people see and press. Programs are answered by `golive.api`."""
+"""The operator console: pages and buttons for people. Programs use `golive.api`."""

@@ -1,4 +1,4 @@
-"""The dialogs of the operator's room: one for each change, made from the table of changes."""
+"""The dialogs of the operator console: one per change, generated from the table of changes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ LIMITS = {"reason": REASON_LIMIT, "version": NAME_LIMIT, "notes": NOTES_LIMIT}
 
 @dataclass(frozen=True)
 class Dialog:
-    """What the template shows for one change.
+    """The template context of one change.
 
-    `values` and `faults` are by field, `failed` names failing checks that refused the change, `problem` says what else
-    went wrong. `overridable` are the failing checks that somebody may consent to, `overridden` the ids of those that
-    were ticked.
+    `values` and `faults` are keyed by field. `failed` are the checks that refused the change, `problem` is any other
+    error. `overridable` are the failing checks that the user may override, `overridden` the ids that were ticked.
     """
 
     change: Change
@@ -61,9 +60,9 @@ def make_dialogs(
     posted: QueryDict,
     error: GoLiveError | None,
 ) -> list[Dialog]:
-    """One dialog for each change of a subject; `opened` names the one that is open, `error` says why it came back.
+    """One dialog per change of a subject; `opened` names the open one, `error` is why its change failed.
 
-    `failing` are the required checks that fail as the page is made.
+    `failing` are the required checks that fail when the page is rendered.
     """
     return [
         _make_dialog(change, permissions, row, failing, posted=posted, error=error, is_open=change.name == opened)
@@ -99,19 +98,19 @@ def _make_dialog(
         values=values,
         faults=faults if is_open else {},
         failed=error.failed if is_open and isinstance(error, ChecklistFailedError) else (),
-        problem=_tell(error) if is_open and error is not None else "",
+        problem=_describe_problem(error) if is_open and error is not None else "",
     )
 
 
-def _tell(error: GoLiveError) -> str:
-    """What the lists of faults and of failing checks do not say already."""
+def _describe_problem(error: GoLiveError) -> str:
+    """The detail of an error, unless the lists of faults or failing checks already show it."""
     return "" if isinstance(error, InvalidRequestError | ChecklistFailedError) else error.detail
 
 
 def read_form(change: Change, posted: QueryDict) -> tuple[str, dict[str, object]]:
-    """The reason and the other fields of a posted dialog, as `golive.controls` takes them.
+    """The reason and the other fields of a submitted dialog, as `golive.controls` expects them.
 
-    A browser sends line ends as CR LF, which would be a control character in a reason.
+    Browsers send line breaks as CR LF; a CR would be an invalid control character in a reason.
     """
     texts = {name: str(posted[name]).replace("\r\n", "\n") for name in ("reason", *change.takes) if name in posted}
     fields: dict[str, object] = {name: text for name, text in texts.items() if name != "reason"}

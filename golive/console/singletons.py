@@ -1,7 +1,7 @@
-"""Each singleton as a page, with its changes as buttons.
+"""A page for each singleton, with its changes as buttons.
 
-Nothing here saves a model. Every change goes through `golive.controls`; the model forms of Django's admin are not
-reachable, so a forged form field changes nothing.
+Nothing here saves a model. Every change goes through `golive.controls`; the admin's model forms are unreachable, so a
+forged form field changes nothing.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Row = TypeVar("Row", GoLiveRow, SystemRow)
 
 
 class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """A page for row 1: its state, its changes as buttons with one dialog each, the checklist and the newest events."""
+    """A page for row 1: its state, a button and a dialog for each change, the checklist and the newest events."""
 
     subject: str
 
@@ -65,10 +65,10 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
     def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        """To see it, or to do anything with it."""
-        held = actor_of(request.user).permissions
+        """Whether the user may view the row or make any of its changes."""
+        permissions = actor_of(request.user).permissions
         return super().has_view_permission(request, obj) or any(
-            change.permission in held for change in CHANGES.values() if change.subject == self.subject
+            change.permission in permissions for change in CHANGES.values() if change.subject == self.subject
         )
 
     def get_urls(self) -> list[URLPattern]:
@@ -81,7 +81,7 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @method_decorator([transaction.non_atomic_requests, require_safe])
     def show_row(self, request: HttpRequest, object_id: str = "1") -> HttpResponse:
-        """The page. `?change=NAME` opens that change's dialog, which also works where scripts do not."""
+        """Show the page. `?change=NAME` opens the dialog of that change, even without scripts."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         if object_id != "1":
@@ -90,12 +90,12 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @method_decorator([transaction.non_atomic_requests])
     def apply_or_sign_in(self, request: HttpRequest, change_name: str) -> HttpResponse:
-        """As `apply`. Whoever has to sign in first comes back to the open dialog, not to what takes only POST."""
+        """Like `apply`, but after a sign-in return to the open dialog, not to a URL that accepts only POST."""
         try:
             is_signed_in = self.admin_site.has_permission(request)
             actor_of(request.user)
         except Error:
-            # Said plainly, because execution goes on when the database is back.
+            # Say plainly that nothing was done: execution continues once the database is back.
             return error_pages.answer(request, NotAppliedError(NOTHING_DONE))
         if not is_signed_in:
             return redirect_to_login(f"{self._url}?{urlencode({'change': change_name})}", reverse("admin:login"))
@@ -103,7 +103,7 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return response
 
     def apply(self, request: HttpRequest, change_name: str) -> HttpResponse:
-        """Make a change. Refused, the page comes back with the dialog open, what was typed, and why not."""
+        """Make a change. If refused, show the page again with the dialog open, the input preserved and the reason."""
         change = CHANGES.get(change_name)
         if change is None or change.subject != self.subject:
             raise Http404
@@ -133,7 +133,7 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return reverse(f"admin:golive_{self.opts.model_name}_changelist")
 
     def _refuse_method(self, request: HttpRequest) -> HttpResponse:
-        """For somebody who follows or reloads the address of a change: the page, and nothing done."""
+        """Show the page without doing anything, for a user who follows or reloads the URL of a change."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         messages.warning(request, "Nothing was done: a change is made with its button.")
@@ -146,7 +146,7 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             logger.error("a change was not made: %s", error.describe())
         if not self.has_view_permission(request):
             return error_pages.answer(request, error)
-        # A database that has just failed is not asked again at length: the answer must come within 5 s.
+        # Do not run the checklist on a database that has just failed: the answer must come within 5 s.
         with_checklist = isinstance(error, RefusedError)
         return self._page(
             request, opened=change_name, error=error, status=problems.status_of(error), with_checklist=with_checklist
@@ -163,17 +163,17 @@ class SingletonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> HttpResponse:
         go_live, system = _read(singletons.read_go_live), _read(singletons.read_system)
         row = go_live if self.subject == GO_LIVE_STATE else system
-        held = actor_of(request.user).permissions
+        permissions = actor_of(request.user).permissions
         checklist = shared_runs.read_checklist() if with_checklist else None
         failing = checklist.failed if checklist else ()
         if isinstance(error, ChecklistFailedError):
-            # Of a run of its own, which may know more than the one that readers share.
+            # The change ran the checklist itself, so it may know more than the shared run.
             failing = tuple({result.id: result for result in (*failing, *error.failed)}.values())
         dialogs = make_dialogs(
-            self.subject, held, row, failing=failing, opened=opened, posted=request.POST, error=error
+            self.subject, permissions, row, failing=failing, opened=opened, posted=request.POST, error=error
         )
         if error is not None and not any(dialog.is_open and dialog.is_permitted for dialog in dialogs):
-            messages.error(request, error.detail)  # there is no dialog to say it in
+            messages.error(request, error.detail)  # there is no dialog to show it in
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),
             "title": str(self.opts.verbose_name).capitalize(),

@@ -19,7 +19,7 @@ _ALLOWED = ("GET", "HEAD", "OPTIONS")
 @transaction.non_atomic_requests
 @csrf_exempt
 def show_status(request: HttpRequest) -> HttpResponse:
-    """May the system execute? For people as a page, also when the answer is that nobody knows."""
+    """May the system execute? A page for people, which also answers when the state is unknown."""
     if request.method not in _ALLOWED:
         return error_pages.answer(request, problems.method_not_allowed(request.method, _ALLOWED))
     if request.method == "OPTIONS":
@@ -40,10 +40,10 @@ def _status_context(request: HttpRequest) -> dict[str, object]:
         with_details = can_see_details(request)
         is_hidden = reads_need_credentials() and not is_signed_in(request)
     except Error:
-        # Who is asking cannot be known, so it is nobody.
+        # The caller cannot be identified, so treat them as anonymous.
         is_hidden = reads_need_credentials() and snapshot.go_live is not None
     return {
-        # As /api/status, which the page asks again: it knows both rows or nothing.
+        # Like /api/status, which the page polls: both rows or nothing.
         "decision": snapshot.decision if snapshot.system else decide(None),
         "unknown": decide(None),
         "go_live": snapshot.go_live,

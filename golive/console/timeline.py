@@ -1,4 +1,4 @@
-"""The event log as pages, read only."""
+"""Read-only pages of the event log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from golive.models import Event
 
 @admin.register(Event)
 class EventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """The record: who, when, why. To be read only."""
+    """The event log: who, when, why. Read-only."""
 
     list_display = ("number", "when", "what", "actor", "why", "channel")
     list_filter = ("action", "subject", "channel", "changed", "override")
@@ -50,7 +50,7 @@ class EventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return tuple(flatten_fieldsets(self.fieldsets))
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """Django answers what it knows to be a wrong filter; these are values that fail only later."""
+        """Treat values that fail only in the query like other invalid filters, which Django handles itself."""
         try:
             return super().get_changelist_instance(request)
         except (DataError, OverflowError, ValueError) as error:
@@ -71,7 +71,7 @@ class EventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The record is its own history: Django's would be empty."""
+        """404: the event log is its own history, and Django's would be empty."""
         raise Http404
 
     @admin.display(description="#", ordering="sequence")

@@ -1,4 +1,4 @@
-"""Tokens in the admin: looked at, made (and shown once) and revoked. A token is never edited."""
+"""API tokens in the admin: list, create (shown once) and revoke. A token is never edited."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EXPIRY_DAYS = 90
 
 
 class TokenForm(forms.Form):
-    """What a token is to be. Its scopes are those that the maker's own permissions cover."""
+    """The form for a new token. It offers only scopes that the creator's own permissions cover."""
 
     name = forms.CharField(max_length=64, help_text="Who will use it. The record shows it as token:NAME.")
     scopes = forms.MultipleChoiceField(widget=forms.CheckboxSelectMultiple)
@@ -82,15 +82,15 @@ class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return self.list_display if self._can_revoke(request) else self.list_display[:-1]
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """None: the list has no filters, and `?secret_hash__startswith=` would tell a hash bit by bit."""
+        """Allow none: the list has no filters, and `?secret_hash__startswith=` would leak a hash bit by bit."""
         return False
 
-    # Not atomic: making and revoking have a transaction of their own, which must be committed before the answer.
+    # Not atomic: creating and revoking have their own transactions, which must be committed before the answer.
     @method_decorator([transaction.non_atomic_requests, sensitive_variables()])
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The form; posted, the page that shows the token, which no reload brings back."""
+        """Show the form; on POST, show the new token once: a reload does not bring it back."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         actor = actor_of(request.user)
@@ -119,7 +119,7 @@ class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @method_decorator(transaction.non_atomic_requests)
     def revoke_view(self, request: HttpRequest, token_id: int) -> HttpResponse:
-        """Ask, and then revoke."""
+        """Ask for confirmation; revoke on POST."""
         if not self._can_revoke(request):
             raise PermissionDenied
         token = ApiToken.objects.filter(pk=token_id).first()

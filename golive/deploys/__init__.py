@@ -1,1 +1,1 @@
-"""What makes `manage.py migrate` safe to run on every deploy: the lock, the executor, the checks before and after."""
+"""Make `manage.py migrate` safe to run on every deploy: the lock, the executor, the checks before and after."""

@@ -1,4 +1,4 @@
-"""A plain HTTP client for looking at a deployment: follows no redirect, raises for no status, bounds each request."""
+"""A minimal HTTP client for probing a deployment: no redirects, no exceptions for statuses, a timeout per request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. `status` 0 with an `error` means that nothing did; `latency_ms` is to the end of the body."""
+    """A response. `status` 0 with an `error`: there was none. `latency_ms` includes reading the body."""
 
     status: int
     body: bytes = b""
@@ -24,7 +24,7 @@ class Answer:
     error: str = ""
 
     def json(self) -> Any:
-        """The body as JSON, None if it is not."""
+        """The body as JSON; None if it is not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
@@ -47,7 +47,7 @@ def send(
     body: bytes | None = None,
     timeout_seconds: float = 10.0,
 ) -> Answer:
-    """Send one request. Never raises for what the other side does."""
+    """Send one request. Never raises because of what the server does."""
     request = urllib.request.Request(url, data=body, headers=dict(headers or {}), method=method)  # noqa: S310 - checked by the caller
     began = time.monotonic()
     try:
@@ -60,5 +60,5 @@ def send(
             elapsed = (time.monotonic() - began) * 1000
             return Answer(response.status or 0, content, response.headers, elapsed)
     except (OSError, ValueError) as error:
-        # urllib wraps what the socket said; its own words are enough and hold no secret.
+        # urllib wraps the socket's error; its own message is enough and contains no secret.
         return Answer(0, latency_ms=(time.monotonic() - began) * 1000, error=str(error) or type(error).__name__)

@@ -1,4 +1,4 @@
-"""The connection that migrates: past a pooler, with bounded waits, known to the lock, and afterwards as it was."""
+"""The connection that migrates: past a pooler, with bounded waits, watched by the lock, restored afterwards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from golive.deploys.lock import LockError, MigrationLock, Worker
 
 @dataclass(frozen=True)
 class Limits:
-    """How long to wait for what; `ddl_` is about single statements, 0 is no limit."""
+    """Time limits. The `ddl_` limits are per statement; 0 means no limit."""
 
     lock_seconds: float
     ddl_lock_ms: int
@@ -30,9 +30,9 @@ class Limits:
 
 @contextmanager
 def direct_connection(using: str) -> Iterator[None]:
-    """Migrate past a connection pooler, which keeps no session's lock or settings, if DATABASE_DIRECT_URL says how.
+    """Bypass a connection pooler, which preserves no session locks or settings, if DATABASE_DIRECT_URL is set.
 
-    The name of the database stays if somebody has changed it since the start, as the test runner does.
+    The name of the database is preserved if it was changed since start-up, as the test runner does.
     """
     direct: dict[str, Any] | None = getattr(settings, "GOLIVE_DIRECT_DATABASE", None)
     connection = connections[using]
@@ -58,9 +58,9 @@ def direct_connection(using: str) -> Iterator[None]:
 
 @contextmanager
 def working_session(using: str, lock: MigrationLock, limits: Limits) -> Iterator[None]:
-    """Bound the waits of the session that migrates, on the server, name it, and let the lock watch it.
+    """Set server-side timeouts for the migrating session, name it, and let the lock watch it.
 
-    Raises LockError if the connection cannot be had.
+    Raises LockError if the connection fails.
     """
     connection = connections[using]
     values = {
@@ -72,7 +72,7 @@ def working_session(using: str, lock: MigrationLock, limits: Limits) -> Iterator
     def begin(*, connection: Any, **_: Any) -> None:
         if connection is not connections[using]:
             return
-        # A migration may close the connection, and a thawed process may find it closed: not without the lock.
+        # A migration may close the connection, or a resumed process may find it closed: reconnect only with the lock.
         lock.check()
         calls = ", ".join("set_config(%s, %s, false)" for _ in values)
         with connection.cursor() as cursor:
@@ -95,7 +95,7 @@ def working_session(using: str, lock: MigrationLock, limits: Limits) -> Iterator
 
 
 def _cutter(connection: Any) -> Callable[[], None]:
-    """Cut the connection off at its socket: its thread, which may be waiting for an answer, gets an error at once."""
+    """A function that shuts the connection's socket down, so that a thread waiting for an answer fails at once."""
     raw = connection.connection
 
     def cut_off() -> None:
@@ -113,14 +113,14 @@ def _restore(connection: Any, names: dict[str, str]) -> None:
             for name in names:
                 cursor.execute(f"RESET {name}")
     except Error:
-        # Of no use to whoever comes next; they get a new one.
+        # It is unusable, so the next user must get a new one.
         connection.close()
 
 
 def _wait_if_concurrent(limits: Limits) -> Callable[..., Any]:
-    """CREATE INDEX CONCURRENTLY and its kind wait for old transactions and keep nobody waiting behind them.
+    """No lock timeout for CREATE INDEX CONCURRENTLY and the like: they wait for old transactions but block nobody.
 
-    Giving up such a wait would help nobody and leave an invalid index.
+    Aborting such a wait would help nobody and leave an invalid index.
     """
 
     def execute_patiently(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:

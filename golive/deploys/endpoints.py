@@ -1,4 +1,4 @@
-"""Every path that a deployment must answer, as the contract has it. Seen from outside: nothing of the app is used."""
+"""Every path that a deployment must answer, according to the contract. A black-box view: imports nothing of the app."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _FLAGS = ("execution-allowed", "go-live-enabled", "kill-switch-engaged", "backen
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A path with what answers may be: their statuses, type, headers, and what is true of the JSON."""
+    """A path and its acceptable answers: statuses, content type, headers, and a predicate on the JSON."""
 
     path: str
     statuses: tuple[int, ...]
     content_type: str
-    is_right: Callable[[Any], bool] = lambda _: True
+    is_valid: Callable[[Any], bool] = lambda _: True
     accept: str = "application/json"
     method: str = "GET"
     headers: tuple[str, ...] = ()

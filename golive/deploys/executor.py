@@ -1,7 +1,7 @@
-"""Django's executor, with each migration and its record in one transaction.
+"""Django's executor, but with each migration and its record in one transaction.
 
-Django records a migration that has deferred statements (indexes, foreign keys) after its transaction, and an unapplied
-one always so: a process killed in between leaves a schema that no later migrate can go on from.
+Django records a migration with deferred statements (indexes, foreign keys) after its transaction, and so it does with
+every unapplied one: a process killed in between leaves a schema from which no later migrate can continue.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from django.db.migrations.executor import MigrationExecutor
 
 @dataclass
 class UnderWay:
-    """The migration that is being applied or unapplied, None if none is. Left as it was when one fails.
+    """The migration being applied or unapplied, None if none is. Stays set when a migration fails.
 
-    One that is not atomic keeps what it has done when it fails, so it cannot simply be tried again.
+    A non-atomic migration keeps its partial work when it fails, so it cannot simply be retried.
     """
 
     migration: str | None = None
@@ -27,7 +27,7 @@ class UnderWay:
 
 
 class AtomicExecutor(MigrationExecutor):
-    """Use it through `bound_executor`, which also asks before each migration whether to go on."""
+    """Use it through `bound_executor`, whose guard runs before each migration."""
 
     guard: Callable[[], None] = staticmethod(lambda: None)
     under_way = UnderWay()
@@ -85,7 +85,7 @@ def _flush(editor: Any) -> None:
 
 @contextmanager
 def bound_executor(guard: Callable[[], None]) -> Iterator[UnderWay]:
-    """Django's command has no hook for its executor, so its name is bound to ours meanwhile."""
+    """Replace the executor in the module of Django's migrate command, which has no hook for it."""
 
     class Guarded(AtomicExecutor):
         under_way = UnderWay()

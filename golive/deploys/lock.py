@@ -1,14 +1,14 @@
-"""One migrate at a time: a lock of the table `django_migrations`, on a connection of its own, taken by polling.
+"""One migrate at a time: a lock on the table `django_migrations`, held by a dedicated connection, acquired by polling.
 
-Polling, because a session that waits for a lock may hold a snapshot and would block another's CREATE INDEX
-CONCURRENTLY; on a connection of its own, because a lock ends with its transaction, and so with the first migration's. A
-second connection asks what there is to ask, since each question takes a snapshot.
+Polling, because a session that waits for a lock may hold a snapshot and would block another session's CREATE INDEX
+CONCURRENTLY. A dedicated connection, because a table lock ends with its transaction, that is, with the first migration.
+Queries go through a second connection, since each query takes a snapshot.
 
-The advisory lock, which was the only one before, is taken too, so that releases that know no other wait; where it is
-held by a role that could not migrate, it is passed over.
+The advisory lock of earlier releases is acquired too, so that they wait for this one; if a role that cannot migrate
+holds it, it is ignored.
 
-A process can be frozen for any time between two of its instructions, so holding the lock is not enough: it may be gone
-by the next one. Whoever gets the lock therefore first ends the sessions of those who have lost it.
+A process can be suspended for any time between two instructions, so holding the lock is not enough: it may be lost by
+the next one. A new holder therefore first terminates the sessions of migrates that have lost the lock.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from golive.deploys.record_table import RecordTable, TableLock, UnusableTableErr
 from golive.postgresql.base import BoundedConnection
 
 POLL_SECONDS = 0.25
-# A database that does not answer for so long hangs. Long, because work that goes well is given up for it.
+# A database that does not answer for this long is considered hung. Generous, because it aborts work in progress.
 ANSWER_SECONDS = 15.0
 ORPHAN_SECONDS = 10.0
 
 
 class LockError(Exception):
-    """The lock was not had, or was lost; the message says who has it and what to do."""
+    """The lock was not acquired, or was lost; the message says who holds it and what to do."""
 
 
 @dataclass(frozen=True)
 class Worker:
-    """The session that does the work: its process id on the server, and how to cut it off from another thread."""
+    """The session that runs the migrations: its server pid, and how to disconnect it from another thread."""
 
     pid: int
     cut_off: Callable[[], None]
 
 
 class MigrationLock:
-    """Held inside a `with`. Meanwhile it watches who blocks the worker, for the message if that fails."""
+    """Held inside a `with` block. A thread watches who blocks the worker, for the error message if it fails."""
 
     def __init__(
         self,
@@ -58,19 +58,19 @@ class MigrationLock:
         role: str | None = None,
         timeout_seconds: float,
         watch_seconds: float,
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
-        # Not prepared: a pooler in front may give each statement another server.
+        # No prepared statements: a pooler may route each statement to another server.
         self._parameters = {**parameters, "autocommit": True, "prepare_threshold": None}
         self._find_table, self._role = find_table, role
         self._timeout_seconds = timeout_seconds
         self._watch_seconds = watch_seconds
-        self._tell = tell
+        self._report = report
         self._connection: psycopg.Connection[Any] | None = None
         self._holding: psycopg.Connection[Any] | None = None
         self._table: RecordTable | None = None
         self._table_lock: TableLock | None = None
-        self._passed_over: set[int] = set()
+        self._ignored_pids: set[int] = set()
         self._worker: Worker | None = None
         self._blockers: tuple[str, ...] = ()
         self._lost: str | None = None
@@ -83,7 +83,7 @@ class MigrationLock:
             self._end_orphans()
         except (psycopg.Error, Error) as error:
             self._drop_connections()
-            raise LockError(f"The migrate lock was had and lost again: {_first_line(error)}") from error
+            raise LockError(f"The migrate lock was acquired and lost again: {_first_line(error)}") from error
         except UnusableTableError as error:
             self._drop_connections()
             raise LockError(str(error)) from error
@@ -98,31 +98,31 @@ class MigrationLock:
     ) -> None:
         self._done.set()
         self._watcher.join(timeout=ANSWER_SECONDS + 1)
-        # Closing gives the lock back too, but only when the server comes to notice.
+        # Closing releases the lock too, but only once the server notices.
         if self._lost is None:
             with suppress(psycopg.Error), database_deadline(ANSWER_SECONDS):
                 if self._table_lock is not None:
-                    self._table_lock.give_back()
-        # Nothing may stay connected, lest CREATE DATABASE fail.
+                    self._table_lock.release()
+        # Leave no connection open: CREATE DATABASE ... TEMPLATE would fail.
         self._drop_connections()
 
     def watch(self, worker: Worker | None) -> None:
-        """Tell which session does the work, so that its blockers can be named and it ends with the lock."""
+        """Set the session that runs the migrations, to record its blockers and cut it off if the lock is lost."""
         self._worker = worker
 
     @property
     def blockers(self) -> tuple[str, ...]:
-        """Who blocked the worker when it was last seen waiting, in words; empty if it never waited."""
+        """Descriptions of who blocked the worker when it was last seen waiting; empty if it never waited."""
         return self._blockers
 
     def forget_blockers(self) -> None:
         self._blockers = ()
 
     def check(self) -> None:
-        """Raise LockError if the session that holds the lock is gone, for then another migrate may be at work."""
+        """Raise LockError if the session that holds the lock is gone: another migrate may then be running."""
         if self._lost is None:
             try:
-                self._beat()
+                self._check_sessions()
             except psycopg.Error as error:
                 self._lost = _first_line(error)
         if self._lost is not None:
@@ -131,7 +131,7 @@ class MigrationLock:
                 "work. What was applied stays, and nothing more is. Run migrate again."
             )
 
-    # -- getting it ------------------------------------------------------------------------------------------------
+    # -- acquiring -------------------------------------------------------------------------------------------------
 
     def _acquire(self) -> None:
         ends_at = time.monotonic() + self._timeout_seconds
@@ -142,8 +142,8 @@ class MigrationLock:
             try:
                 self._connect()
                 has_connected = True
-                is_had, holder = self._try()
-                if is_had:
+                is_acquired, holder = self._try()
+                if is_acquired:
                     return
             except (psycopg.OperationalError, OperationalError, InterfaceError) as error:
                 if not has_connected:
@@ -153,45 +153,47 @@ class MigrationLock:
             if time.monotonic() >= ends_at:
                 raise LockError(self._describe_timeout(holder, trouble))
             if (reason := trouble or (f"{holder.pid} {holder.name}" if holder is not None else reported)) != reported:
-                self._tell(f"Waiting: {trouble}" if holder is None else f"Waiting for {_describe(holder)}")
+                self._report(f"Waiting: {trouble}" if holder is None else f"Waiting for {_describe(holder)}")
                 reported = reason
             time.sleep(min(POLL_SECONDS, max(0.0, ends_at - time.monotonic())))
 
     def _try(self) -> tuple[bool, sessions.Holder | None]:
-        """Whether the lock is had; if not, who has it, None if it has just become free."""
+        """Whether the lock was acquired; if not, its holder, or None if it has just been released."""
         if self._table is None:
             self._table = self._find_table()
         assert self._table_lock is not None  # noqa: S101 - for the type checker
         with database_deadline(ANSWER_SECONDS):
             self._table_lock.begin()
             try:
-                is_had, holder = self._try_inside(self._table_lock, self._table)
+                is_acquired, holder = self._try_inside(self._table_lock, self._table)
             except psycopg.errors.UndefinedTable:
-                # Whoever had made it has dropped it again.
-                is_had, holder, self._table = False, None, None
-            if not is_had:
+                # The session that created it has dropped it again.
+                is_acquired, holder, self._table = False, None, None
+            if not is_acquired:
                 self._table_lock.roll_back()
-            return is_had, holder
+            return is_acquired, holder
 
     def _try_inside(self, lock: TableLock, table: RecordTable) -> tuple[bool, sessions.Holder | None]:
-        if not lock.take_advisory():
+        if not lock.try_advisory():
             holders = sessions.find_advisory_holders(self._ask, table.quoted)
             able = next((holder for holder in holders if holder.can_migrate), None)
             if able is not None or not holders:
                 return False, able
-            self._pass_over(holders)
-        if lock.take(table):
+            self._ignore(holders)
+        if lock.try_lock(table):
             return True, None
         return False, next(iter(sessions.find_holders(self._ask, table.quoted)), None)
 
-    def _pass_over(self, holders: list[sessions.Holder]) -> None:
+    def _ignore(self, holders: list[sessions.Holder]) -> None:
         for holder in holders:
-            if holder.pid not in self._passed_over:
-                self._passed_over.add(holder.pid)
-                self._tell(f"Passing over the advisory lock of {holder}: its role could not migrate.")
+            if holder.pid not in self._ignored_pids:
+                self._ignored_pids.add(holder.pid)
+                self._report(f"Passing over the advisory lock of {holder}: its role could not migrate.")
 
     def _describe_timeout(self, holder: sessions.Holder | None, trouble: str) -> str:
-        waited = f"The migrate lock was not had within {self._timeout_seconds:g} s (--lock-timeout); nothing was done."
+        waited = (
+            f"The migrate lock was not acquired within {self._timeout_seconds:g} s (--lock-timeout); nothing was done."
+        )
         if holder is None:
             return f"{waited} Last seen: {trouble or 'its holder had just ended'}. Run migrate again."
         end = f"SELECT pg_terminate_backend({holder.pid})" if holder.pid else "ROLLBACK PREPARED"
@@ -211,8 +213,8 @@ class MigrationLock:
         )
         with database_deadline(ANSWER_SECONDS):
             is_direct = sessions.is_direct(self._connection)
-            if not is_direct and not sessions.are_sessions_kept(self._connection, self._holding):
-                # Before a lock was asked for: it would stay with a server of the pool, where nobody can give it back.
+            if not is_direct and not sessions.are_sessions_dedicated(self._connection, self._holding):
+                # Before acquiring a lock: it would stay with a pooled server connection, where nobody could release it.
                 raise LockError(
                     "The database is reached through a connection pooler that keeps no sessions, where a lock holds "
                     "nothing. Set DATABASE_DIRECT_URL to the URL of the database itself; migrate alone will use it."
@@ -220,13 +222,13 @@ class MigrationLock:
             self._table_lock = TableLock(self._holding, role=self._role)
 
     def _end_orphans(self) -> None:
-        """End the sessions that work for a migrate which has lost the lock: frozen ones, or what a killed one left."""
+        """Terminate the sessions of migrates that have lost the lock, suspended or killed."""
         ends_at = time.monotonic() + ORPHAN_SECONDS
         ended: set[int] = set()
         assert self._table is not None  # noqa: S101 - for the type checker
         while orphans := sessions.find_workers(self._ask, self._table.quoted):
             for pid in orphans.keys() - ended:
-                self._tell(f"Ending pid {pid} ({orphans[pid]}), which works on without the lock.")
+                self._report(f"Ending pid {pid} ({orphans[pid]}), which works on without the lock.")
                 try:
                     self._ask("SELECT pg_terminate_backend(%s)", (pid,))
                 except psycopg.errors.InsufficientPrivilege as error:
@@ -239,14 +241,14 @@ class MigrationLock:
                 raise LockError(f"Sessions of an earlier migrate do not end: pid {', '.join(map(str, orphans))}.")
             time.sleep(0.05)
 
-    # -- keeping it ------------------------------------------------------------------------------------------------
+    # -- holding ---------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Also a heartbeat: a query that fails means that the session, and with it the lock, is gone."""
+        """Record blockers. Also a heartbeat: a failing query means that the session, and with it the lock, is gone."""
         while not self._done.wait(self._watch_seconds):
             worker = self._worker
             try:
-                self._beat()
+                self._check_sessions()
                 blockers = sessions.find_blockers(self._ask, worker.pid if worker is not None else 0)
             except psycopg.Error as error:
                 if not self._done.is_set():
@@ -256,7 +258,7 @@ class MigrationLock:
                 return
             self._blockers = blockers or self._blockers
 
-    def _beat(self) -> None:
+    def _check_sessions(self) -> None:
         """Raise psycopg.Error if one of the two sessions is gone."""
         if self._table_lock is None:
             raise psycopg.OperationalError("not connected")

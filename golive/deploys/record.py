@@ -1,4 +1,4 @@
-"""What a migrate has applied, compared with what the deploy events say; and the checks before and after."""
+"""Compare the applied migrations with the deploy events; checks before and after a migrate."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ _ROW_MISSING = (
 
 
 class DeployError(Exception):
-    """A migrate that must not begin, or did not end as it should; the message says what to do."""
+    """A migrate must not begin, or did not end as it should; the message says what to do."""
 
 
 def is_kept_in(using: str) -> bool:
-    """Whether this app has its tables in that database at all, as the project's routers say."""
+    """Whether this app has its tables in that database, according to the project's routers."""
     return router.allow_migrate_model(using, Event)
 
 
 def is_installed(using: str) -> bool:
-    """Whether all migrations of this app are applied, so that its tables can be expected."""
+    """Whether all migrations of this app are applied, so that its tables must exist."""
     loader = MigrationLoader(connections[using])
     leaves = [node for node in loader.graph.leaf_nodes() if node[0] == APP]
     return all(node in loader.applied_migrations for node in leaves)
 
 
 def compare_with_events(using: str) -> Difference:
-    """What differs between the applied migrations and what the deploy events add up to.
+    """The difference between the applied migrations and the sum of all deploy events.
 
-    Not what this process did: one that was killed before it could write its event is made up for by the next.
+    Not just what this process did: if one was killed before writing its event, the next one makes up for it.
     """
     recorded: set[str] = set()
     for event in Event.objects.using(using).filter(subject=DEPLOY).order_by("sequence"):
@@ -58,10 +58,10 @@ def compare_with_events(using: str) -> Difference:
 
 
 def check_before(using: str, *, app: str | None, is_initial_faked: bool) -> list[str]:
-    """Refuse what must not begin (DeployError), before anything is altered; returns warnings. `app` None: all apps.
+    """Raise DeployError if a migrate must not begin, before anything is altered; returns warnings. `app` None: all.
 
-    Migrations that are applied and unknown here mean that a newer release has migrated. With nothing to apply that is a
-    rollback, which is fine; with something to apply the two releases have parted, and their order is not known.
+    Applied migrations that are unknown here come from a newer release. With nothing pending this is a rollback, which
+    is fine; with pending migrations the two releases have diverged, and the order of their migrations is unknown.
     """
     connection = connections[using]
     executor = MigrationExecutor(connection)
@@ -88,7 +88,7 @@ def check_before(using: str, *, app: str | None, is_initial_faked: bool) -> list
 
 
 def _find_unknown(loader: MigrationLoader) -> list[str]:
-    """Migrations of our apps that are applied and not in our files, as `app.name`."""
+    """Applied migrations of this project's apps that have no file, as `app.name`."""
     replaced = {key for migration in loader.replacements.values() for key in migration.replaces}
     known = {*loader.disk_migrations, *loader.replacements, *replaced}
     return sorted(
@@ -97,14 +97,14 @@ def _find_unknown(loader: MigrationLoader) -> list[str]:
 
 
 def _list(names: Iterable[str]) -> str:
-    # Of a database that others have written to, or of files: what is shown must not end the line.
+    # Untrusted names, from a database or from files: they must not break the line.
     names = [make_visible(name) for name in names]
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
     return ", ".join(names[:_MAX_NAMES]) + more
 
 
 def check_after(using: str) -> None:
-    """Raise DeployError unless the tables are as the models say and both rows can be read."""
+    """Raise DeployError unless the tables match the models and both rows can be read."""
     faults = schema.find_faults(schema.describe(using=using), using=using)
     readers: tuple[tuple[Any, Callable[..., object]], ...] = (
         (SystemMetadata, singletons.read_system),
@@ -117,7 +117,7 @@ def check_after(using: str) -> None:
                 read(using=using)
         except StateUnknownError as error:
             if any(fault.startswith(table) for fault in faults):
-                continue  # it cannot be read because of what has been found already
+                continue  # unreadable because of a fault that is already listed
             if model._default_manager.using(using).filter(pk=SINGLETON_ID).exists():
                 faults.append(f"{table}: {error.detail}")
             else:

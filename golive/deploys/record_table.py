@@ -1,8 +1,8 @@
-"""The table that a migrate writes down what it applies in, `django_migrations`: where it is, and holding it.
+"""The table `django_migrations`, in which Django records applied migrations: locate it, and lock it.
 
-Its lock is what excludes another migrate. It needs a right on the table, so that whoever may merely connect cannot hold
-a deploy off, as they could with an advisory lock; and it stands in nobody's way but another migrate's (or a VACUUM's of
-this one table by hand).
+Its lock excludes other migrates. Locking requires a privilege on the table, so a role that can merely connect cannot
+hold off a deploy, as it could with an advisory lock. The lock conflicts only with another migrate (or a manual VACUUM
+of this table).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from psycopg import sql
 from golive.database.deadline import database_deadline
 from golive.deploys.sessions import LOCK_KEY
 
-# A transaction, since a table's lock ends with one; READ COMMITTED, so that it holds no snapshot between statements,
-# which would keep another's CREATE INDEX CONCURRENTLY waiting.
+# A transaction, since a table lock ends with it; READ COMMITTED, so that it holds no snapshot between statements, which
+# would block another session's CREATE INDEX CONCURRENTLY.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _LOCK = "LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE NOWAIT"
 _TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%s, %s)"
@@ -36,12 +36,12 @@ WHERE c.relname = 'django_migrations' AND c.relkind IN ('r', 'p') AND pg_table_i
 
 
 class UnusableTableError(Exception):
-    """The table cannot be made, or this role may not lock it; the message says what to do."""
+    """The table cannot be created, or this role may not lock it; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class RecordTable:
-    """`is_new`: made by this process, and to be dropped again where nothing comes to stand in it."""
+    """`is_new`: created by this process, and to be dropped again if it stays empty."""
 
     schema: str
     name: str
@@ -57,27 +57,27 @@ class RecordTable:
 
 
 def prepare_table(using: str, *, limit_seconds: float) -> RecordTable:
-    """The table, where the session that migrates will see it; made as Django makes it if it is not there.
+    """The table as the migrating session will see it; created like Django does if it is missing.
 
-    Raises UnusableTableError, and database errors as they are. Leaves the connection closed if it was.
+    Raises UnusableTableError and database errors. Leaves the connection closed if it was closed before.
     """
     connection = connections[using]
     was_open = connection.connection is not None
     try:
         with database_deadline(limit_seconds):
-            found = _find(connection)
-            if found is not None:
-                return found
+            table = _find(connection)
+            if table is not None:
+                return table
             refusal: Exception | None = None
             try:
                 MigrationRecorder(connection).ensure_schema()
             except MigrationSchemaMissing as error:
-                # Perhaps because another one has made it in this moment.
+                # Another session may have created it at the same moment.
                 refusal = error
-            found = _find(connection)
-            if found is None:
+            table = _find(connection)
+            if table is None:
                 raise UnusableTableError(f"The table django_migrations cannot be made: {refusal}") from refusal
-            return RecordTable(found.schema, found.name, is_new=refusal is None)
+            return RecordTable(table.schema, table.name, is_new=refusal is None)
     finally:
         if not was_open:
             with suppress(Error):
@@ -92,9 +92,9 @@ def _find(connection: Any) -> RecordTable | None:
 
 
 class TableLock:
-    """Held by a connection of its own that asks nothing else, in one transaction, until `give_back` or its end.
+    """Held in one transaction by a connection that does nothing else, until `release` or the end of the session.
 
-    `role` is whom that session acts as, where it is not whom it signs in as.
+    `role`: the role to SET, if it is not the login role.
     """
 
     def __init__(self, connection: psycopg.Connection[Any], *, role: str | None) -> None:
@@ -110,13 +110,13 @@ class TableLock:
     def roll_back(self) -> None:
         self._connection.execute("ROLLBACK")
 
-    def take_advisory(self) -> bool:
-        """Whether the lock that earlier releases know was had as well; after `begin`."""
-        (is_had,) = self._connection.execute(_TRY_LOCK, LOCK_KEY).fetchone() or (False,)
-        return bool(is_had)
+    def try_advisory(self) -> bool:
+        """Try to acquire the lock that earlier releases use. Call after `begin`."""
+        (is_acquired,) = self._connection.execute(_TRY_LOCK, LOCK_KEY).fetchone() or (False,)
+        return bool(is_acquired)
 
-    def take(self, table: RecordTable) -> bool:
-        """Whether it was had; after `begin`. Raises psycopg.errors.UndefinedTable if it is gone, UnusableTableError."""
+    def try_lock(self, table: RecordTable) -> bool:
+        """Try to lock the table. Call after `begin`. Raises psycopg.errors.UndefinedTable, UnusableTableError."""
         try:
             self._connection.execute(sql.SQL(_LOCK).format(table.identifier))
         except psycopg.errors.LockNotAvailable:
@@ -133,8 +133,8 @@ class TableLock:
         """Raise psycopg.Error if the session is gone. An empty statement takes no snapshot (see `_BEGIN`)."""
         self._connection.execute("")
 
-    def give_back(self) -> None:
-        """Let go of it; a table that was made here and has stayed empty is dropped again."""
+    def release(self) -> None:
+        """Release the lock; drop the table if it was created here and is still empty."""
         table, self._table = self._table, None
         if table is None:
             return

@@ -1,4 +1,4 @@
-"""Django's `migrate` made safe for deploys: it waits its turn, bounds its waits, verifies, and records."""
+"""Django's `migrate` made safe for deploys: a lock, bounded waits, verification and a record."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def is_wanted() -> bool:
 
 
 class SafeMigrate:
-    """One run of `migrate` with what makes it safe around it.
+    """One run of `migrate`, with the safeguards around it.
 
     `options` are the parsed options of Django's command, `limits` the waits. `apply` runs Django's own command with
-    them, perhaps more than once; `tell` and `warn` take what the caller is to read.
+    them, perhaps more than once; `report` and `warn` take the messages for the caller.
     """
 
     def __init__(
@@ -44,32 +44,32 @@ class SafeMigrate:
         limits: Limits,
         *,
         apply: Callable[[], None],
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
         warn: Callable[[str], None],
     ) -> None:
         self._limits = limits
-        self._apply, self._tell, self._warn = apply, tell, warn
+        self._apply, self._report, self._warn = apply, report, warn
         self._using: str = options["database"]
         self._app_label: str | None = options["app_label"]
         self._is_initial_faked: bool = options["fake_initial"]
         self._is_fake: bool = options["fake"]
-        self._is_only_asking = bool(options["plan"] or options["check_unapplied"])
+        self._is_read_only = bool(options["plan"] or options["check_unapplied"])
         self._is_forward = not (options["migration_name"] or options["fake"] or options["prune"])
         self._is_ours = self._app_label in (None, record.APP) and record.is_kept_in(self._using)
 
     def run(self) -> None:
         """Raises CommandError with the remedy."""
-        if not self._is_only_asking and self._is_ours and self._is_forward:
+        if not self._is_read_only and self._is_ours and self._is_forward:
             self._audit()
-        # Inside a transaction, as some tests call it, nothing can be waited for, recorded or made good.
-        if self._is_only_asking or connections[self._using].in_atomic_block:
+        # Inside a transaction, as in some tests, it is impossible to wait, record or retry.
+        if self._is_read_only or connections[self._using].in_atomic_block:
             self._apply()
             return
         try:
             with ExitStack() as stack:
                 lock = self._enter(stack)
                 under_way = stack.enter_context(bound_executor(lock.check if lock is not None else _no_guard))
-                self._migrate(Attempts(lock, self._limits, under_way, self._tell))
+                self._migrate(Attempts(lock, self._limits, under_way, self._report))
         except (LockError, record.DeployError) as error:
             raise CommandError(make_lines_visible(str(error))) from error
         except GoLiveError as error:
@@ -78,11 +78,11 @@ class SafeMigrate:
             ) from error
 
     def _audit(self) -> None:
-        """Refuse a broken graph before anything is touched, naming the lines. Raises CommandError."""
+        """Raise CommandError for a broken graph before anything is touched, naming the lines."""
         try:
             errors = project_graph.list_errors(project_graph.audit_project())
         except UnusableInputError as error:
-            # Migrations without their source can be run all the same; the checklist blocks.
+            # Migrations without source files can still run; the checklist reports this as a blocker.
             self._warn(f"The migrations could not be audited: {make_visible(str(error))}.")
             return
         if errors:
@@ -93,7 +93,7 @@ class SafeMigrate:
             )
 
     def _enter(self, stack: ExitStack) -> MigrationLock | None:
-        """Take the lock and prepare the connection; None for a database that has no such lock."""
+        """Acquire the lock and prepare the connection; None for a database without such a lock."""
         using, limits = self._using, self._limits
         connection = connections[using]
         if connection.vendor != "postgresql":
@@ -105,7 +105,7 @@ class SafeMigrate:
             role=connection.settings_dict["OPTIONS"].get("assume_role"),
             timeout_seconds=limits.lock_seconds,
             watch_seconds=min(WATCH_SECONDS, limits.ddl_lock_ms / 4000),
-            tell=self._tell,
+            report=self._report,
         )
         stack.enter_context(lock)
         stack.enter_context(working_session(using, lock, limits))
@@ -139,4 +139,4 @@ class SafeMigrate:
 
 
 def _no_guard() -> None:
-    """SQLite has one writer at a time by itself."""
+    """SQLite allows only one writer at a time anyway."""

@@ -1,7 +1,7 @@
-"""What PostgreSQL tells about sessions: who holds the lock, who is in the way, who works on without the lock.
+"""Query PostgreSQL about sessions: who holds the lock, who blocks, who keeps working without the lock.
 
-Three sessions belong to each migrate, and their names say so: one holds the lock, one watches, one does the work.
-Anyone may give a session any name, so a name counts only where the session's role could migrate at all.
+Each migrate has three sessions, named accordingly: one holds the lock, one watches, one runs the migrations. Any role
+can use any application name, so a name counts only if the session's role could migrate.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import psycopg
 
 from golive.text import make_visible
 
-# "golive" in ASCII, as two halves: advisory locks are numbers, and each database has its own. Releases before this one
-# have no other lock.
+# "golive" in ASCII, in two halves: advisory locks are numbers, local to each database. Earlier releases use no other
+# lock.
 LOCK_KEY = (0x676F, 0x6C697665)
 _HOLDS, _WATCHES, _WORKS = "golive migrate ", "golive watching ", "golive migrating "
 _QUERY_LENGTH = 200
 
-# Whoever may not record a migration, by themselves or as the owner, cannot be migrating.
+# A role that cannot record a migration, neither itself nor as the owner, cannot be migrating.
 _CAN_MIGRATE = """EXISTS (SELECT FROM pg_class t WHERE t.oid = %s::regclass
     AND (has_table_privilege(a.usesysid, t.oid, 'INSERT') OR pg_has_role(a.usesysid, t.relowner, 'MEMBER')))"""
 _HOLDER = f"""
@@ -57,13 +57,13 @@ SELECT pid, application_name FROM pg_stat_activity a
 WHERE datname = current_database() AND starts_with(application_name, %s) AND {_CAN_MIGRATE}
 """  # noqa: S608 - constants
 
-# Runs one statement on the session that asks; its rows.
+# Runs one statement and returns its rows.
 Ask = Callable[..., list[tuple[Any, ...]]]
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who has a lock. `worker` describes the session that works for it, None if there is none yet.
+    """A session that holds a lock. `worker` describes the session that runs its migrations, if there is one yet.
 
     `pid` 0 is a prepared transaction, which has no session.
     """
@@ -98,17 +98,17 @@ def working_name() -> str:
 
 
 def _place() -> str:
-    # A name of PostgreSQL has 63 bytes.
+    # An application name is cut at 63 bytes.
     return f"{socket.gethostname()[:30]}:{os.getpid()}"
 
 
 def find_holders(ask: Ask, table: str) -> list[Holder]:
-    """Who holds the lock of the table (quoted, with its schema); none if it has just become free."""
+    """The holders of the lock on a table (quoted, with schema); empty if it has just been released."""
     return [_complete(ask, row) for row in ask(_TABLE_HOLDER, (table, table))]
 
 
 def find_advisory_holders(ask: Ask, table: str) -> list[Holder]:
-    """Who holds the advisory lock of this database; whether they can migrate is judged by the table."""
+    """The holders of this database's advisory lock; `can_migrate` depends on their rights on the table."""
     return [_complete(ask, row) for row in ask(_ADVISORY_HOLDER, (table, *LOCK_KEY))]
 
 
@@ -122,26 +122,26 @@ def _complete(ask: Ask, row: tuple[Any, ...]) -> Holder:
 
 
 def find_blockers(ask: Ask, pid: int) -> tuple[str, ...]:
-    """Who the session `pid` waits for at this moment, in words."""
+    """Descriptions of the sessions that block session `pid` at this moment."""
     return tuple(make_visible(text) for (text,) in ask(_BLOCKERS, (_QUERY_LENGTH, pid)))
 
 
 def find_workers(ask: Ask, table: str) -> dict[int, str]:
-    """The sessions that work for a migrate, pid -> name. To whoever has just got the lock: those without it."""
+    """The sessions that run migrations, pid -> name. For a new holder of the lock, these have lost it."""
     return dict(ask(_WORKERS, (_WORKS, table)))
 
 
 def is_direct(connection: psycopg.Connection[Any]) -> bool:
-    """Whether the server itself answers: a pooler gives its clients a process id of its own making."""
+    """Whether the connection reaches the server itself: a pooler reports a process id of its own."""
     (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (None,)
     return bool(pid == connection.info.backend_pid)
 
 
-def are_sessions_kept(first: psycopg.Connection[Any], second: psycopg.Connection[Any]) -> bool:
-    """Whether each connection has a session to itself, as a pooler grants it in session mode only.
+def are_sessions_dedicated(first: psycopg.Connection[Any], second: psycopg.Connection[Any]) -> bool:
+    """Whether each connection has a session of its own, which poolers grant only in session mode.
 
-    In any other mode a server that one connection has just used serves the other one next; the order is such that
-    neither a stack nor a ring of idle servers can look like a session kept.
+    In other modes, a server that one connection has just used may serve the other one next. With this order of
+    queries, neither a LIFO nor a round-robin pool can look like dedicated sessions.
     """
     pids: dict[int, set[int]] = {0: set(), 1: set()}
     for number in (0, 1, 1, 0, 0, 1, 0, 1, 1, 0):

@@ -1,4 +1,4 @@
-"""Looking at a deployment from outside and from its database: is what is served right, and is it the right release?"""
+"""Verify a deployment from outside and through its database: are its answers correct, and is it the right release?"""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from golive.state import history, singletons
 
 logger = logging.getLogger(__name__)
 
-# More is a fault: consumers give up, and an answer without a database must come in 3 s (promise 2 of
+# Slower is a failure: consumers time out, and even without a database an answer must come within 3 s (promise 2 of
 # docs/explain/design.md).
 LATENCY_LIMIT_MS = 3_000.0
-GOOD_AFTER_BAD = 8
+GOOD_REQUESTS = 8
 
 _JSON = {"Content-Type": "application/json"}
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -30,7 +30,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 @dataclass(frozen=True)
 class Result:
-    """One check of a deployment. `ok` None: not done, and `detail` says why."""
+    """The result of one check. `ok` None: skipped, and `detail` says why."""
 
     id: str
     ok: bool | None
@@ -39,7 +39,7 @@ class Result:
 
 
 class Verifier:
-    """Runs all checks against `url`; `results` are in order. `token` is used for reads and for the no-op engage."""
+    """Runs all checks against `url`. `token` is used for reads and for the no-op engage."""
 
     def __init__(self, url: str, *, token: str | None, release: str | None, timeout_seconds: float) -> None:
         self._url = url.rstrip("/")
@@ -63,7 +63,7 @@ class Verifier:
             token = self._check_token()
             yield token
             if not token.ok:
-                # Shown again and again it would use up what an address may get wrong.
+                # Sending it repeatedly would exhaust the failed attempts that an address is allowed.
                 self._token = None
         for endpoint in ENDPOINTS:
             yield self._check_endpoint(endpoint)
@@ -89,7 +89,7 @@ class Verifier:
         return self._send(path, headers)
 
     def _check_address(self) -> Result:
-        """That something answers there by itself; without the token, which is not for anybody else."""
+        """The address answers without redirecting; asked without the token, which must not reach a wrong host."""
         answer = send(self._url + "/", headers={"Accept": "application/json"}, timeout_seconds=self._timeout_seconds)
         name = "address"
         if answer.error:
@@ -101,10 +101,13 @@ class Verifier:
 
     def _check_token(self) -> Result:
         answer = self._get(STATE_PATH)
-        is_taken = answer.status not in (401, 403, 429)
-        said = (answer.json() or {}).get("detail", "")
+        is_accepted = answer.status not in (401, 403, 429)
+        reason = (answer.json() or {}).get("detail", "")
         return Result(
-            "token", is_taken, "taken" if is_taken else f"{answer.status}: not taken. {said}".strip(), answer.latency_ms
+            "token",
+            is_accepted,
+            "taken" if is_accepted else f"{answer.status}: not taken. {reason}".strip(),
+            answer.latency_ms,
         )
 
     def _check_endpoint(self, endpoint: Endpoint) -> Result:
@@ -131,7 +134,7 @@ class Verifier:
         content_type = answer.headers.get("Content-Type", "")
         if not content_type.startswith(endpoint.content_type):
             return f"the content type is {content_type or 'missing'}, not {endpoint.content_type}"
-        if endpoint.accept == "application/json" and not endpoint.is_right(answer.json()):
+        if endpoint.accept == "application/json" and not endpoint.is_valid(answer.json()):
             return "the answer is not what the contract says"
         missing = [name for name in endpoint.headers if name not in answer.headers]
         if missing:
@@ -162,14 +165,14 @@ class Verifier:
         )
 
     def _check_recovery(self) -> Result:
-        """A request that fails must not spoil the connection for those that follow."""
+        """A failed request must not poison the connection for those that follow."""
         bad = [self._get("/api/governance/go-live/history?limit=-1").status, self._get("/api/no-such-path").status]
-        good = [self._get("/readyz").status for _ in range(GOOD_AFTER_BAD)]
+        good = [self._get("/readyz").status for _ in range(GOOD_REQUESTS)]
         is_right = bad[0] in (401, 422) and bad[1] == 404 and set(good) == {200}
         return Result("good-after-bad", is_right, f"{bad} refused, then {good}")
 
     def _check_stop_possible(self) -> Result:
-        """The service rehearses a stop; one that cannot be written is found out too late by whoever needs it."""
+        """The service rehearses a stop: that it cannot be written must be known before somebody needs it."""
         check = ((self._get("/readyz").json() or {}).get("checks") or {}).get("stop_possible")
         if not isinstance(check, dict):
             return Result("stop-possible", False, "/readyz does not say whether a stop can be written")
@@ -178,7 +181,7 @@ class Verifier:
     def _check_release(self) -> Result:
         served = (self._get("/readyz").json() or {}).get("release")
         if self._release is None:
-            return Result("release", None, f"serves {served}; which one is expected was not said (--release)")
+            return Result("release", None, f"serves {served}; no expected release was given (--release)")
         return Result("release", served == self._release, f"serves {served}, expected {self._release}")
 
     def _check_rows(self) -> Result:
@@ -195,12 +198,10 @@ class Verifier:
         mine = (row.revision, row.event_head)
         again = singletons.read_go_live()
         is_same = (served.get("revision"), served.get("event_head")) in (mine, (again.revision, again.event_head))
-        return Result(
-            "rows", is_same, f"revision {served.get('revision')} is served, {row.revision} stands in the database"
-        )
+        return Result("rows", is_same, f"revision {served.get('revision')} is served, the database has {row.revision}")
 
     def _check_engage(self) -> Result:
-        """Engage what is engaged: the whole way of a stop, without stopping anything."""
+        """Engage an engaged switch: it exercises the whole path of a stop without stopping anything."""
         name = "engage-no-op"
         if self._token is None:
             return Result(name, None, "no token was given (--token-file)")
@@ -227,7 +228,7 @@ class Verifier:
 
 
 def _guard(name: str, check: Callable[[], Result]) -> Result:
-    """Its result; one that cannot run, for whatever reason, has failed."""
+    """Run a check; one that raises counts as failed."""
     try:
         return check()
     except Exception as error:
@@ -237,17 +238,17 @@ def _guard(name: str, check: Callable[[], Result]) -> Result:
 
 def _check_schema() -> Result:
     try:
-        found = schema.describe(using=DEFAULT_DB_ALIAS)
+        described = schema.describe(using=DEFAULT_DB_ALIAS)
     except Error as error:
         return Result("schema", False, f"the database cannot be asked ({type(error).__name__})")
-    faults = schema.find_faults(found)
-    return Result("schema", not faults, "; ".join(faults) or f"fingerprint {schema.fingerprint(found)}")
+    faults = schema.find_faults(described)
+    return Result("schema", not faults, "; ".join(faults) or f"fingerprint {schema.fingerprint(described)}")
 
 
 def _check_events() -> Result:
     try:
-        found = history.verify()
+        verdict = history.verify()
     except Error as error:
         return Result("events", False, f"the record cannot be read ({type(error).__name__})")
-    problems = "; ".join(problem.detail for problem in found.problems[:5])
-    return Result("events", found.is_sound, problems or f"{found.checked} events, the chain and the rows agree")
+    problems = "; ".join(problem.detail for problem in verdict.problems[:5])
+    return Result("events", verdict.is_sound, problems or f"{verdict.checked} events, the chain and the rows agree")

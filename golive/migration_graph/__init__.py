@@ -1,4 +1,4 @@
-"""The audit of migration graphs: text of files in, findings out. Nothing is imported or run.
+"""Audit migration graphs: source text in, findings out. Audited files are never imported or run.
 
-Pure: the standard library and itself, no Django. `golive.migration_graph.model` holds the shapes that all parts share.
+Pure: depends only on the standard library, not on Django. `golive.migration_graph.model` holds the shared data types.
 """

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The audit without Django: `python -m golive.migration_graph [PATH]`, or this file itself from any folder.
+"""Run the audit without Django: `python -m golive.migration_graph [PATH]`, or execute this file from any folder.
 
-Standard library only, so other projects run it straight from a checkout with nothing installed, as
+Standard library only, so other projects can run it straight from a checkout with nothing installed, as
 `.pre-commit-hooks.yaml` does.
 """
 
@@ -12,7 +12,7 @@ if sys.version_info < (3, 11):
     sys.stderr.write("golive.migration_graph: Python 3.11 or newer is needed\n")
     sys.exit(2)
 if not __package__:
-    # Started as a file: Python would look for modules beside it, and not find the package that it is part of.
+    # Run as a script: sys.path[0] is this folder, so the package that contains it would not be importable.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from golive.migration_graph.cli import main

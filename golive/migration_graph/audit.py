@@ -1,6 +1,6 @@
-"""The audit: from a folder to a report, with the lock file, the history and the database on top where asked for.
+"""Audit a folder and return a report; optionally check the lock file, the git history and a database.
 
-What only some audits need is imported where it is needed: a plain one is run on every commit.
+Optional features are imported lazily: a plain audit runs on every commit and must start fast.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from golive.migration_graph.model import Kind, Report, UnusableInputError
 
 LOCK_FILE = "migrations.lock"
 
-# The URL of a database and whose table to read -> the names that are applied. Raises UnusableInputError.
+# (database URL, kind of migrations) -> names of the applied migrations. Raises UnusableInputError.
 ReadApplied = Callable[[str, Kind], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class AuditRequest:
-    """What an audit is to look at. `lock_file` None: the one in the audited folder, if it exists. `database`: a URL."""
+    """What to check. `lock_file` None: the one in the audited folder, if it exists. `database`: a URL."""
 
     with_history: bool = False
     database: str | None = None
@@ -36,7 +36,7 @@ class AuditRequest:
 
 @dataclass(frozen=True, slots=True)
 class AuditResult:
-    """The report; and, where the lock file was to be written but was not, the reason."""
+    """The report; `refusal` says why the lock file was not written although that was requested."""
 
     report: Report
     refusal: str | None = None
@@ -48,15 +48,15 @@ def audit(path: str | Path) -> Report:
 
 
 def audit_layout(path: str | Path, layout: Layout) -> Report:
-    """Audit what a layout names; `path` as the caller gave it."""
+    """Audit the files of a layout; `path` as the caller gave it."""
     files, findings = read_layout(layout)
     graph = build_graph(layout.kind, files, layout.project)
     stray = None
     if graph.dangling and layout.kind is Kind.ALEMBIC:
         from golive.migration_graph.discovery.stray_revisions import find_stray_revisions
 
-        lost = [reference.name for references in graph.dangling.values() for reference in references]
-        stray = find_stray_revisions(layout, lost)
+        missing = [reference.name for references in graph.dangling.values() for reference in references]
+        stray = find_stray_revisions(layout, missing)
     defects = find_defects(graph, files, stray=stray)
     return Report(
         os.fspath(path),
@@ -68,7 +68,7 @@ def audit_layout(path: str | Path, layout: Layout) -> Report:
 
 
 def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> AuditResult:
-    """Audit a folder, and what was asked for on top of it. Raises UnusableInputError."""
+    """Audit a folder with everything the request asks for. Raises UnusableInputError."""
     layout = find_layout(path)
     report = audit_layout(path, layout)
     lock_file = request.lock_file or layout.root / LOCK_FILE
@@ -95,7 +95,7 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
 
 
 def _write_lock(report: Report, path: Path) -> str | None:
-    """None when it is written, else why not. Raises UnusableInputError."""
+    """Write the lock file. Returns why it was refused, or None. Raises UnusableInputError."""
     from golive.migration_graph.findings.lock_file import LockRefusedError, write_lock
 
     try:

@@ -1,6 +1,6 @@
-"""Every finding that there is: the one table of codes, names, severities, meanings and remedies, and how one is made.
+"""The catalogue of findings: code, name, severity, meaning and remedy of each.
 
-docs/migrations/findings.md has an example of each, and a test holds the page against this table.
+docs/migrations/findings.md has an example of each; a test checks that page against this table.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from golive.migration_graph.model import Finding, Severity
 
 @dataclass(frozen=True, slots=True)
 class FindingType:
-    """A code with what belongs to it. `severity` is the usual one; `meaning` and `remedy` are for people."""
+    """One entry of the catalogue. `severity` is the default; `meaning` and `remedy` are shown to users."""
 
     code: str
     name: str
@@ -145,15 +145,15 @@ def make_finding(
     revisions: tuple[str, ...] = (),
     severity: Severity | None = None,
 ) -> Finding:
-    """A finding with the name and the severity that belong to its code. `severity` only to lower it, with a reason."""
+    """Make a finding with the name and severity of its code. Pass `severity` only to lower it, for a reason."""
     kind = CATALOGUE[code]
     return Finding(code, kind.name, severity or kind.severity, message, hint, file, line, revisions)
 
 
 def sort_findings(findings: list[Finding]) -> tuple[Finding, ...]:
-    """The worst first, then by code, file and line: the same folder gives the same list."""
+    """Sort by severity (worst first), code, file and line, so that the order is deterministic."""
 
-    def place(finding: Finding) -> tuple[object, ...]:
+    def get_sort_key(finding: Finding) -> tuple[object, ...]:
         return (_ORDER[finding.severity], finding.code, finding.file or "", finding.line or 0, finding.revisions)
 
-    return tuple(sorted(findings, key=place))
+    return tuple(sorted(findings, key=get_sort_key))

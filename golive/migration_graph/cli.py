@@ -1,7 +1,7 @@
-"""The command line of the audit: the arguments, what they ask for, and the exit code.
+"""Command line of the audit: argument parsing, output and exit code.
 
-One front for `manage.py audit_migrations`, `python -m golive.migration_graph` and the hook of pre-commit. What only
-some calls need is imported where it is needed: a plain audit is run on every commit and should not wait for the rest.
+Shared by `manage.py audit_migrations`, `python -m golive.migration_graph` and the pre-commit hook. Optional features
+are imported lazily: a plain audit runs on every commit and must start fast.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from golive.migration_graph.model import Kind, UnusableInputError
 from golive.migration_graph.reports import FORMATS, render
 
 SOUND, FINDINGS, UNUSABLE = 0, 1, 2
-BROKEN_PIPE: Final = 141  # as a shell says of a program that SIGPIPE ended
+BROKEN_PIPE: Final = 141  # what a shell reports for a process killed by SIGPIPE
 PROGRAM: Final = "audit_migrations"
 
 
 class Stream(Protocol):
-    """What is written to: a file, or what Django's commands have in place of one."""
+    """Where output goes: a text file, or the `OutputWrapper` of a Django command."""
 
     def write(self, text: str, /) -> object: ...
 
@@ -34,7 +34,7 @@ class Stream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for. `path` None: the project that the command belongs to."""
+    """Parsed arguments. `path` None means the project that the command belongs to."""
 
     path: str | None = None
     format: str = "text"
@@ -46,7 +46,7 @@ class Options:
 
     @classmethod
     def choose(cls, parsed: dict[str, Any]) -> Options:
-        """Those of the parsed arguments that are the audit's own."""
+        """Pick the audit's own options out of the parsed arguments."""
         return cls(**{name: parsed[name] for name in cls.__slots__})
 
 
@@ -82,7 +82,7 @@ def run(
     errors: Stream,
     is_coloured: bool | None = None,
 ) -> int:
-    """Audit, write the report, and return the exit code. `is_coloured` None: as `out` can bear it."""
+    """Run the audit, write the report and return the exit code. `is_coloured` None: decide from `out`."""
     try:
         request = AuditRequest(options.history, options.database, options.lock_file, options.write_lock)
         result = run_audit(default_path if options.path is None else options.path, request, read_applied)
@@ -92,10 +92,10 @@ def run(
         else:
             _write_file(options.output, render(result.report, options.format))
     except UnusableInputError as error:
-        _tell(errors, str(error))
+        _write_error(errors, str(error))
         return UNUSABLE
     if result.refusal is not None:
-        _tell(errors, result.refusal)
+        _write_error(errors, result.refusal)
     return SOUND if result.report.sound and result.refusal is None else FINDINGS
 
 
@@ -107,11 +107,11 @@ def _write_file(path: Path, text: str) -> None:
 
 
 def can_colour(stream: Stream) -> bool:
-    """It is a terminal that obeys colours, and nobody has asked for none. https://no-color.org"""
+    """Whether the stream is a colour terminal and colours are not disabled. https://no-color.org"""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _tell(errors: Stream, text: str) -> None:
+def _write_error(errors: Stream, text: str) -> None:
     from golive.migration_graph.reports.words import make_visible
 
     errors.write(f"{PROGRAM}: {make_visible(text)}\n")
@@ -119,15 +119,15 @@ def _tell(errors: Stream, text: str) -> None:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """One line, as for all that cannot be used."""
+        """Print one line, as for any other unusable input."""
         self.exit(UNUSABLE, f"{PROGRAM}: {message}; --help lists the arguments\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The audit without Django, for other projects; without PATH, of the current folder."""
+    """Audit without Django, for other projects. PATH defaults to the current folder."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal that cannot show a character must not lose the report.
+            # An unencodable character must not abort the report.
             stream.reconfigure(errors="backslashreplace")
     parser = _Parser(prog=PROGRAM, description="Audit a folder of migrations. Nothing in it is imported or run.")
     add_arguments(parser)
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = run(options, default_path=".", read_applied=_refuse_database, out=sys.stdout, errors=sys.stderr)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has seen enough, as `head` does. Python would complain once more when it ends.
+        # The reader closed the pipe, as `head` does. Redirect stdout, or Python complains again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     return code

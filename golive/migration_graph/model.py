@@ -1,7 +1,7 @@
-"""The shapes that readers, graph, findings, history and reports share.
+"""Data types shared by readers, graph, findings, history and reports.
 
-Arrows point from child to parent: a revision names what comes before it. Files are relative to the audited folder, with
-forward slashes; lines count from 1.
+Edges point from child to parent: a revision names its predecessors. Paths are relative to the audited folder, with
+forward slashes; line numbers start at 1.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Severity(StrEnum):
 
 
 class Role(StrEnum):
-    """What a reference means: Alembic's `down_revision` and Django's `dependencies` order revisions of one line of
-    descent; Alembic's `depends_on` (and Django's `run_before`, turned round) only orders."""
+    """PARENT: Alembic's `down_revision` and Django's `dependencies`, which define lineage. DEPENDENCY: Alembic's
+    `depends_on` (and Django's `run_before`, reversed), which only constrains the order."""
 
     PARENT = "parent"
     DEPENDENCY = "dependency"
@@ -32,7 +32,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One name by which a file points at what comes before it; `name` as written, `line` where it stands."""
+    """One reference from a file to a predecessor: `name` as written, `line` where it is written."""
 
     name: str
     line: int
@@ -41,12 +41,11 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One migration file. `key` is its path, so that two files with one name stay two nodes.
+    """One migration file. `key` is its path, so that two files with the same name remain two nodes.
 
-    `name` is Alembic's revision id or Django's `app.name`. `create_date` and `revises` are what the docstring of an
-    Alembic file says, as written. `is_reversible` None: it was not looked at. `content_hash` is the SHA-256 of the
-    bytes with line ends as LF. A Django name may end in `__first__` or `__latest__`; `settings.X` stands for the app of
-    a swappable model.
+    `name` is Alembic's revision id or Django's `app.name`. `create_date` and `revises` come verbatim from the docstring
+    of an Alembic file. `is_reversible` None: unknown. `content_hash` is the SHA-256 of the bytes with line endings
+    normalized to LF. A Django name may end in `__first__` or `__latest__`; `settings.X` is a swappable model's app.
     """
 
     key: str
@@ -59,7 +58,7 @@ class Node:
     revises: str | None = None
     is_reversible: bool | None = None
     content_hash: str = ""
-    # What could not be read without running the file ("down_revision"), so that nothing is built on its absence.
+    # Attributes that only running the file would reveal ("down_revision"): no finding may rely on their absence.
     unread: tuple[str, ...] = ()
 
     @property
@@ -73,7 +72,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """`child -> parent` by their names, and the line that makes it."""
+    """`child -> parent` by name, and the line that defines it."""
 
     child: str
     parent: str
@@ -83,7 +82,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What a commit did to one reference list of one file: the values before and after, as Python source."""
+    """A change to one reference list of one file: the values before and after, as Python source."""
 
     file: str
     line: int
@@ -93,20 +92,20 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """One remedy of a cycle: take these edges out. Cuts of one finding are listed best first.
+    """One remedy for a cycle: remove these edges. The cuts of a finding are listed best first.
 
-    `restore` is the value that stood before the edit that made the edge (as Python source, `None` included as "None"),
-    or None where that is not known, or where several values are to be put back. `because` is the evidence in words.
-    `rank` is shared by cuts that tie, from 1.
+    `restore` is the value before the edit that created the edge (as Python source; the value None is "None"). It is
+    None if unknown, or if several values must be restored. `because` is the evidence, in sentences. `rank` starts at 1;
+    tied cuts share it.
     """
 
     edges: tuple[Edge, ...]
     restore: str | None = None
     because: tuple[str, ...] = ()
     rank: int = 1
-    # The edits to undo, one for each list: each has its value before. Empty where a value is not known.
+    # The edits to undo, one per list, each with its previous value. Empty if any previous value is unknown.
     edits: tuple[Edit, ...] = ()
-    # What the graph would be afterwards; None: not worked out.
+    # The graph after the cut; None: not computed.
     heads: tuple[str, ...] | None = None
     bases: tuple[str, ...] | None = None
     is_sound: bool | None = None
@@ -114,7 +113,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit of the repository that holds the files; `date` is RFC 3339."""
+    """A commit of the repository that contains the files; `date` is RFC 3339."""
 
     commit: str
     subject: str
@@ -124,11 +123,11 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong or deserves a look. `code` and `name` are those of `golive.migration_graph.catalogue`.
+    """One problem, or something worth a look. `code` and `name` are those of `golive.migration_graph.catalogue`.
 
-    `revisions` are the names concerned. `cycle`, `cuts` and `affected` belong to MG101: one shortest cycle in the order
-    child, parent, parent's parent ...; the remedies; how many revisions cannot be ordered. `introduced_by` and `edit`
-    are filled from the history where that was asked for.
+    `revisions` are the names involved. `cycle`, `cuts` and `affected` are set for MG101: a shortest cycle in the order
+    child, parent, grandparent ...; the remedies; how many revisions cannot be ordered. `introduced_by` and `edit` are
+    set only when the audit reads the history.
     """
 
     code: str
@@ -149,7 +148,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A time in which a defect stood: from the commit that made it to the one that ended it (None: it stands)."""
+    """The lifetime of a defect: from the commit that introduced it to the one that fixed it (None: not fixed)."""
 
     code: str
     summary: str
@@ -160,10 +159,10 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class ParsedFile:
-    """What one file says, before anything is known of the others.
+    """What one file declares, independent of all others.
 
-    `node` None: it could not be read at all, and a finding says why; `guesses` are the names that it may have held, so
-    that who refers to them is not blamed. `run_before` and `replaces` are Django's, as `app.name`.
+    `node` None: the file could not be read, and a finding says why; `guesses` are then the names it may define, so that
+    files that refer to them are not reported. `run_before` and `replaces` are Django's, as `app.name`.
     """
 
     key: str
@@ -176,10 +175,10 @@ class ParsedFile:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What a Django project knows beyond its migrations; for Alembic it stays empty.
+    """What is known of a Django project beyond its migrations; empty for Alembic.
 
-    `apps`: labels of the apps whose folders are in the project; None: those of the migrations. `settings`: names of
-    settings to swappable models ("AUTH_USER_MODEL" -> "accounts.User").
+    `apps`: labels of the project's own apps; None: the apps that have migrations. `settings`: name of a setting -> the
+    swappable model it names ("AUTH_USER_MODEL" -> "accounts.User").
     """
 
     apps: frozenset[str] | None = None
@@ -188,29 +187,29 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """All files of one folder. `nodes` by key, in the order of their keys."""
+    """The graph of all audited files. `nodes` is keyed and sorted by `Node.key`."""
 
     kind: Kind
     nodes: Mapping[str, Node]
-    # Resolved: key of the child -> keys of its parents, and of its dependencies. Dangling references are left out.
+    # Resolved edges: child key -> keys of its parents (or dependencies). Dangling references are left out.
     parents: Mapping[str, tuple[str, ...]]
     dependencies: Mapping[str, tuple[str, ...]]
     heads: tuple[str, ...]
     bases: tuple[str, ...]
-    # Key of the child and the references of it that lead to no file.
+    # Child key -> its references that resolve to no file.
     dangling: Mapping[str, tuple[Reference, ...]] = field(default_factory=dict)
-    # (child, parent) by their keys -> file and line that make the edge, where that is not the child's own reference.
+    # (child key, parent key) -> file and line that define the edge, if that is not the child's own reference.
     origins: Mapping[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
-    # Old migrations that a squashed one stands for: key of the old one -> key of the new one.
+    # Key of a replaced migration -> key of the squashed migration that replaces it.
     replaced: Mapping[str, str] = field(default_factory=dict)
-    # Names that unreadable files may hold.
+    # Names that unreadable files may define.
     guesses: frozenset[str] = frozenset()
-    # Key of a squashed migration -> the names it stands for, those without a file included.
+    # Key of a squashed migration -> the names it replaces, including those whose file is gone.
     replaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def index_by_name(nodes: Mapping[str, Node]) -> dict[str, list[str]]:
-    """Name -> keys of the files that bear it."""
+    """Name -> keys of the files that define it."""
     keys: dict[str, list[str]] = {}
     for key, node in nodes.items():
         keys.setdefault(node.name, []).append(key)
@@ -218,26 +217,26 @@ def index_by_name(nodes: Mapping[str, Node]) -> dict[str, list[str]]:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """The app's label and the migration's name of a Django node `app.name`; labels have no dots."""
+    """Split a Django node's `app.name` into app label and migration name; labels contain no dots."""
     app, _, migration = name.partition(".")
     return app, migration
 
 
 def get_app(name: str) -> str:
-    """The label of the app in a Django name."""
+    """The app label of a Django name."""
     return split_name(name)[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an audit found. `path` as the caller gave it. `sound`: no finding of severity error."""
+    """The result of an audit. `path` as the caller gave it. `sound`: there is no finding of severity error."""
 
     path: str
     graph: Graph
     findings: tuple[Finding, ...]
     merges: int
     branch_points: int
-    # Only with the history: the past episodes, newest first, and why the history could not be (wholly) read.
+    # Only with the history: all episodes, newest first, and why the history could not be read (in full).
     episodes: tuple[Episode, ...] | None = None
     history_note: str | None = None
     # Only with a database: what an upgrade would run, in order.
@@ -257,4 +256,4 @@ class Report:
 
 
 class UnusableInputError(Exception):
-    """There is nothing to audit: no such folder, no configuration, no version folder. The message is one line."""
+    """The input cannot be audited: no such folder, no configuration, no version folder. The message is one line."""

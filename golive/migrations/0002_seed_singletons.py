@@ -6,5 +6,5 @@ from golive.migrations.operations.seed import seed
 class Migration(migrations.Migration):
     dependencies = [("golive", "0001_initial")]
 
-    # Backward nothing: the rows and the record stay until the tables go.
+    # No-op in reverse: the rows and the event log stay until the tables are dropped.
     operations = [migrations.RunPython(seed, migrations.RunPython.noop)]

@@ -1,4 +1,4 @@
-"""Two groups to put people in. Made here and then left alone: what an administrator changes in them stays."""
+"""Create two groups for operators. Only created here: an administrator's later changes to them are preserved."""
 
 from typing import Any
 
@@ -26,18 +26,18 @@ def make_groups(apps: Any, schema_editor: Any) -> None:
     content_types = apps.get_model("contenttypes", "ContentType").objects.using(alias)
     permissions = apps.get_model("auth", "Permission").objects.using(alias)
     groups = apps.get_model("auth", "Group").objects.using(alias)
-    made = {}
-    # Django makes permissions only after all migrations, and then leaves those that it finds.
+    created_permissions = {}
+    # Django creates permissions only after all migrations, and keeps existing ones.
     for model, names in _PERMISSIONS.items():
         content_type, _ = content_types.get_or_create(app_label="golive", model=model)
         for codename, name in names.items():
-            made[codename], _ = permissions.get_or_create(
+            created_permissions[codename], _ = permissions.get_or_create(
                 content_type=content_type, codename=codename, defaults={"name": name}
             )
-    for group_name, codenames in (("Operators", _OPERATORS), ("Release managers", tuple(made))):
+    for group_name, codenames in (("Operators", _OPERATORS), ("Release managers", tuple(created_permissions))):
         group, created = groups.get_or_create(name=group_name)
         if created:
-            group.permissions.set([made[codename] for codename in codenames])
+            group.permissions.set([created_permissions[codename] for codename in codenames])
 
 
 class Migration(migrations.Migration):
@@ -47,5 +47,5 @@ class Migration(migrations.Migration):
         ("contenttypes", "0002_remove_content_type_name"),
     ]
 
-    # Backward nothing: people may be in the groups.
+    # No-op in reverse: the groups may have members.
     operations = [migrations.RunPython(make_groups, migrations.RunPython.noop)]

@@ -1,4 +1,4 @@
-"""Columns that the stop's promises need: all nullable, so that a release before this one goes on working."""
+"""Columns that the guarantees of a stop need. All nullable, so that the previous release keeps working."""
 
 from django.db import migrations, models
 

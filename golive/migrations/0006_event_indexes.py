@@ -1,4 +1,4 @@
-"""What a stop and every checklist look up, by index: it costs the same however long the record is."""
+"""Indexes for the lookups of a stop and of every checklist, so that their cost does not grow with the event log."""
 
 from django.db import migrations, models
 
@@ -6,7 +6,7 @@ from golive.migrations.operations.concurrent_index import AddIndexConcurrently
 
 
 class Migration(migrations.Migration):
-    # CREATE INDEX CONCURRENTLY: a stop does not wait for it. Cut off, it is simply run again.
+    # CREATE INDEX CONCURRENTLY, so that no stop waits for it. If interrupted, it can simply be run again.
     atomic = False
 
     dependencies = [("golive", "0005_salt_timeline_revoked_by")]

@@ -1,4 +1,4 @@
-"""Who changed a row last is looked up by the number of the event, so this index only made writes dearer."""
+"""Drop an unused index that slowed writes down: the last change of a row is looked up by the event's sequence."""
 
 from django.db import migrations
 
@@ -6,7 +6,7 @@ from golive.migrations.operations.concurrent_index import RemoveIndexConcurrentl
 
 
 class Migration(migrations.Migration):
-    # DROP INDEX CONCURRENTLY: a stop does not wait for it. Cut off, it is simply run again.
+    # DROP INDEX CONCURRENTLY, so that no stop waits for it. If interrupted, it can simply be run again.
     atomic = False
 
     dependencies = [("golive", "0006_event_indexes")]

@@ -91,7 +91,10 @@ def test_migrate__long_transaction_in_the_way__fails_in_time_naming_it_while_the
     assert done.returncode == 1
     assert seconds >= 3 * 0.5 + 2 * 2
     assert "Traceback" not in done.stderr
-    assert "extra.0001_alter: A lock was not had in 3 tries (--ddl-tries) of 500 ms (--ddl-lock-timeout)" in done.stderr
+    assert (
+        "extra.0001_alter: A lock was not acquired in 3 tries (--ddl-tries) of 500 ms (--ddl-lock-timeout)"
+        in done.stderr
+    )
     assert f"pid {pid} (a long report, user valhalla, idle in transaction, in a transaction since " in done.stderr
     assert "): SELECT * FROM go_live_state\n" in done.stderr
     assert "pg_terminate_backend" in done.stderr

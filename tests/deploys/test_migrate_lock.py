@@ -82,7 +82,9 @@ def test_migrate__holder_frozen__others_end_in_time_and_say_what_to_do(make_proj
         pid = holder_of(project)
         assert (code, seconds < SLACK * 12) == (1, True), output
         assert f"Waiting for another migrate: pid {pid} (golive migrate " in output
-        assert re.search(rf"not had within 2 s .*pid {pid} \(golive migrate \S+:{holder.pid}\) from 127.0.0.1", output)
+        assert re.search(
+            rf"not acquired within 2 s .*pid {pid} \(golive migrate \S+:{holder.pid}\) from 127.0.0.1", output
+        )
         assert re.search(rf"it works as pid \d+ \(golive migrating \S+:{holder.pid}, .*idle in transaction", output)
         assert f"SELECT pg_terminate_backend({pid})" in output
 
@@ -234,7 +236,7 @@ def make_lock(project: Project, timeout_seconds: float = 0) -> MigrationLock:
         find_table=lambda: RecordTable("public", "django_migrations"),
         timeout_seconds=timeout_seconds,
         watch_seconds=0.05,
-        tell=lambda text: None,
+        report=lambda text: None,
     )
 
 
@@ -251,7 +253,7 @@ def test_lock__left_by_an_exception__is_free_and_leaves_no_session(
 
 
 def test_lock__not_had__leaves_no_session(migrated: Project) -> None:
-    with make_lock(migrated), pytest.raises(LockError, match="not had within 0 s"), make_lock(migrated):
+    with make_lock(migrated), pytest.raises(LockError, match="not acquired within 0 s"), make_lock(migrated):
         pass
 
     await_true(lambda: not migrated.query(LOCK_SESSIONS), "no session is left", 5)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from golive.deploys.sessions import are_sessions_kept, is_direct
+from golive.deploys.sessions import are_sessions_dedicated, is_direct
 from tests.deploys.conftest import SEED_EVENTS, MakeProject
 from tests.deploys.pgbouncer import pgbouncer
 from tests.deploys.project import Project
@@ -91,5 +91,5 @@ def test_sessions__pool_with_idle_servers__are_told_from_those_that_are_kept(
         for connection in (first, second):
             connection.prepare_threshold = None
         assert (is_direct(first), is_direct(third)) == (False, True)
-        assert are_sessions_kept(first, second) is (mode == "session")
-        assert are_sessions_kept(third, fourth) is True
+        assert are_sessions_dedicated(first, second) is (mode == "session")
+        assert are_sessions_dedicated(third, fourth) is True

@@ -321,7 +321,7 @@ def test_audit__the_incident__is_answered_in_the_first_lines(tmp_path: Path) -> 
 
     lines = done.stdout.splitlines()
     assert lines[0].startswith("Not sound: 3 errors")
-    assert lines[3] == f"{GUILTY_PATH}:{GUILTY_LINE}: put back None, where 'r108' stands now"
+    assert lines[3] == f"{GUILTY_PATH}:{GUILTY_LINE}: put back None in place of 'r108'"
     assert f"{incident.guilty[:12]} " in lines[4]
     assert GUILTY_SUBJECT in lines[4]
     assert len(lines) < 80

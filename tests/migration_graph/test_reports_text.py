@@ -36,7 +36,7 @@ def test_text__incident__begins_with_the_one_edit() -> None:
         "Not sound: 1 error, 1 warning",
         "115 revisions, 1 head (top3), no base, 1 merge, 1 branch point, in backend",
         "",
-        "versions/r000.py:14: put back None, where 'r107' stands now",
+        "versions/r000.py:14: put back None in place of 'r107'",
         '  since commit 9e107d9d372b 2026-01-12 "Fix the migration chain" by ann',
         "  because the edge was made by the commit that closed the cycle",
         "  because the parent is newer than its child",
@@ -77,8 +77,8 @@ def test_text__several_values_to_put_back__names_each_place() -> None:
     lines = render(report, "text").splitlines()
 
     assert lines[3:5] == [
-        "versions/a.py:14: put back None, where 'c' stands now",
-        "versions/b.py:3: put back 'x', where 'a' stands now",
+        "versions/a.py:14: put back None in place of 'c'",
+        "versions/b.py:3: put back 'x' in place of 'a'",
     ]
 
 
@@ -86,7 +86,7 @@ def test_text__heads_split_by_an_edit__offers_the_value_before() -> None:
     edit = Edit(get_key("r001"), 14, "'r000'", "None")
     report = make_report(make_graph(make_chain(2)), make_finding(edit=edit, introduced_by=COMMIT))
 
-    assert "versions/r001.py:14: put back 'r000', where None stands now" in render(report, "text")
+    assert "versions/r001.py:14: put back 'r000' in place of None" in render(report, "text")
 
 
 def test_text__a_hundred_warnings__shows_three_and_counts_the_rest() -> None:

@@ -121,7 +121,7 @@ def test_trace__an_edit_that_is_not_committed__has_no_commit_but_its_value_befor
     assert loop.introduced_by is None
     assert (loop.edit, loop.cuts[0].restore, loop.cuts[0].is_sound) == (GUILTY_EDIT, "None", True)
     assert "a change that is not committed" in loop.cuts[0].because[0]
-    assert report.history_note == f"Not committed as it stands: {GUILTY_PATH}."
+    assert report.history_note == f"Uncommitted changes: {GUILTY_PATH}."
 
 
 def test_trace__a_file_that_git_does_not_know_yet__is_part_of_the_graph(made: GitRepository) -> None:
@@ -131,7 +131,7 @@ def test_trace__a_file_that_git_does_not_know_yet__is_part_of_the_graph(made: Gi
     report = examine(made.folder / FOLDER, with_history=True)
 
     assert find(report, "MG201").introduced_by is None
-    assert report.history_note == "Not committed as it stands: r006_step.py."
+    assert report.history_note == "Uncommitted changes: r006_step.py."
 
 
 def test_trace__mended_but_not_committed__still_stands_in_the_history(made: GitRepository) -> None:

@@ -1,1 +1,1 @@
-"""What the tests of several rooms share: servers, databases, faults, people who act, patience."""
+"""Helpers shared by the tests of several rooms: servers, databases, fault injection, users, timeouts."""

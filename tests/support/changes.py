@@ -1,4 +1,4 @@
-"""What the tests of the controls share: making changes, looking at what stands, and what must hold."""
+"""Helpers for tests of the controls: make changes, read the state, check invariants."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.support.faults import run_sql
 NAMES = tuple(CHANGES)
 TOWARD_SAFE = tuple(name for name, change in CHANGES.items() if change.direction is Direction.SAFE)
 OTHERS = tuple(name for name in NAMES if name not in TOWARD_SAFE)
-# What stands after the migrations: one event for each table.
+# The number of events after the migrations: one per table.
 SEEDED = 2
 NOWHERE = Origin()
-# Where a write can be made to fail, for `failing_writes`: table, verb, and for which rows.
+# Arguments of `failing_writes`: table, verb and condition.
 FAULTS: dict[str, tuple[str, str, str]] = {
     "event": ("golive_event", "INSERT", "NEW.action <> 'drift'"),
     "row of go_live_state": ("go_live_state", "UPDATE", "1 = 1"),
@@ -38,26 +38,26 @@ def apply(
     origin: Origin = NOWHERE,
     **fields: object,
 ) -> Acknowledgement:
-    """Make a change as somebody who may do everything, unless told."""
+    """Make a change, by default as an actor with all permissions."""
     return apply_change(
         CHANGES[name], actor=actor or make_actor(), reason=reason, channel=channel, fields=fields, origin=origin
     )
 
 
 def apply_effectively(name: str, **options: Any) -> Acknowledgement:
-    """As `apply`, and an edit changes something."""
+    """Like `apply`, but an edit changes something too."""
     fields = {"version": "2.0.0"} if name == "edit" else {}
     return apply(name, **{**fields, **options})
 
 
 def go_live() -> None:
-    """From the safe defaults all the way: complete, released, enabled."""
+    """Go live from the safe defaults: complete, release, enable."""
     for name in ("complete", "release", "enable"):
         apply(name, actor=make_actor("ann"))
 
 
 def prepare(name: str) -> None:
-    """Bring about a state in which this change changes something and may be made."""
+    """Set up a state in which this change is allowed and has an effect."""
     if name in TOWARD_SAFE:
         go_live()
     elif name in ("release", "enable"):
@@ -73,7 +73,7 @@ def newest() -> Event:
 
 
 def snapshot() -> tuple[Any, Any, int]:
-    """All that a change could have altered."""
+    """Everything that a change could alter."""
     return (
         run_sql("SELECT * FROM go_live_state ORDER BY id"),
         run_sql("SELECT * FROM system_metadata ORDER BY id"),
@@ -82,19 +82,19 @@ def snapshot() -> tuple[Any, Any, int]:
 
 
 def problem_keys(*, newest_events: int | None = None) -> set[str]:
-    """What the verification finds, as `code:place` (without what tells one break from another at the same place)."""
+    """The problems of the verification as `code:place`, without what distinguishes several at the same place."""
     return {problem.key.split("@")[0] for problem in history.verify(newest=newest_events).problems}
 
 
 def check_sound() -> None:
-    """Chain, head and rows agree, and every event was looked at."""
-    found = history.verify()
-    assert found.problems == ()
-    assert found.checked == Event.objects.count()
+    """Assert that chain, head and rows agree, and that every event was checked."""
+    verification = history.verify()
+    assert verification.problems == ()
+    assert verification.checked == Event.objects.count()
 
 
 def fake_checklist(monkeypatch: pytest.MonkeyPatch, *results: CheckResult) -> list[bool]:
-    """Let the checklist find this. Returns a list that grows by whether a transaction was open when it ran."""
+    """Make the checklist return these results. The returned list records, per run, whether a transaction was open."""
     runs: list[bool] = []
 
     def run() -> Checklist:

@@ -1,4 +1,4 @@
-"""Headless Chromium for tests and screenshots: how it is started, what it complains of, how a person signs in."""
+"""Headless Chromium for tests and screenshots: start it, collect its errors, sign in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Response, sync_pl
 from tests.run import NO_BROWSER, find_chromium
 
 ARGUMENTS = (
-    "--no-sandbox",  # the sandbox cannot be had as root, which is what runs in a container
+    "--no-sandbox",  # the sandbox does not work as root, the usual user in a container
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-gpu",
@@ -26,12 +26,12 @@ SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
 
 class NoBrowserError(RuntimeError):
-    """There is no Chromium; the message says where it was looked for."""
+    """Chromium was not found; the message says where it was searched for."""
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A running Chromium: the system's own, so that nothing has to be downloaded. Raises NoBrowserError."""
+    """Run the system's Chromium, so that nothing must be downloaded. Raises NoBrowserError."""
     executable = find_chromium()
     if executable is None:
         raise NoBrowserError(NO_BROWSER)
@@ -45,10 +45,10 @@ def chromium() -> Iterator[Browser]:
 
 @dataclass
 class Complaints:
-    """What a browser complains of: errors and warnings in the console, exceptions, answers of 500 and above.
+    """Problems of a page: console errors and warnings, exceptions, responses with status 500 and above.
 
-    A violation of the content security policy is an error in the console. `expected_statuses` are answers that are
-    asked for; Chromium writes an error into the console for each.
+    A violation of the Content-Security-Policy is a console error. `expected_statuses` are intended responses, for each
+    of which Chromium logs a console error.
     """
 
     expected_statuses: set[int] = field(default_factory=set)
@@ -72,15 +72,15 @@ class Complaints:
 
 
 def fill_in_login(page: Page, username: str, password: str) -> None:
-    """Sign in by the form that the page shows, as a person does."""
+    """Sign in through the form on the page, as a person does."""
     page.get_by_label("Username").fill(username)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Log in").click()
 
 
 def find_overflow(page: Page) -> str | None:
-    """What makes the page scroll sideways, in words; None if it does not."""
-    found: str | None = page.evaluate(
+    """Describe what makes the page scroll sideways; None if nothing does."""
+    overflow: str | None = page.evaluate(
         """() => {
             const root = document.documentElement;
             if (root.scrollWidth <= root.clientWidth) {
@@ -93,4 +93,4 @@ def find_overflow(page: Page) -> str | None:
             return `${root.scrollWidth} px in ${root.clientWidth} px: ${guilty.slice(-6).join(", ")}`;
         }"""
     )
-    return found
+    return overflow

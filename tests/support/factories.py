@@ -1,4 +1,4 @@
-"""Small makers of rows, actors and requests. Pure: no Django, no database."""
+"""Factories for rows, actors and check results. Pure: no Django, no database."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _SYSTEM = SystemRow(
 
 
 def make_go_live(**values: Any) -> GoLiveRow:
-    """A row that somebody has changed before; go-live disabled and the kill switch engaged unless told."""
+    """A row that has been changed before; by default go-live is disabled and the kill switch engaged."""
     return replace(_GO_LIVE, **values)
 
 
 def make_system(**values: Any) -> SystemRow:
-    """A row that somebody has changed before; incomplete unless told, and then completed long ago."""
+    """A row that has been changed before; incomplete by default, otherwise completed long ago."""
     if values.get("backend_complete"):
         values.setdefault("completed_at", LONG_AGO)
     return replace(_SYSTEM, **values)
@@ -48,7 +48,7 @@ def make_rows(*, enabled: bool = False, engaged: bool = True, complete: bool = F
 
 
 def make_actor(name: str = "bea", *, without: str | None = None, user_id: int | None = None) -> Actor:
-    """Somebody who may do everything, or everything but one thing."""
+    """An actor with all permissions, or all but one."""
     return Actor(name=name, permissions=ALL_PERMISSIONS - {without}, user_id=user_id)
 
 

@@ -1,4 +1,4 @@
-"""Ways to make a database fail, and to watch what it is asked, for tests on both vendors."""
+"""Inject database faults and record statements, for tests on both database vendors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.patience import SLACK
 
 
 def run_sql(statement: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-    """Run SQL as somebody at a prompt would: committed at once, past the controls. The rows, if it has any."""
+    """Run SQL as from a prompt: committed at once, bypassing the controls. Returns the rows, if any."""
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
         return cursor.fetchall() if cursor.description else []
@@ -29,9 +29,9 @@ def is_postgresql() -> bool:
 
 @contextmanager
 def failing_writes(table: str, verb: str, *, when: str = "1 = 1", deferred: bool = False) -> Iterator[None]:
-    """Inside, the database refuses to INSERT into or UPDATE the table where `when` holds of NEW.
+    """Within the block, the database refuses an INSERT into or UPDATE of the table if `when` is true for NEW.
 
-    `deferred` (PostgreSQL): it refuses only when the transaction commits.
+    `deferred` (PostgreSQL): it refuses at commit.
     """
     if not is_postgresql():
         run_sql(
@@ -57,7 +57,7 @@ def failing_writes(table: str, verb: str, *, when: str = "1 = 1", deferred: bool
 
 @contextmanager
 def append_only_suspended() -> Iterator[None]:
-    """Inside, events can be altered: what somebody with all rights in the database can do."""
+    """Within the block, events can be altered, as a database superuser can do."""
     if is_postgresql():
         run_sql("ALTER TABLE golive_event DISABLE TRIGGER USER")
         try:
@@ -77,7 +77,7 @@ def append_only_suspended() -> Iterator[None]:
 
 @contextmanager
 def renamed_table(table: str) -> Iterator[None]:
-    """Inside, there is no such table."""
+    """Within the block, the table does not exist."""
     run_sql(f"ALTER TABLE {table} RENAME TO {table}_elsewhere")
     try:
         yield
@@ -87,21 +87,21 @@ def renamed_table(table: str) -> Iterator[None]:
 
 @contextmanager
 def watched_statements(before: Callable[[str], None] | None = None) -> Iterator[list[str]]:
-    """The statements that this thread sends inside, in order; `before` is called with each one before it is sent."""
-    seen: list[str] = []
+    """Record the statements that this thread sends within the block; `before` is called before each is sent."""
+    statements: list[str] = []
 
     def watch(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        seen.append(sql)
+        statements.append(sql)
         if before is not None:
             before(sql)
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(watch):
-        yield seen
+        yield statements
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait until the condition holds. Raises AssertionError if it does not within ten times the promised seconds."""
+    """Wait until the condition is true. Raises AssertionError after SLACK times `seconds`."""
     ends_at = time.monotonic() + SLACK * seconds
     while not condition():
         assert time.monotonic() < ends_at, f"not within {SLACK * seconds:g} s"
@@ -109,7 +109,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
 
 
 def database_url() -> str:
-    """The database of the tests as other processes name it."""
+    """The URL of the test database, for other processes."""
     settings = connection.settings_dict
     if not is_postgresql():
         return f"sqlite:///{settings['NAME']}"
@@ -120,8 +120,8 @@ def database_url() -> str:
 
 @contextmanager
 def rerouted(**settings: Any) -> Iterator[None]:
-    """Inside, every thread's new connections go elsewhere: `HOST`, `PORT`, `NAME` and so on."""
-    kept = dict(connection.settings_dict)
+    """Within the block, every thread's new connections use these settings: `HOST`, `PORT`, `NAME` and so on."""
+    original = dict(connection.settings_dict)
     connection.close()
     connection.settings_dict.update(settings)
     try:
@@ -129,8 +129,8 @@ def rerouted(**settings: Any) -> Iterator[None]:
     finally:
         connection.close()
         connection.settings_dict.clear()
-        connection.settings_dict.update(kept)
-        # What was learnt about the other place (that it hangs) may take a moment to be forgotten.
+        connection.settings_dict.update(original)
+        # The record that the other server hangs (`golive.postgresql.away`) may take a moment to clear.
         wait_until(_can_connect)
 
 
@@ -142,7 +142,7 @@ def _can_connect() -> bool:
 
 
 class Fate(Enum):
-    """What becomes of a request that the proxy waits for."""
+    """What happens to the request for which the proxy waits."""
 
     ANSWER_LOST = "passed on, and the connection ends before the answer arrives"
     REQUEST_LOST = "not passed on, and the connection ends"
@@ -151,11 +151,11 @@ class Fate(Enum):
 
 
 class Proxy:
-    """A TCP proxy before the database's server, which can stop to pass on what is said.
+    """A TCP proxy in front of the database server that can inject faults.
 
     `freeze()`: connections stay open, new ones are accepted, and nothing answers, as when a host hangs.
-    `strike(words, fate)`: one fault at the next request that holds these words.
-    `lead_to(host, port)`: new connections go elsewhere, those that are open stay.
+    `strike(words, fate)`: one fault at the next request that contains these bytes.
+    `lead_to(host, port)`: new connections go to another server; open ones stay.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -183,7 +183,7 @@ class Proxy:
         self._fault = (words, fate)
 
     def await_answer(self) -> None:
-        """Wait until the server has answered the request that was struck: whatever it did, it has done."""
+        """Wait until the server has answered the struck request, so that its effect is final."""
         assert self._is_answered.wait(10 * SLACK), "the server did not answer"
 
     def close(self) -> None:
@@ -198,7 +198,7 @@ class Proxy:
                 try:
                     server = socket.create_connection(self._target)
                 except OSError:
-                    # Gone for now; it may come back.
+                    # The server is down for now; it may come back.
                     client.close()
                     continue
                 self._sockets += [client, server]
@@ -237,7 +237,7 @@ class Proxy:
 
 
 def _error_response(**fields: str) -> bytes:
-    """As a server sends it: https://www.postgresql.org/docs/current/protocol-message-formats.html"""
+    """An ErrorResponse message: https://www.postgresql.org/docs/current/protocol-message-formats.html"""
     body = b"".join(name.encode() + text.encode() + b"\0" for name, text in fields.items()) + b"\0"
     return b"E" + (len(body) + 4).to_bytes(4) + body
 
@@ -251,7 +251,7 @@ def _close(each: socket.socket) -> None:
 
 @contextmanager
 def proxied() -> Iterator[Proxy]:
-    """Inside, the tests' connections run through a proxy of their own (PostgreSQL)."""
+    """Within the block, the tests' connections go through a proxy of their own (PostgreSQL)."""
     settings = connection.settings_dict
     proxy = Proxy(settings["HOST"] or "127.0.0.1", int(settings["PORT"] or 5432))
     try:

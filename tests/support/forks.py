@@ -1,4 +1,4 @@
-"""Forks in the worst moment: while another thread, which the child does not have, holds a lock."""
+"""Fork at the worst moment: while a lock is held by another thread, which the child does not have."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-# Long, for a busy machine.
+# Generous, for a busy machine.
 _CHILD_SECONDS = 60
 
 
 @contextmanager
 def held_by_another_thread(lock: AbstractContextManager[object]) -> Iterator[None]:
-    """Inside, somebody else holds the lock."""
+    """Within the block, another thread holds the lock."""
     is_held, may_end = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -33,7 +33,7 @@ def held_by_another_thread(lock: AbstractContextManager[object]) -> Iterator[Non
 
 
 def ask_fork(question: Callable[[], str]) -> str:
-    """What a child answers; it must end by itself, and in time."""
+    """Run a function in a forked child and return its result; the child must exit in time."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -41,7 +41,7 @@ def ask_fork(question: Callable[[], str]) -> str:
         os.write(writer, question().encode())
         os._exit(0)
     os.close(writer)
-    with os.fdopen(reader) as told:
-        answer = told.read()
+    with os.fdopen(reader) as pipe:
+        answer = pipe.read()
     assert os.waitpid(child, 0)[1] == 0
     return answer

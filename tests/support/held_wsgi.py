@@ -1,6 +1,6 @@
-"""The service, with waits that a test holds and ends: `HELD_FOLDER` has a file for each that may go on, and its notes.
+"""The service, with waits that a test controls through files in `HELD_FOLDER`.
 
-While `hash` is not there, nobody's password is hashed; while `lease` is not there, no lease is over.
+Until the file `hash` exists, every password hash blocks; until `lease` exists, no lease ends.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SECONDS = 120
 
 
 def wait_for(name: str) -> None:
-    """Note that somebody waits, and return when they may go on."""
+    """Leave a file that says that a thread waits, and return once it may continue."""
     (FOLDER / f"{name}-{uuid.uuid4()}").touch()
     ends_at = time.monotonic() + _SECONDS
     while not (FOLDER / name).exists() and time.monotonic() < ends_at:

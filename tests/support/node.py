@@ -1,4 +1,4 @@
-"""Node.js with the packages of tests/openfeature_js, at the versions that its lock file names."""
+"""Node.js with the packages of tests/openfeature_js, at the versions in its lock file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.run import NO_NODE
 from tests.support.server import ROOT
 
 FOLDER = ROOT / "tests" / "openfeature_js"
-# Ends a hang. Nothing is measured with it.
+# Only ends a hang; nothing is measured by it.
 _PATIENCE_SECONDS = 600
 
 
 def install_packages() -> Path:
-    """The folder of the installed packages; what the lock file names is installed once. Raises RuntimeError."""
+    """The folder of the installed packages, which are installed once per lock file. Raises RuntimeError."""
     npm = shutil.which("npm")
     if npm is None:
         raise RuntimeError(NO_NODE)
@@ -23,7 +23,7 @@ def install_packages() -> Path:
     packages = FOLDER / "node_modules"
     installed = packages / ".installed"
     if not installed.exists() or installed.read_bytes() != lock:
-        # No script of a package runs, and nothing but the packages is asked for.
+        # Run no package scripts, and make no requests other than for the packages.
         command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
         done = subprocess.run(
             command, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=_PATIENCE_SECONDS

@@ -1,8 +1,8 @@
 """How much longer than promised a test waits before it fails.
 
-A promise like "within 3 s" holds on a machine that has time for us. A busy one may be late without anything being
-wrong, so a test that looks at a clock allows ten times as much: enough to catch a wait that does not end, or waits that
-add up. That the right limit was asked for is shown by other means: the deadline, the lock timeout, the order of events.
+A promise such as "within 3 s" holds on an idle machine. A busy one may be late although nothing is wrong, so tests that
+look at a clock allow ten times as much: enough to catch a wait that never ends, or waits that add up. That the right
+limit is used is tested by other means: the deadline, the lock timeout, the order of events.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""People with accounts, and what they do: the makers for tests that need the database."""
+"""Users and their changes: factories for tests that need the database."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def make_user(
     is_superuser: bool = False,
     password: str | None = None,
 ) -> User:
-    """Somebody of the staff in these groups, with these further permissions (`golive.release_kill_switch`).
+    """A staff user in these groups, with these additional permissions (`golive.release_kill_switch`).
 
-    Without a password, which takes long to hash, they sign in by `sign_in` only.
+    Has no password by default, since hashing is slow: use `sign_in`.
     """
     user = User.objects.create_user(username, password=password, is_staff=is_staff, is_superuser=is_superuser)
     user.groups.set(Group.objects.get(name=name) for name in groups)
@@ -38,18 +38,18 @@ def make_user(
 
 
 def sign_in(user: User, **options: Any) -> Client:
-    """A client in which somebody is signed in. It hands back the answer to an exception, as a server does."""
+    """A client with a signed-in user. An exception in a view becomes a response, as on a server."""
     client = Client(raise_request_exception=False, **options)
     client.force_login(user)
     return client
 
 
 def make_change(name: str, *, reason: str = "It is time.", actor: str = "bea", **fields: object) -> Acknowledgement:
-    """Make a change of the table, past the web, by somebody who may do everything."""
+    """Make a change without going through HTTP, as an actor with all permissions."""
     return apply_change(CHANGES[name], actor=make_actor(actor), reason=reason, channel=Channel.CLI, fields=fields)
 
 
 def go_live() -> None:
-    """Take the system live, as it is done: complete, release, enable."""
+    """Take the system live in the usual way: complete, release, enable."""
     for name in ("complete", "release", "enable"):
         make_change(name)

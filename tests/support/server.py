@@ -1,4 +1,4 @@
-"""The real service for tests: gunicorn as in production, in an environment of its own, and a plain HTTP client."""
+"""The real service for tests: gunicorn as in production, with its own environment, and a simple HTTP client."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ import psutil
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
-# All that the settings read. A developer's .env fills in what is unset, but not what is empty.
+# All variables that the settings read. A developer's .env fills in unset ones, but not empty ones.
 VARIABLES = (
     "ALLOWED_HOSTS",
     "APP_ENV",
@@ -51,12 +51,12 @@ VARIABLES = (
 
 
 class ServerError(RuntimeError):
-    """The service did not start or did not answer; the message holds its log."""
+    """The service did not start or did not answer; the message contains its log."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """An answer. `headers` finds names in any case; `get_all("Set-Cookie")` gives every one of a name."""
+    """A response. `headers` is case-insensitive; `get_all("Set-Cookie")` returns all headers of a name."""
 
     status: int
     headers: HTTPMessage
@@ -79,10 +79,10 @@ def request(
     body: bytes | str | None = None,
     timeout: float = 60,
 ) -> Response:
-    """One request on a new connection. 4xx and 5xx are answers, redirects are not followed.
+    """Send one request on a new connection. 4xx and 5xx do not raise, redirects are not followed.
 
-    `timeout` is in seconds, for each step; long, for a busy machine. Raises OSError or http.client.HTTPException when
-    no answer comes.
+    `timeout` is in seconds per socket operation; generous, for a busy machine. Raises OSError or
+    http.client.HTTPException if there is no response.
     """
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -102,9 +102,9 @@ def find_free_port() -> int:
 
 
 def clean_environment(overrides: Mapping[str, str] | None = None) -> dict[str, str]:
-    """An environment for a process of the project that owes nothing to the shell, the tests or a `.env` file.
+    """An environment for a process of the project, independent of the shell, the tests and any `.env` file.
 
-    It is for development, with a new secret key and SQLite; `overrides` win.
+    For development, with a new secret key and SQLite; `overrides` take precedence.
     """
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {
@@ -122,9 +122,9 @@ def clean_environment(overrides: Mapping[str, str] | None = None) -> dict[str, s
 
 @dataclass
 class GunicornServer:
-    """gunicorn with the project's own configuration, serving `application`, in `clean_environment(env)`.
+    """gunicorn with the project's own configuration, serving `application` in `clean_environment(env)` on 127.0.0.1.
 
-    `url()` is on 127.0.0.1. A context manager; or `start()` and `stop()`.
+    Use it as a context manager, or call `start()` and `stop()`.
     """
 
     env: Mapping[str, str]
@@ -138,7 +138,7 @@ class GunicornServer:
     _last_log: str = field(default="", init=False, repr=False)
 
     def start(self) -> Self:
-        """Start and wait until every worker answers. Raises ServerError with the log if that takes too long."""
+        """Start, and wait until every worker answers. Raises ServerError with the log if that takes too long."""
         if self._process is not None:
             raise ServerError("already running")
         environment = clean_environment({"WEB_CONCURRENCY": str(self.workers), **self.env, "PORT": str(self.port)})
@@ -152,7 +152,7 @@ class GunicornServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C in the terminal is for the tests; they stop the server
+                start_new_session=True,  # Ctrl-C must reach only the tests, which stop the server
             )
         try:
             self._await_workers()
@@ -162,7 +162,7 @@ class GunicornServer:
         return self
 
     def stop(self) -> None:
-        """End it as a deploy does, waiting for requests under way; by force if that takes too long. May be repeated."""
+        """Stop gracefully, as a deploy does; kill it if that takes too long. Idempotent."""
         if self._process is not None:
             workers = self._children()
             self._process.send_signal(signal.SIGTERM)
@@ -172,7 +172,7 @@ class GunicornServer:
                 self._process.kill()
                 self._process.wait(STOP_SECONDS)
             for worker in workers:
-                # Normally gone by now. psutil knows a process by its start time too, so this hits no other one.
+                # Normally gone by now. psutil also checks the start time, so this cannot hit another process.
                 with contextlib.suppress(psutil.NoSuchProcess):
                     worker.kill()
         if self._logs is not None:
@@ -192,7 +192,7 @@ class GunicornServer:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def log_text(self) -> str:
-        """All that gunicorn, its workers and the application wrote; after stop() that of the last run."""
+        """The output of gunicorn, its workers and the application; after stop(), that of the last run."""
         return self._log.read_text(errors="replace") if self._logs is not None else self._last_log
 
     @property
@@ -218,9 +218,9 @@ class GunicornServer:
         return psutil.Process(self._process.pid).children()
 
     def _await_workers(self) -> None:
-        """Each worker listens on its own socket and the kernel picks one by the client's port, at random.
+        """Wait until enough requests in a row succeed that almost certainly every worker has answered.
 
-        So many answers in a row, each on a new connection, mean with near certainty that every worker has answered.
+        Each worker listens on its own socket, and the kernel picks one at random by the client's port.
         """
         deadline, answers = time.monotonic() + START_SECONDS, 0
         while answers < 8 * self.workers:
@@ -228,7 +228,7 @@ class GunicornServer:
                 raise ServerError(f"gunicorn ended while starting:\n{self.log_text()}")
             if time.monotonic() > deadline:
                 raise ServerError(f"{self.health_path} did not answer 200 in {START_SECONDS} s:\n{self.log_text()}")
-            # Without workers of its own it has not taken the port yet, and the answer would be somebody else's.
+            # Without workers it has not bound the port yet, so the answer would come from another process.
             if len(self._children()) >= self.workers and self._is_healthy():
                 answers += 1
             else:

@@ -1,5 +1,5 @@
-"""The OpenAPI document, made from the tables that the service itself works by.
+"""Generate the OpenAPI document from the tables that the service itself uses.
 
-`schemas` says what answers and requests hold, `answers` every error with its codes, `operations` which path answers
-what, `document` puts them together. Tests hold all that is served against it.
+`schemas` defines requests and responses, `answers` all errors with their codes, `operations` all paths; `document`
+combines them. Tests check every served response against it.
 """

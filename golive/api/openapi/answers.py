@@ -1,4 +1,4 @@
-"""Every error answer of the document: by status, with its codes, headers and an example of each."""
+"""Error responses by status, with their codes, headers and examples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from golive.domain.decision import Code, Decision
 from golive.web.denials import DENIAL_CODES, describe_denial
 from golive.web.problems import CONTENT_TYPE, TITLES, type_of
 
-# Which codes come with a status.
+# Status -> the problem codes that use it.
 CODES: dict[int, tuple[str, ...]] = {
     400: ("BAD_REQUEST",),
     401: ("UNAUTHENTICATED",),
@@ -26,7 +26,7 @@ CODES: dict[int, tuple[str, ...]] = {
     500: ("INTERNAL_ERROR",),
     503: ("STATE_UNKNOWN", "NOT_APPLIED", "OUTCOME_UNKNOWN"),
 }
-# Codes of the decision, which a denial carries. The status is that of the gate that was asked.
+# Decision codes in denials. Each gate has a status of its own; this is that of `/gate`.
 DENIALS: dict[str, int] = {"KILL_SWITCH_ENGAGED": 403, "GO_LIVE_DISABLED": 403}
 DESCRIPTIONS: dict[str, str] = {
     "BAD_REQUEST": "The request or its body cannot be read.",
@@ -65,7 +65,7 @@ _HEADERS: dict[int, tuple[str, ...]] = {
 }
 HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-ID": {
-        "description": "The request's own id if it was sane, else a new one; it stands in the event and in the log",
+        "description": "The request's own id if it was sane, else a new one; it is in the event and in the log",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
     },
     "Retry-After": {"description": "Seconds", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
@@ -84,7 +84,7 @@ GATE_HEADERS = ("Retry-After", "X-GoLive-Code", "X-GoLive-Lease-Ms")
 
 
 def with_headers(response: dict[str, Any], *names: str) -> dict[str, Any]:
-    """A response with the headers that every answer has, and these."""
+    """A response with the common headers and the given ones."""
     named = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
     return {**response, "headers": {"X-Request-ID": _REQUEST_ID, **named}}
 
@@ -95,7 +95,7 @@ def answer(description: str, schema: dict[str, Any], example: Any, *headers: str
 
 
 def problem(status: int, codes: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The answer with this status and these of its codes (none named: all)."""
+    """The error response of a status, limited to the given codes (none: all)."""
     codes = codes or CODES[status]
     schema = {
         "allOf": [
@@ -110,7 +110,7 @@ def problem(status: int, codes: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def denial(status: HTTPStatus, instance: str) -> dict[str, Any]:
-    """The gate's refusal, with this status."""
+    """The denial of a gate, with this status."""
     described = {
         code: describe_denial(Decision(Code(code)), status=status, instance=instance, request_id=EXAMPLE_REQUEST_ID)
         for code in DENIAL_CODES

@@ -1,4 +1,4 @@
-"""The whole document."""
+"""Assemble the whole document."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _SECURITY = {
 
 @functools.cache
 def make_document() -> dict[str, Any]:
-    """The OpenAPI 3.1 document. The same for all: what a deployment is set up to ask for is said in words."""
+    """The OpenAPI 3.1 document. The same for every deployment: what depends on settings is described in prose."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "Valhalla go-live", "version": "1", "description": _DESCRIPTION},

@@ -1,4 +1,4 @@
-"""The examples of the document: fixed rows, shown by the same functions that show the real ones."""
+"""Examples for the document: fixed rows, serialized by the same functions as real ones."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def request_of(change: Change) -> dict[str, Any]:
 
 
 def answer_of(change: Change) -> dict[str, Any]:
-    """The answer to a change."""
+    """An example of the response to a change."""
     done: dict[str, Any] = {"changed": True, "event": 12}
     if change.direction is Direction.SAFE:
         done["permits_outstanding"] = 0
@@ -133,7 +133,7 @@ def alerts_answer() -> dict[str, Any]:
 
 
 def extension_of(code: str) -> dict[str, Any]:
-    """The further members of a problem."""
+    """The extension members of a problem."""
     extensions: dict[str, dict[str, Any]] = {
         "INVALID_REQUEST": {"errors": [{"field": "reason", "message": "is required; say why in a sentence"}]},
         "CHECKLIST_FAILED": {"failed": [representations.failed_check(_BACKEND)]},

@@ -1,4 +1,4 @@
-"""The two operations of OFREP: the state as flags."""
+"""The two OFREP operations, which serve the state as flags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which path answers what: the reads, the probes and the hook by hand, the changes from their own table."""
+"""All operations by path: reads, probes and hooks are written by hand, changes generated from their table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schemas of the document (JSON Schema 2020-12): exact about answers, so that no new field goes undocumented."""
+"""The document's schemas (JSON Schema 2020-12). Responses allow no additional properties: every field is documented."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def list_of(schema: Schema) -> Schema:
 
 
 def record(properties: Schema, *, optional: tuple[str, ...] = (), **more: Any) -> Schema:
-    """An object with just these properties, all there but the optional ones."""
+    """An object with exactly these properties, required unless listed as optional."""
     required = [name for name in properties if name not in optional]
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False, **more}
 
@@ -256,7 +256,7 @@ SCHEMAS: dict[str, Schema] = {
 
 
 def request_schema(change: Change) -> Schema:
-    """What the body of a change may hold. Toward safe that is anything, so it names the fields that are looked at."""
+    """The request schema of a change. Toward safe any body is accepted, so it describes only the fields in use."""
     reason = f"Why; 1 to {REASON_LIMIT:,} characters" if change.is_reason_required else f"Why; at most {REASON_LIMIT:,}"
     if change.direction is Direction.SAFE:
         return {

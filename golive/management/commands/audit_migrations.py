@@ -1,4 +1,4 @@
-"""`manage.py audit_migrations [PATH]`: is the graph of migrations sound, and if not, which edit broke it?"""
+"""`manage.py audit_migrations [PATH]`: is the migration graph sound, and if not, which edit broke it?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Command(BaseCommand):
         "Audit the graph of migrations, of Alembic or Django, without importing or running them. "
         "Exit code 0 sound, 1 errors found, 2 unusable input. docs/migrations/findings.md explains every finding."
     )
-    # It must work when nothing else does: without a database, and with migrations that cannot be loaded.
+    # Must work when nothing else does: without a database, and with migrations that cannot be loaded.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -39,7 +39,7 @@ class Command(BaseCommand):
 
 
 def _read_applied(url: str, kind: Kind) -> Sequence[str]:
-    # Here, so that a plain audit does not wait for the drivers.
+    # Imported lazily, so that a plain audit does not load the database drivers.
     from golive.database.applied_migrations import read_applied
 
     return read_applied(url, kind)

@@ -1,4 +1,4 @@
-"""`manage.py create_operator`: a first account to sign in with, its generated password shown once."""
+"""`manage.py create_operator`: create the first account, with a generated password that is shown once."""
 
 from __future__ import annotations
 

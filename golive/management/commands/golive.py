@@ -1,4 +1,4 @@
-"""`manage.py golive`: look at the controls and work them from a shell. Works when the web tier is down."""
+"""`manage.py golive`: inspect and operate the controls from a shell. Works when the web tier is down."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Command(BaseCommand):
         "Look at the go-live controls and work them. Exit code of status: 0 allowed, 1 not allowed, 2 unknown; "
         "of all others: 0 done, 1 refused by a rule, 2 not applied, unknown or wrong usage."
     )
-    # A stop must not wait for anything else to be in order.
+    # A stop must not depend on anything else being in order.
     requires_system_checks: list[str] = []
     requires_migrations_checks = False
 
@@ -74,9 +74,7 @@ class Command(BaseCommand):
                 _add_change(
                     commands.add_parser(change.name, help=f"{change.label.lower()}. {change.consequence}"), change
                 )
-        lease = commands.add_parser(
-            "lease", help="set how long an answer may be given again, which every stop waits for"
-        )
+        lease = commands.add_parser("lease", help="set how long an answer may be reused; every stop waits that long")
         lease.add_argument(
             "lease_ms", metavar="MS", help=f"milliseconds, 0 to {MAX_LEASE_MS}; 0 reads the row each time"
         )
@@ -117,16 +115,16 @@ class Command(BaseCommand):
             else:
                 handlers[name](options)
         except RefusedError as error:
-            raise CommandError(_tell(error, name), returncode=REFUSED) from error
+            raise CommandError(_describe_error(error, name), returncode=REFUSED) from error
         except GoLiveError as error:
-            raise CommandError(_tell(error, name), returncode=NOT_APPLIED) from error
+            raise CommandError(_describe_error(error, name), returncode=NOT_APPLIED) from error
         except Error as error:
             detail = explain_cause(error, using=DEFAULT_DB_ALIAS)
             raise CommandError(make_visible(f"STATE_UNKNOWN: {detail}"), returncode=UNKNOWN) from error
         except CommandError:
             raise
         except Exception as error:
-            # Not 1, which says that a rule refused. The text stays out: a driver's may hold what is secret.
+            # Not 1, which means refused by a rule. Omit the message: a driver's may contain secrets.
             what = f"{type(error).__name__}; --traceback shows where. Look at the state before you rely on a change"
             raise CommandError(f"UNEXPECTED: {what}.", returncode=UNKNOWN) from error
         finally:
@@ -160,7 +158,7 @@ class Command(BaseCommand):
             ):
                 self.stdout.write(f"\n{title}")
                 for key, value in values.items():
-                    self._say(f"  {key:20} {'-' if value is None else value}")
+                    self._print_line(f"  {key:20} {'-' if value is None else value}")
         if not decision.allowed:
             self._exit(NOT_ALLOWED)
 
@@ -171,8 +169,8 @@ class Command(BaseCommand):
         self._apply(LEASE, {**options, "lease_ms": int(text)})
 
     def _apply(self, change: Change, options: dict[str, Any]) -> None:
-        taken = ("override", "expected_revision", *change.takes)
-        fields = {name: options[name] for name in taken if options.get(name) is not None}
+        names = ("override", "expected_revision", *change.takes)
+        fields = {name: options[name] for name in names if options.get(name) is not None}
         is_blind = change.direction is Direction.LIVE and "expected_revision" not in fields
         if is_blind and consent.is_terminal(self.stdout):
             is_blind = False
@@ -187,7 +185,7 @@ class Command(BaseCommand):
                 fields=fields,
             )
 
-        done = self._make_by_force(make) if options.get("force") else make()
+        done = self._apply_by_force(make) if options.get("force") else make()
         for remark in done.notes_on_request:
             self.stderr.write(make_visible(f"Note: {remark}"))
         what = "done" if done.changed else "nothing to change; the request is recorded"
@@ -204,8 +202,8 @@ class Command(BaseCommand):
     def _print_installation(self) -> None:
         self.stdout.write(f"Environment: {installation.describe()}")
 
-    def _make_by_force(self, make: Callable[[], Acknowledgement]) -> Acknowledgement:
-        """Break-glass: end the sessions that are in the way, as often as there are any."""
+    def _apply_by_force(self, make: Callable[[], Acknowledgement]) -> Acknowledgement:
+        """Break-glass: end the sessions that block the change and retry, at most MAX_FORCED times."""
         for _ in range(MAX_FORCED):
             try:
                 return make()
@@ -234,7 +232,7 @@ class Command(BaseCommand):
             return
         for event in events:
             marks = "".join((" (no change)" if not event["changed"] else "", " OVERRIDE" if event["override"] else ""))
-            self._say(
+            self._print_line(
                 f"{event['sequence']:>6}  {event['at']}  {event['actor']} via {event['channel']}  "
                 f"{event['action']} {event['subject']}{marks}  {event['reason'] or '-'}"
             )
@@ -248,37 +246,37 @@ class Command(BaseCommand):
         except OSError as error:
             reason = make_visible(f"{name} cannot be written: {error.strerror or error}")
             raise CommandError(reason, returncode=NOT_APPLIED) from error
-        self._say(f"{count} events written to {name}. event_head {head or '-'}")
+        self._print_line(f"{count} events written to {name}. event_head {head or '-'}")
 
     def _verify(self, options: dict[str, Any]) -> None:
-        found = history.verify()
+        verification = history.verify()
         if options["json"]:
-            problems = [{"code": p.code, "place": p.place, "detail": p.detail} for p in found.problems]
-            self._print_json({"sound": found.is_sound, "checked": found.checked, "problems": problems})
+            problems = [{"code": p.code, "place": p.place, "detail": p.detail} for p in verification.problems]
+            self._print_json({"sound": verification.is_sound, "checked": verification.checked, "problems": problems})
         else:
-            for problem in found.problems:
-                self._say(f"{problem.code}:{problem.place}: {problem.detail}")
-            self.stdout.write(f"{found.checked} events checked, {len(found.problems)} problems.")
-        if not found.is_sound:
+            for problem in verification.problems:
+                self._print_line(f"{problem.code}:{problem.place}: {problem.detail}")
+            self.stdout.write(f"{verification.checked} events checked, {len(verification.problems)} problems.")
+        if not verification.is_sound:
             self._exit(REFUSED)
 
     def _reconcile(self, options: dict[str, Any]) -> None:
-        found = reconcile(actor=_actor(options), reason=options["reason"], channel=Channel.CLI)
-        for detail in found:
-            self._say(f"Recorded: {detail}")
-        if not found:
+        recorded = reconcile(actor=_actor(options), reason=options["reason"], channel=Channel.CLI)
+        for detail in recorded:
+            self._print_line(f"Recorded: {detail}")
+        if not recorded:
             self.stdout.write("Nothing to reconcile: chain, event_head and rows agree.")
         self._print_installation()
 
     def _run_token(self, options: dict[str, Any]) -> None:
         run_token(self, options, read_actor=_actor)
 
-    def _say(self, line: str) -> None:
-        """One line, whatever somebody has written into it."""
+    def _print_line(self, line: str) -> None:
+        """Print untrusted text on one line."""
         self.stdout.write(make_visible(line))
 
     def _print_json(self, values: Any) -> None:
-        # In ASCII: as JSON the same, and nothing in it turns text round on a screen.
+        # ASCII: equivalent JSON, without characters that could reverse text on a screen.
         self.stdout.write(json.dumps(values, indent=2))
 
     def _exit(self, code: int) -> NoReturn:
@@ -288,7 +286,7 @@ class Command(BaseCommand):
 
 def _add_change(parser: ArgumentParser, change: Change) -> None:
     needed = "required" if change.is_reason_required else "may be left out"
-    # Not argparse's `required`: the rule is the domain's, and so is the exit code of breaking it.
+    # Not argparse's `required`: the domain enforces the rule, with its own exit code.
     parser.add_argument("--reason", default="", help=f"why; {needed}")
     if change.direction is Direction.SAFE:
         parser.add_argument(
@@ -318,8 +316,8 @@ def _add_actor(parser: ArgumentParser) -> None:
 
 
 def _actor(options: dict[str, Any]) -> Actor:
-    """Whoever has a shell here may do everything; the name is theirs to give."""
-    # In one line: the name is shown in lists and logs.
+    """Anybody with a shell here may do everything, and may choose the name."""
+    # On one line: the name is shown in lists and logs.
     name = " ".join(clean_text(options.get("actor"), limit=NAME_LIMIT)[0].split())
     if not name:
         try:
@@ -333,7 +331,7 @@ def _read_line() -> str:
     return sys.stdin.readline()
 
 
-def _tell(error: GoLiveError, name: str) -> str:
+def _describe_error(error: GoLiveError, name: str) -> str:
     lines = [make_visible(f"{error.code}: {error.detail}")]
     if isinstance(error, ChecklistFailedError):
         lines += [make_visible(f"  {result.id}: {result.detail}") for result in error.failed]

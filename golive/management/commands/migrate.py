@@ -23,8 +23,8 @@ from golive.deploys.connection import Limits
 from golive.text import make_lines_visible
 
 LOCK_TIMEOUT_SECONDS = 600.0
-# Below the patience of a read (golive.state.snapshots): whoever reads the table queues behind a statement that waits
-# to alter it, and the service is to go on answering.
+# Below the timeout of a read (golive.state.snapshots): readers of a table queue behind a statement that waits to alter
+# it, and the service must keep answering.
 DDL_LOCK_TIMEOUT_MS = 500
 DDL_STATEMENT_TIMEOUT_MS = 300_000
 DDL_TRIES = 10
@@ -59,7 +59,7 @@ class SafeCommand(django_migrate.Command):
             type=_at_least(1),
             default=DDL_TRIES,
             metavar="N",
-            help="How often to try when a lock is not had (PostgreSQL; default %(default)d).",
+            help="How often to try when a lock is not available (PostgreSQL; default %(default)d).",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -74,9 +74,9 @@ class SafeCommand(django_migrate.Command):
         def apply() -> None:
             super(SafeCommand, self).handle(*args, **options)
 
-        safe_migrate.SafeMigrate(options, limits, apply=apply, tell=self._tell, warn=self._warn).run()
+        safe_migrate.SafeMigrate(options, limits, apply=apply, report=self._report, warn=self._warn).run()
 
-    def _tell(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         if self.verbosity >= 1:
             self.stdout.write(make_lines_visible(text))
             self.stdout.flush()
@@ -112,11 +112,11 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError("must be a number of seconds, 0 or more")
 
 
-def _at_least(least: int) -> Callable[[str], int]:
+def _at_least(minimum: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         with suppress(ValueError):
-            if int(text) >= least:
+            if int(text) >= minimum:
                 return int(text)
-        raise argparse.ArgumentTypeError(f"must be a whole number, {least} or more")
+        raise argparse.ArgumentTypeError(f"must be a whole number, {minimum} or more")
 
     return parse

@@ -1,4 +1,4 @@
-"""`manage.py verify_deployment --url URL`: after a deploy, is everything as it must be?"""
+"""`manage.py verify_deployment --url URL`: check a deployment after a deploy."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Command(BaseCommand):
 
 
 def _read_token(path: Path | None) -> str | None:
-    """From a file or the environment, never from an argument: those are shown to everybody on the machine."""
+    """Read the token from a file or the environment, not from an argument, which every local user can see."""
     if path is None:
         return os.environ.get("GOLIVE_TOKEN", "").strip() or None
     try:

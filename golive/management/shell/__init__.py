@@ -1,1 +1,1 @@
-"""What `manage.py golive` asks and prints."""
+"""The prompts and output of `manage.py golive`."""

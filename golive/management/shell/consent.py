@@ -1,4 +1,4 @@
-"""Toward live from a shell: whose stop it undoes. Shown and asked at a terminal, said afterwards where nobody reads."""
+"""Whose stop a change toward live undoes: shown with a prompt on a terminal, printed afterwards elsewhere."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ NOT_CONFIRMED = "Nothing was done: it was not confirmed with yes."
 
 
 def is_terminal(output: OutputWrapper) -> bool:
-    """Whether somebody reads what is shown and can answer."""
+    """Whether somebody can read the prompt and answer it."""
     return sys.stdin is not None and sys.stdin.isatty() and output.isatty()
 
 
 def ask(change: Change, output: OutputWrapper, *, refused: int, read_line: Callable[[], str]) -> int:
-    """Show what would be undone and ask. Returns the revision that was shown; raises CommandError without a yes.
+    """Show what would be undone and ask for confirmation. Returns the revision shown.
 
-    Raises StateUnknownError if there is nothing to show.
+    Raises CommandError without a yes, StateUnknownError if the state cannot be read.
     """
     go_live, system = singletons.read_both()
     row = row_of(Rows(go_live, system), change.subject)
@@ -48,13 +48,13 @@ def ask(change: Change, output: OutputWrapper, *, refused: int, read_line: Calla
 
 
 def describe_stop(stop: RecordedChange | None) -> str:
-    """Who stopped, when and why, in one line."""
+    """Who stopped, when and why, on one line."""
     if stop is None:
         return "Stopped: since the beginning, or longer ago than the newest events tell."
     return f"Stopped by {_describe(stop)}"
 
 
 def _describe(change: RecordedChange) -> str:
-    # Names and reasons come from outside: one line, and nothing in it that does more than stand there.
+    # Names and reasons are untrusted: keep them on one line, with control characters escaped.
     actor, reason = make_visible(change.actor), make_visible(change.reason)
     return f"{actor} ({change.change}) at {format_time(change.at)}: {reason or 'no reason given'}"

@@ -1,4 +1,4 @@
-"""`manage.py golive token`: make, list and revoke API tokens."""
+"""`manage.py golive token`: create, list and revoke API tokens."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def add_token(parser: ArgumentParser, add_actor: Callable[[ArgumentParser], None
 
 
 def run_token(command: BaseCommand, options: dict[str, Any], *, read_actor: Callable[[dict[str, Any]], Actor]) -> None:
-    """Raises as `golive.controls.token_changes`, CommandError for wrong usage, and database errors."""
+    """Raises the errors of `golive.controls.token_changes`, CommandError for wrong usage, and database errors."""
     if options["action"] == "create":
         _create(command, options, read_actor(options))
     elif options["action"] == "list":
@@ -62,17 +62,17 @@ def _create(command: BaseCommand, options: dict[str, Any], actor: Actor) -> None
         f"{token.name}: {', '.join(token.scopes)}; expires {format_time(token.expires_at) or 'never'}. "
         f"The token is shown this once only.\nEnvironment: {installation.describe()}"
     )
-    # Alone on its stream, so that a script can take it from there.
+    # The only output on stdout, so that a script can capture it.
     command.stdout.write(text)
 
 
 def _read_time(text: str | None) -> timedelta | None:
     if text is None:
         return None
-    found = re.fullmatch(r"([0-9]{1,5})([hdw])", text, re.ASCII)
-    if found is None:
+    match = re.fullmatch(r"([0-9]{1,5})([hdw])", text, re.ASCII)
+    if match is None:
         raise CommandError("--expires takes a number with h, d or w, such as 90d", returncode=WRONG_USAGE)
-    return int(found[1]) * _UNITS[found[2]]
+    return int(match[1]) * _UNITS[match[2]]
 
 
 def _list(command: BaseCommand, *, as_json: bool) -> None:

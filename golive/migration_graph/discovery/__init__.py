@@ -1,1 +1,1 @@
-"""Which files belong to the graph: where the tool itself would look for them."""
+"""Find the files of the graph, where the migration tool itself would look for them."""

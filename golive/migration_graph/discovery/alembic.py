@@ -1,4 +1,4 @@
-"""Where Alembic would look for revisions: `alembic.ini`, `[tool.alembic]`, a script folder, a versions folder."""
+"""Locate revisions as Alembic does: by `alembic.ini`, `[tool.alembic]`, a script folder or a versions folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from typing import Any
 from golive.migration_graph.discovery.sources import (
     Layout,
     Location,
-    drop_doubles,
+    drop_duplicates,
     make_prefix,
     parse_toml,
     read_settings,
@@ -30,26 +30,25 @@ from golive.migration_graph.model import Kind, UnusableInputError
 
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
 
-
-# Of a value of alembic.ini when all that it refers to is filled in.
+# The longest value of alembic.ini after interpolation.
 _MAX_VALUE_LENGTH = 100_000
 _MAX_SHOWN = 300
 _REFERENCE = re.compile(r"%(%|\((?P<name>[^)]+)\)s|)")
 
 
 class _BoundedInterpolation(BasicInterpolation):
-    """ConfigParser's own, but each option is filled in once: references to references would multiply without end."""
+    """ConfigParser's interpolation, expanding each option only once: nested references could grow exponentially."""
 
     def before_get(self, parser: Any, section: str, option: str, value: str, defaults: Mapping[str, str]) -> str:
-        filled: dict[str, str] = {}
+        cache: dict[str, str] = {}
 
         def fill(text: str, depth: int) -> str:
             if depth > MAX_INTERPOLATION_DEPTH:
                 raise InterpolationDepthError(option, section, "")
-            found = _REFERENCE.sub(lambda reference: replace(reference, depth), text)
-            if len(found) > _MAX_VALUE_LENGTH:
+            expanded = _REFERENCE.sub(lambda reference: replace(reference, depth), text)
+            if len(expanded) > _MAX_VALUE_LENGTH:
                 raise InterpolationDepthError(option, section, "")
-            return found
+            return expanded
 
         def replace(reference: re.Match[str], depth: int) -> str:
             if reference[0] == "%%":
@@ -59,9 +58,9 @@ class _BoundedInterpolation(BasicInterpolation):
             name = parser.optionxform(reference["name"])
             if name not in defaults:
                 raise InterpolationMissingOptionError(option, section, "", name)
-            if name not in filled:
-                filled[name] = fill(defaults[name], depth + 1)
-            return filled[name]
+            if name not in cache:
+                cache[name] = fill(defaults[name], depth + 1)
+            return cache[name]
 
         return fill(value, 1)
 
@@ -75,7 +74,7 @@ class _Settings:
 
 
 def find_configured(root: Path, ini: Path, toml: Path) -> Layout | None:
-    """The layout that the configuration in a folder describes. None: there is none. Raises UnusableInputError."""
+    """The layout described by a folder's configuration. None: there is none. Raises UnusableInputError."""
     settings = _read_ini(ini) if ini.is_file() else None
     settings = settings or (_read_toml(toml) if toml.is_file() else None)
     if settings is None:
@@ -95,13 +94,13 @@ def find_configured(root: Path, ini: Path, toml: Path) -> Layout | None:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # a name may be longer than any folder's can be
+    except OSError:  # such as a name that is too long
         return False
 
 
 def make_layout(root: Path, folders: list[Path], *, is_recursive: bool = False) -> Layout:
     locations = [Location(folder, make_prefix(root, folder), is_recursive=is_recursive) for folder in folders]
-    return Layout(Kind.ALEMBIC, root, drop_doubles(locations))
+    return Layout(Kind.ALEMBIC, root, drop_duplicates(locations))
 
 
 def _read_ini(path: Path) -> _Settings | None:
@@ -125,7 +124,7 @@ def _read_ini(path: Path) -> _Settings | None:
 
 
 def _split(text: str, separator: str, legacy: str) -> tuple[str, ...]:
-    """As Alembic: by the separator that is named, else by spaces and commas."""
+    """Split as Alembic does: by the configured separator, else by spaces and commas."""
     if not text:
         return ()
     if not separator:
@@ -162,7 +161,7 @@ def _fill(value: object, here: str) -> str:
 
 
 def _locate(error: ConfigError) -> str:
-    """What is wrong and where. The parser's own words would repeat the line, and with it what a stranger linked to."""
+    """The kind and place of an error. The parser's own message would quote the line of an untrusted file."""
     line = getattr(error, "lineno", None) or next((number for number, _ in getattr(error, "errors", ())), None)
     option = getattr(error, "option", None)
     place = f"line {line}" if line else f"option {option}" if option else "somewhere"
@@ -170,7 +169,7 @@ def _locate(error: ConfigError) -> str:
 
 
 def _find_folder(root: Path, name: str, settings: _Settings) -> Path:
-    """A path is relative to the folder of the configuration, where Alembic is run; `package:path` is looked for."""
+    """Resolve a path relative to the configuration's folder, where Alembic runs; search for `package:path`."""
     if Path(name).is_absolute() or ":" not in name:
         return Path(os.path.normpath(root / name))
     package, *rest = name.split(":")

@@ -9,7 +9,7 @@ from golive.migration_graph.readers.files import keep_unreadable, read_file
 
 
 def read_layout(layout: Layout) -> tuple[list[ParsedFile], list[Finding]]:
-    """Every file of a layout, and findings for what cannot be looked into."""
+    """Every file of a layout, and findings for folders that cannot be read."""
     files: list[ParsedFile] = []
     findings: list[Finding] = list(layout.notes)
     fast_path = FastPath()

@@ -1,4 +1,4 @@
-"""Where the migrations of a Django project are: each app's folder, label and, from the settings, what is installed."""
+"""Locate the migrations of a Django project: the folder and label of each app that the settings install."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from golive.migration_graph.readers.bindings import follow
 from golive.migration_graph.readers.literals import UNKNOWN
 from golive.migration_graph.readers.syntax import parse
 
-# Folders that hold other people's code, or none.
-_PASSED_OVER = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist"})
+# Folders that hold third-party code, or no source code at all.
+_IGNORED = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist"})
 
 
 def find_django(root: Path) -> Layout | None:
-    """The layout of all apps below a folder. None: there are no migrations."""
+    """The layout of all installed apps below a folder. None: there are no migrations."""
     settings = read_settings(root)
     folders = list(_walk_apps(root))
     apps = {folder: read_label(folder) for folder in folders}
@@ -38,14 +38,14 @@ def find_django(root: Path) -> Layout | None:
 
 
 def find_app(migrations: Path) -> Layout:
-    """The layout of one folder of migrations; its app is named after the folder around it."""
+    """The layout of a single migrations folder; its app is the folder that contains it."""
     folder = migrations.absolute().parent
     location = Location(migrations, "", read_label(folder))
     return Layout(Kind.DJANGO, migrations, (location,), Project(frozenset({location.app})))
 
 
 def read_label(folder: Path) -> str:
-    """`AppConfig.label` of the app in a folder; else the last part of its name; else the folder's name."""
+    """The app's `AppConfig.label`, else the last part of `AppConfig.name`, else the name of the folder."""
     content = _read(folder / "apps.py")
     tree = parse("apps.py", content) if content is not None else None
     labels = []
@@ -59,17 +59,17 @@ def read_label(folder: Path) -> str:
                 text = label if isinstance(label, str) else name.rpartition(".")[2] if isinstance(name, str) else ""
                 if text:
                     labels.append((default is not True, name is UNKNOWN, text))
-    return min(labels, key=lambda found: found[:2])[2] if labels else folder.name
+    return min(labels, key=lambda candidate: candidate[:2])[2] if labels else folder.name
 
 
 def _walk_apps(root: Path) -> Iterator[Path]:
-    """Each folder that looks like an app: it has a package `migrations`, an `apps.py` or a `models.py`."""
+    """Each folder that looks like an app: it contains a `migrations` folder, `apps.py` or `models.py`."""
     for path, folders, files in os.walk(root):
         folder = Path(path)
         if "pyvenv.cfg" in files:
             folders.clear()
             continue
-        folders[:] = sorted(name for name in folders if name not in _PASSED_OVER and not name.startswith("."))
+        folders[:] = sorted(name for name in folders if name not in _IGNORED and not name.startswith("."))
         if "migrations" in folders or {"apps.py", "models.py"} & set(files):
             yield folder
         if "migrations" in folders:
@@ -77,7 +77,7 @@ def _walk_apps(root: Path) -> Iterator[Path]:
 
 
 def _is_package(folder: Path) -> bool:
-    """Whether Django would look into it: without `__init__.py` it would not; one such file shows that it was meant."""
+    """Whether to audit the folder: it has an `__init__.py`, which Django requires, or at least one migration file."""
     if not folder.is_dir():
         return False
     try:
@@ -88,7 +88,7 @@ def _is_package(folder: Path) -> bool:
 
 
 def _is_installed(root: Path, folder: Path, settings: DjangoSettings) -> bool:
-    """Whether INSTALLED_APPS names the app, by itself or by its AppConfig; the folder may lie below `src` or so."""
+    """Whether INSTALLED_APPS names the app or its AppConfig; the folder may be below `src` or similar."""
     parts = folder.relative_to(root).parts
     dotted = [".".join(parts[index:]) for index in range(len(parts))]
     return any(app == name or app.startswith(f"{name}.apps.") for app in settings.installed_apps for name in dotted)

@@ -1,4 +1,4 @@
-"""What the settings of a Django project say of its apps, as far as literals tell."""
+"""Read what a Django project's settings say about its apps, as far as the values are literals."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from golive.migration_graph.readers.literals import Bindings
 from golive.migration_graph.readers.syntax import parse
 
 _SETTINGS_MODULE = re.compile(rb"""DJANGO_SETTINGS_MODULE["'] *[,:=] *["']([\w.]+)["']""")
-# How far `from .base import *` is followed.
+# How many levels of `from .base import *` are followed.
 _MAX_STEPS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class DjangoSettings:
-    """`models`: names of settings to swappable models. `migration_modules`: label to module, None: no migrations."""
+    """`models`: setting name -> swappable model. `migration_modules`: app label -> module; None: no migrations."""
 
     installed_apps: tuple[str, ...] = ()
     models: Mapping[str, str] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class DjangoSettings:
 
 
 def read_settings(root: Path) -> DjangoSettings:
-    """The settings that `manage.py` names, else the first `settings.py` one folder down."""
+    """The settings module named in `manage.py`, else the first `settings.py` in the root or one folder down."""
     path = _find_settings(root)
     if path is None:
         return DjangoSettings()
@@ -50,9 +50,9 @@ def read_settings(root: Path) -> DjangoSettings:
 
 
 def _find_settings(root: Path) -> Path | None:
-    found = _SETTINGS_MODULE.search(_read(root / "manage.py"))
-    if found:
-        path = _find_module(root, found[1].decode())
+    match = _SETTINGS_MODULE.search(_read(root / "manage.py"))
+    if match:
+        path = _find_module(root, match[1].decode())
         if path is not None:
             return path
     candidates = sorted([*root.glob("settings.py"), *root.glob("*/settings.py")])
@@ -69,7 +69,7 @@ def _find_module(root: Path, dotted: str) -> Path | None:
 
 
 def _follow(root: Path, path: Path, steps: int) -> Bindings:
-    """The bindings of a settings file, with those that its star imports bring from within the project."""
+    """The bindings of a settings file, including star imports from within the project."""
     tree = parse(path.name, _read(path))
     if isinstance(tree, Finding):
         return {}

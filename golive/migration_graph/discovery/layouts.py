@@ -1,4 +1,4 @@
-"""Tell what a folder is: a project of Alembic or Django, a script folder, a folder of versions or migrations."""
+"""Detect what a folder is: an Alembic or Django project, a script folder, a versions or migrations folder."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from golive.migration_graph.discovery.alembic import find_configured, make_layou
 from golive.migration_graph.discovery.sources import Layout, is_revision_file
 from golive.migration_graph.model import Kind, UnusableInputError
 
-# How many files, and of each how many bytes, are looked at to tell what a folder holds.
+# How many files, and how many bytes of each, are sampled to detect the kind of a folder.
 _MAX_FILES = 50
 _MAX_BYTES = 20_000
 
 
 def find_layout(path: str | Path) -> Layout:
-    """What an audit of this path reads. Raises UnusableInputError."""
+    """The layout of the migrations at a path. Raises UnusableInputError."""
     given = Path(path)
     try:
         if given.is_file() and given.suffix in (".ini", ".toml"):
@@ -24,7 +24,7 @@ def find_layout(path: str | Path) -> Layout:
         if not given.is_dir():
             reason = "is not a folder" if given.exists() else "does not exist"
             raise UnusableInputError(f"{path} {reason}")
-        os.listdir(given)  # noqa: PTH208 - only whether it may be read
+        os.listdir(given)  # noqa: PTH208 - raises if it is not readable
     except OSError as error:
         raise UnusableInputError(f"{path} cannot be read: {error.strerror}") from error
     layout = find_configured(given, given / "alembic.ini", given / "pyproject.toml")
@@ -52,12 +52,12 @@ def _find_django_project(root: Path) -> Layout | None:
 
 
 def _find_unconfigured(root: Path) -> Layout | None:
-    """A script folder, a versions folder, a folder of Django's migrations, or a Django project without manage.py."""
+    """A script folder, a versions folder, a Django migrations folder, or a Django project without manage.py."""
     from golive.migration_graph.discovery.django import find_app, find_django
 
     if (root / "versions").is_dir():
         return make_layout(root, [root / "versions"])
-    kind = _tell_kind(root)
+    kind = _detect_kind(root)
     if kind is Kind.DJANGO:
         return find_app(root)
     if kind is Kind.ALEMBIC or (root.name == "versions" and not any(root.glob("*/"))):
@@ -67,7 +67,7 @@ def _find_unconfigured(root: Path) -> Layout | None:
     return find_django(root)
 
 
-def _tell_kind(folder: Path) -> Kind | None:
+def _detect_kind(folder: Path) -> Kind | None:
     for content in _sample(folder):
         if b"down_revision" in content:
             return Kind.ALEMBIC

@@ -1,4 +1,4 @@
-"""Where the migrations of a folder are, and the bytes of their files. Reads; never writes, imports or runs."""
+"""Locate migration files and read their bytes. Read-only: nothing is written, imported or run."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any, Final
 from golive.migration_graph.model import Finding, Kind, Project, UnusableInputError
 from golive.migration_graph.readers.syntax import MAX_BYTES, report_too_large, report_unreadable
 
-# As `alembic.script.base`: what of a versions folder is a revision file.
+# As in `alembic.script.base`: which files of a versions folder are revisions.
 _REVISION_FILE: Final = re.compile(r"(?!\.\#|__init__)(.*\.py)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A folder of migration files. `prefix` stands before each name in a key; `app` is Django's label of it."""
+    """A folder of migration files. `prefix` + file name is the key; `app` is the Django app label, "" for Alembic."""
 
     folder: Path
     prefix: str
@@ -27,7 +27,7 @@ class Location:
     is_recursive: bool = False
 
     def owns(self, key: str) -> bool:
-        """Whether a file with this key would be read as a migration."""
+        """Whether a file with this key is a migration of this location."""
         folder, slash, name = key.rpartition("/")
         if self.app:
             return folder + slash == self.prefix and is_migration_file(name)
@@ -39,7 +39,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What an audit of a folder reads. `root`: the folder that keys are relative to. `notes`: findings on the way."""
+    """What an audit reads. Keys are relative to `root`. `notes`: findings of the discovery itself."""
 
     kind: Kind
     root: Path
@@ -48,24 +48,24 @@ class Layout:
     notes: tuple[Finding, ...] = ()
 
     def find_location(self, key: str) -> Location | None:
-        """The location that a file belongs to; None: it is no migration of this layout."""
+        """The location that a file belongs to; None: it is not a migration of this layout."""
         return next((location for location in self.locations if location.owns(key)), None)
 
 
 def is_revision_file(name: str) -> bool:
-    """Whether Alembic would load a file of this name: `.b.py`, `_c.py` and `x-y z.py` too, `.#x.py` not."""
+    """Whether Alembic loads a file of this name. It does load `.b.py`, `_c.py` and `x-y z.py`, but not `.#x.py`."""
     return _REVISION_FILE.match(name) is not None
 
 
 def is_migration_file(name: str) -> bool:
-    """Whether Django would load a file of this name."""
+    """Whether Django loads a file of this name."""
     stem = name.removesuffix(".py")
     return stem not in ("", name) and "." not in stem and stem[0] not in "_~"
 
 
 def list_files(location: Location) -> tuple[list[tuple[str, str]], list[Finding]]:
-    """(key, path on disk) of each migration file, in order; and findings for what cannot be looked into."""
-    found: list[tuple[str, str]] = []
+    """(key, path on disk) of each migration file, in order; and findings for unreadable folders."""
+    files: list[tuple[str, str]] = []
     findings: list[Finding] = []
     seen: set[str] = set()
     for folder, prefix in _walk(location, findings):
@@ -76,7 +76,7 @@ def list_files(location: Location) -> tuple[list[tuple[str, str]], list[Finding]
             key = prefix + entry.name
             path = entry.path
             if entry.is_symlink() and not location.app:
-                # Alembic takes the file that a link leads to, under that file's name, and each file once.
+                # Alembic loads the target of a symlink, under the target's name, and each file only once.
                 path = _resolve(path)
                 if path in seen or not is_revision_file(os.path.basename(path)):  # noqa: PTH119 - a string for speed
                     continue
@@ -85,8 +85,8 @@ def list_files(location: Location) -> tuple[list[tuple[str, str]], list[Finding]
                     findings.append(_report_folder(key))
                 continue
             seen.add(path)
-            found.append((key, path))
-    return found, findings
+            files.append((key, path))
+    return files, findings
 
 
 def _walk(location: Location, findings: list[Finding]) -> Iterator[tuple[str, str]]:
@@ -140,7 +140,7 @@ def _report_folder(key: str) -> Finding:
 
 
 def read_content(key: str, path: str) -> bytes | Finding:
-    """The bytes of a regular file of at most MAX_BYTES, else the finding that says why not. Never waits on a pipe."""
+    """The bytes of a regular file of at most MAX_BYTES, else a finding that says why not. Never blocks on a pipe."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -159,10 +159,10 @@ def read_content(key: str, path: str) -> bytes | Finding:
 
 
 def read_settings(path: Path) -> str:
-    """The text of a file of settings, which may be a stranger's: a regular file of at most MAX_BYTES, in UTF-8.
+    """The text of an untrusted configuration file: a regular UTF-8 file of at most MAX_BYTES.
 
-    A link that leads out of the folder is not followed, since an error could then repeat what somebody wants to see.
-    Raises UnusableInputError, in words that hold nothing of the content.
+    A symlink out of the folder is not followed: an error message could then disclose the content of its target.
+    Raises UnusableInputError, whose message contains nothing of the file.
     """
     folder = os.path.realpath(path.parent)
     if os.path.commonpath((folder, os.path.realpath(path))) != folder:
@@ -177,12 +177,12 @@ def read_settings(path: Path) -> str:
 
 
 def parse_toml(path: Path, text: str) -> dict[str, Any]:
-    """Raises UnusableInputError, in words that hold nothing of the content."""
+    """Parse TOML. Raises UnusableInputError, whose message contains nothing of the file."""
     import tomllib
 
     try:
         return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # a number may have too many digits, a list too many levels
+    except (ValueError, RecursionError) as error:  # also raised for too many digits or too much nesting
         place = re.search(r"at line (\d+), column \d+", str(error))
         where = f":{place[1]}" if place else ""
         raise UnusableInputError(f"{path}{where}: cannot be read, it is no TOML that can be used") from None
@@ -199,13 +199,13 @@ def _read_all(handle: int, size: int) -> bytes:
 
 
 def make_prefix(root: Path, folder: Path) -> str:
-    """What stands before the names of a folder's files in their keys: relative to the root, with forward slashes."""
+    """The prefix of the keys of a folder's files: its path relative to the root, with forward slashes."""
     relative = os.path.relpath(folder, root).replace(os.sep, "/")
     return "" if relative == "." else f"{relative}/"
 
 
-def drop_doubles(locations: Sequence[Location]) -> tuple[Location, ...]:
-    """The locations, each folder once: Alembic ignores a file that it has loaded before."""
+def drop_duplicates(locations: Sequence[Location]) -> tuple[Location, ...]:
+    """The locations without duplicate folders: Alembic ignores a file that it has already loaded."""
     by_folder: dict[str, Location] = {}
     for location in locations:
         by_folder.setdefault(os.path.realpath(location.folder), location)

@@ -1,4 +1,4 @@
-"""Look for revisions beside the folders that are configured: a missing parent often stands in one that is not."""
+"""Look for revisions near the configured folders: a missing parent is often in one that is not configured."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from golive.migration_graph.discovery.sources import Layout, is_revision_file, m
 from golive.migration_graph.model import Finding
 from golive.migration_graph.readers.alembic import find_ids
 
-# Only a hint comes of it, so it may not take long.
+# The result is only a hint, so the search must be short.
 MAX_FILES = 2_000
 
 
 def find_stray_revisions(layout: Layout, names: Iterable[str]) -> dict[str, str]:
-    """Of these ids those that files out of the configured locations hold, with the file."""
+    """Which of these ids are defined by files outside the configured locations: id -> key of the file."""
     wanted = set(names)
-    found: dict[str, str] = {}
+    stray: dict[str, str] = {}
     for path in islice(_walk_beside(layout), MAX_FILES):
         key = make_prefix(layout.root, path.parent) + path.name
         if layout.find_location(key) is not None:
@@ -26,12 +26,12 @@ def find_stray_revisions(layout: Layout, names: Iterable[str]) -> dict[str, str]
         content = read_content(key, str(path))
         if not isinstance(content, Finding):
             for name in find_ids(content) & wanted:
-                found.setdefault(name, key)
-    return found
+                stray.setdefault(name, key)
+    return stray
 
 
 def _walk_beside(layout: Layout) -> Iterator[Path]:
-    """The Python files below the configured folders, and below the folders around them."""
+    """The Python files below the parents of the configured folders."""
     for folder in sorted({location.folder.parent for location in layout.locations}):
         for path, folders, files in os.walk(folder):
             folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__pycache__")

@@ -1,1 +1,1 @@
-"""What is wrong: in the graph, and held against the lock file or a database."""
+"""Find defects in the graph, and differences from the lock file or a database."""

@@ -1,7 +1,7 @@
-"""What a database has run, held against the files: MG301, MG302, and what an upgrade would run.
+"""Compare the files with the migrations applied to a database: MG301, MG302, and what an upgrade would run.
 
-The caller reads the database; here are only names. For Alembic they are the rows of `alembic_version`: the newest
-revisions, which stand for all their ancestors. For Django they are all rows of `django_migrations` as `app.name`.
+The caller reads the database and passes names. For Alembic these are the rows of `alembic_version`: the newest applied
+revisions, which imply all their ancestors. For Django they are all rows of `django_migrations`, as `app.name`.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from difflib import get_close_matches
 from golive.migration_graph.graph.upgrades import plan_upgrade
 from golive.migration_graph.model import Finding, Graph, Kind, Report, Severity, get_app
 
-# Findings with which neither tool would get as far as a plan. Several heads are no hindrance to `upgrade heads`.
+# Findings that keep either tool from making a plan. Multiple heads do not stop `upgrade heads`.
 _PREVENTS_PLAN = {"MG101", "MG102", "MG103", "MG104", "MG107"}
 _MAX_NAMES = 5
 
 
 def compare_applied(report: Report, applied: Collection[str]) -> Report:
-    """The report with MG301 for each applied name that has no file, MG302 for what an upgrade would run, and `pending`.
+    """Add MG301 for each applied name without a file, MG302 for what an upgrade would run, and `pending`.
 
-    `pending` is None where no upgrade could be planned: the graph has a defect that stops the tool, or (Alembic) a name
-    is unknown.
+    `pending` is None if no upgrade can be planned: the graph has a defect that stops the tool, or (Alembic) an applied
+    name is unknown.
     """
     unknown = find_unknown(report.graph, applied)
     findings = [_describe_unknown(report.graph, name) for name in unknown]
     is_stopped = any(finding.code in _PREVENTS_PLAN for finding in report.findings)
-    # Django runs on beside a migration that it does not know; Alembic cannot find its way.
+    # Django ignores unknown applied migrations; Alembic cannot resolve them and stops.
     if is_stopped or (unknown and report.kind is Kind.ALEMBIC):
         return replace(report, findings=(*report.findings, *findings), pending=None)
     pending = plan_upgrade(report.graph, applied)
@@ -37,9 +37,9 @@ def compare_applied(report: Report, applied: Collection[str]) -> Report:
 
 
 def find_unknown(graph: Graph, applied: Iterable[str]) -> tuple[str, ...]:
-    """Applied names without a file, sorted. For Django only of apps that are audited: a database knows others too."""
+    """Applied names without a file, sorted. For Django only those of audited apps: the database has other apps too."""
     known = {node.name for node in graph.nodes.values()}
-    # What was squashed may be gone, and stays in the database.
+    # The files of squashed migrations may be deleted, but their rows remain in the database.
     known.update(name for names in graph.replaces.values() for name in names)
     missing = set(applied) - known
     if graph.kind is Kind.DJANGO:

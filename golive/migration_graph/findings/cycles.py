@@ -1,4 +1,4 @@
-"""MG101: each tangle of revisions that need each other, with a shortest cycle and the edges whose removal ends it."""
+"""MG101: each strongly connected component, with a shortest cycle and the edges whose removal breaks it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Edges = Mapping[str, Sequence[str]]
 
 
 def find_cycles(graph: Graph, *, judge: Judge | None = None) -> list[Finding]:
-    """One finding for each component, over parents first; over dependencies too where parents alone have no cycle.
+    """One finding per component: over parents, then over parents and dependencies where parents alone have no cycle.
 
-    `judge` says what speaks for taking out an edge (child, parent), by keys; without it, what the files say.
+    `judge` returns the evidence for removing an edge (child key, parent key); default: the evidence in the files.
     """
     judge = judge or (lambda arc: judge_statically(graph, *arc))
     by_parents = find_components(graph.parents)
@@ -32,7 +32,7 @@ def find_cycles(graph: Graph, *, judge: Judge | None = None) -> list[Finding]:
 
 
 def join_edges(graph: Graph) -> Edges:
-    """Parents and dependencies in one: all that must have run before a revision."""
+    """Parents and dependencies combined: everything that must run before a revision."""
     if not graph.dependencies:
         return graph.parents
     keys = dict.fromkeys([*graph.parents, *graph.dependencies])
@@ -40,7 +40,7 @@ def join_edges(graph: Graph) -> Edges:
 
 
 def find_stuck(component: Iterable[str], edges: Edges) -> set[str]:
-    """The revisions in a component and downstream of it: none of them can be put in order."""
+    """The revisions in a component and downstream of it: none of them can be ordered."""
     children: dict[str, list[str]] = {}
     for child, parents in edges.items():
         for parent in parents:
@@ -56,7 +56,7 @@ def find_stuck(component: Iterable[str], edges: Edges) -> set[str]:
 
 
 def make_edge(graph: Graph, child: str, parent: str) -> Edge:
-    """The edge between two keys, with the file and line that make it."""
+    """The edge between two keys, with the file and line that define it."""
     node, target = graph.nodes[child], graph.nodes[parent]
     if (child, parent) in graph.origins:
         file, line = graph.origins[child, parent]
@@ -91,10 +91,10 @@ def _describe(graph: Graph, component: list[str], edges: Edges, together: Edges,
 
 def _weigh(graph: Graph, arcs: tuple[Arc, ...], edges: Edges, judge: Judge) -> tuple[Cut, tuple[int, ...]]:
     evidence = [judge(arc) for arc in arcs]
-    heads, bases = foresee(graph, arcs)
+    heads, bases = predict_ends(graph, arcs)
     cut = Cut(
         tuple(make_edge(graph, *arc) for arc in arcs),
-        because=tuple(text for found in evidence for text in found.because),
+        because=tuple(text for each in evidence for text in each.because),
         heads=heads,
         bases=bases,
     )
@@ -102,11 +102,11 @@ def _weigh(graph: Graph, arcs: tuple[Arc, ...], edges: Edges, judge: Judge) -> t
 
 
 def _add_scores(evidence: list[Evidence]) -> tuple[int, ...]:
-    return tuple(sum(parts) for parts in zip(*(found.score for found in evidence), strict=True))
+    return tuple(sum(parts) for parts in zip(*(each.score for each in evidence), strict=True))
 
 
-def foresee(graph: Graph, arcs: Iterable[Arc]) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
-    """Heads and bases once these edges are taken out. None for Django, where they depend on the apps."""
+def predict_ends(graph: Graph, arcs: Iterable[Arc]) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """Heads and bases after these edges are removed. None for Django, where they depend on the apps."""
     if graph.kind is Kind.DJANGO:
         return None, None
     gone = set(arcs)
@@ -144,6 +144,6 @@ def _make_hint(cuts: tuple[Cut, ...], *, is_minimal: bool) -> str:
     elif len(best) == 1:
         how = f"Taking out {edges} ends it."
     else:
-        how = f"Each of {len(best)} edges would end it alike, {edges} among them."
-    reasons = f" For it speaks: {'; '.join(best[0].because)}." if best[0].because and len(best) == 1 else ""
-    return f"{how}{reasons} But {GRAPH_ALONE}: put back the value that stood there before."
+        how = f"Taking out any one of {len(best)} edges ends it, such as {edges}."
+    reasons = f" Evidence: {'; '.join(best[0].because)}." if best[0].because and len(best) == 1 else ""
+    return f"{how}{reasons} But {GRAPH_ALONE}: put back the previous value."

@@ -1,4 +1,4 @@
-"""What is wrong in a graph: every finding that needs more than one file, and those that the files brought along."""
+"""Find all defects of a graph: those that involve several files, plus the findings of each single file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from golive.migration_graph.catalogue import make_finding
 from golive.migration_graph.findings.cycles import find_cycles
 from golive.migration_graph.findings.evidence import Judge, is_newer
-from golive.migration_graph.findings.suggestions import find_meant
+from golive.migration_graph.findings.suggestions import suggest_names
 from golive.migration_graph.model import Finding, Graph, Kind, Node, ParsedFile, Reference, Role, get_app, index_by_name
 
-# Name -> keys of the files that bear it.
+# Name -> keys of the files that define it.
 Names = Mapping[str, Sequence[str]]
 
 
@@ -21,10 +21,10 @@ def find_defects(
     judge: Judge | None = None,
     stray: Mapping[str, str] | None = None,
 ) -> tuple[Finding, ...]:
-    """All findings of a graph, unsorted. `files`: what it was built of, for the findings of each file by itself.
+    """All findings of a graph, unsorted. `files`: the parsed files it was built from, for their own findings.
 
-    `judge`: the evidence for cuts of cycles (see `cycles.find_cycles`). `stray`: ids in files that are not part of
-    the graph, and those files.
+    `judge`: the evidence for cuts of cycles (see `cycles.find_cycles`). `stray`: id -> file, for files that are not
+    part of the graph.
     """
     names = index_by_name(graph.nodes)
     own = [finding for file in files for finding in file.findings]
@@ -45,7 +45,7 @@ def _find_dangling(graph: Graph, stray: Mapping[str, str] | None) -> Iterator[Fi
     for key, references in graph.dangling.items():
         node = graph.nodes[key]
         for reference in references:
-            # Who refers to a file that cannot be read is downstream of that, and not the cause of anything.
+            # A reference to an unreadable file is a consequence of that file's own finding, not a defect.
             if reference.name in graph.guesses:
                 continue
             is_parent = reference.role is Role.PARENT and graph.kind is Kind.ALEMBIC
@@ -62,11 +62,11 @@ def _find_dangling(graph: Graph, stray: Mapping[str, str] | None) -> Iterator[Fi
 
 
 def _explain_dangling(graph: Graph, reference: Reference, stray: Mapping[str, str] | None) -> str:
-    meant = find_meant(graph, reference.name, stray=stray)
-    if not meant:
+    suggestions = suggest_names(graph, reference.name, stray=stray)
+    if not suggestions:
         return "Restore the missing file from git, or name the revision that took its place."
-    name, why = meant[0]
-    others = ", ".join(other for other, _ in meant[1:])
+    name, why = suggestions[0]
+    others = ", ".join(other for other, _ in suggestions[1:])
     also = f" Or one of: {others}." if others else ""
     if name == reference.name:
         return f"Probably {name} was meant: {why}. Add its folder to version_locations, or move the file."
@@ -121,7 +121,7 @@ def _find_self_references(graph: Graph) -> Iterator[Finding]:
 
 
 def _group(graph: Graph, names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """All of Alembic's names in one group; Django's by app."""
+    """Group names by app for Django; all names are one group for Alembic."""
     if graph.kind is Kind.ALEMBIC:
         yield "", list(names)
         return
@@ -134,35 +134,35 @@ def _group(graph: Graph, names: Sequence[str]) -> Iterator[tuple[str, list[str]]
 def _find_heads(graph: Graph, names: Names, stray: Mapping[str, str] | None) -> Iterator[Finding]:
     excused = _find_excused(graph, stray)
     for app, heads in _group(graph, graph.heads):
-        blamed = [name for name in heads if name not in excused]
-        blind = sum(_hides_parents(node, app) for node in graph.nodes.values())
-        if len(blamed) - blind < 2:
+        reported = [name for name in heads if name not in excused]
+        unreadable = sum(_hides_parents(node, app) for node in graph.nodes.values())
+        if len(reported) - unreadable < 2:
             continue
-        node = graph.nodes[names[blamed[0]][0]]
+        node = graph.nodes[names[reported[0]][0]]
         where = f" of the app {app}" if app else ""
         merge = "manage.py makemigrations --merge" if app else "alembic merge heads"
         yield make_finding(
             "MG201",
-            f"There are {len(blamed)} heads{where}: {', '.join(blamed)}. An upgrade does not know where to go.",
+            f"There are {len(reported)} heads{where}: {', '.join(reported)}. An upgrade does not know where to go.",
             f"Join them (`{merge}`), or point the later one at the earlier one if no database has run it.",
             file=node.key,
             line=node.line,
-            revisions=tuple(blamed),
+            revisions=tuple(reported),
         )
 
 
 def _find_excused(graph: Graph, stray: Mapping[str, str] | None) -> set[str]:
-    """Heads that are heads only because a reference to them is misspelt, or because their child names itself."""
+    """Heads that are heads only because a reference to them is misspelt."""
     return {
-        find_meant(graph, reference.name, stray=stray)[0][0]
+        suggest_names(graph, reference.name, stray=stray)[0][0]
         for references in graph.dangling.values()
         for reference in references
-        if find_meant(graph, reference.name, stray=stray)
+        if suggest_names(graph, reference.name, stray=stray)
     }
 
 
 def _hides_parents(node: Node, app: str) -> bool:
-    """Whether a revision has parents that could not be read, so that one of the heads may be no head."""
+    """Whether a revision has unreadable parents, so that one of the heads may not be a head."""
     return bool({"down_revision", "dependencies"} & set(node.unread)) and (not app or get_app(node.name) == app)
 
 

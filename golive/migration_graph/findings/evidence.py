@@ -1,4 +1,4 @@
-"""What the files themselves say for and against each edge of a cycle. The history says more: see there."""
+"""Evidence in the files themselves that an edge of a cycle is wrong. See `history` for stronger evidence."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from datetime import datetime
 
 from golive.migration_graph.model import Cut, Edge, Graph, Node
 
-# The first offer rests on the files as they stand, and they cannot prove which edge is the wrong one.
+# Without the history there are only the current files, which cannot prove which edge is wrong.
 GRAPH_ALONE = "the graph alone cannot tell which edge is wrong; --history can"
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """How much speaks for taking an edge out (compared part by part, more is better), and that in words."""
+    """How strongly the evidence favours removing an edge (compared lexicographically), and the same in sentences."""
 
     score: tuple[int, ...] = ()
     because: tuple[str, ...] = ()
@@ -25,13 +25,13 @@ Judge = Callable[[tuple[str, str]], Evidence]
 
 
 def judge_statically(graph: Graph, child: str, parent: str) -> Evidence:
-    """The evidence in the two files of an edge, given by their keys."""
+    """The evidence in the two files of an edge, which are given by key."""
     node, target = graph.nodes[child], graph.nodes[parent]
     because = []
     disagrees = does_docstring_disagree(node, target)
     if disagrees:
-        said = node.revises or "nothing"
-        because.append(f'the docstring of {child} says "Revises: {said}", not {target.name}')
+        documented = node.revises or "nothing"
+        because.append(f'the docstring of {child} says "Revises: {documented}", not {target.name}')
     newer = is_newer(target, node)
     if newer:
         because.append(
@@ -41,7 +41,7 @@ def judge_statically(graph: Graph, child: str, parent: str) -> Evidence:
 
 
 def does_docstring_disagree(child: Node, parent: Node) -> bool:
-    """Whether the docstring has a line `Revises:` that does not name the parent."""
+    """Whether the child's docstring has a `Revises:` line that does not name the parent."""
     if child.revises is None:
         return False
     named = set(re.split(r"[\s,()'\"]+", child.revises))
@@ -49,7 +49,7 @@ def does_docstring_disagree(child: Node, parent: Node) -> bool:
 
 
 def is_newer(node: Node, other: Node) -> bool:
-    """Whether a revision was made after another, by the dates in their docstrings; False where that is not known."""
+    """Whether a revision was created after another, by their docstrings; False if that is unknown."""
     first, second = parse_date(node.create_date), parse_date(other.create_date)
     if first is None or second is None or (first.tzinfo is None) is not (second.tzinfo is None):
         return False
@@ -66,8 +66,8 @@ def parse_date(text: str | None) -> datetime | None:
 
 
 def rank_cuts(cuts: Iterable[tuple[Cut, tuple[int, ...]]]) -> tuple[Cut, ...]:
-    """Cuts with their scores, best first; those with the same score share a rank, from 1. Ties are in order of file."""
-    ordered = sorted(cuts, key=lambda pair: (tuple(-part for part in pair[1]), _place(pair[0].edges)))
+    """Rank (cut, score) pairs from 1, best first. Equal scores share a rank and are ordered by file."""
+    ordered = sorted(cuts, key=lambda pair: (tuple(-part for part in pair[1]), _get_places(pair[0].edges)))
     ranked: list[Cut] = []
     previous: tuple[int, ...] | None = None
     rank = 0
@@ -78,5 +78,5 @@ def rank_cuts(cuts: Iterable[tuple[Cut, tuple[int, ...]]]) -> tuple[Cut, ...]:
     return tuple(ranked)
 
 
-def _place(edges: Iterable[Edge]) -> list[tuple[str, int, str]]:
+def _get_places(edges: Iterable[Edge]) -> list[tuple[str, int, str]]:
     return [(edge.file, edge.line, edge.parent) for edge in edges]

@@ -1,8 +1,8 @@
-"""The lock file `migrations.lock`: what has been released, so that a later edit of it is an error.
+"""The lock file `migrations.lock`: it records released migrations, so that a later edit of one is an error.
 
-One line per revision with its parents and the SHA-256 of its content, in TOML, sorted by name: adding a revision adds a
-line, and two branches that add different ones merge by themselves. Lines are only ever added. Line ends do not count as
-content (git may turn them), everything else does, comments too: what was released is not touched.
+TOML, one line per revision with its parents and the SHA-256 of its content, sorted by name: adding a revision adds a
+line, and branches that add different revisions merge without conflict. Lines are only ever added. Line endings are
+ignored (git may convert them); everything else counts, even comments: a released migration must not be touched.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _CONFLICT = re.compile(r"^(<{7} |={7}$|>{7} |\|{7} )", re.MULTILINE)
 
 
 class LockRefusedError(Exception):
-    """The lock file was not written. The message is one line and says why."""
+    """The lock file was not written. The one-line message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class LockedRevision:
-    """What a revision was when it was locked: its parents as written, and the SHA-256 of its content in hex."""
+    """A revision when it was locked: its parents as written, and the SHA-256 of its content in hex."""
 
     parents: tuple[str, ...]
     sha256: str
@@ -52,13 +52,13 @@ Lock = Mapping[str, LockedRevision]
 
 
 def read_lock(path: Path) -> dict[str, LockedRevision]:
-    """The locked revisions by name. Raises UnusableInputError, naming file and line, for a file that cannot be used."""
+    """The locked revisions by name. Raises UnusableInputError, which names file and line, if the file is invalid."""
     text = read_settings(path).replace("\r\n", "\n")
     if conflict := _CONFLICT.search(text):
         line = text.count("\n", 0, conflict.start()) + 1
         raise UnusableInputError(f"{path}:{line}: a merge conflict; keep the lines of both sides")
     content = parse_toml(path, text)
-    # Not by equality alone: `true` equals 1.
+    # Check the type too: `true` equals 1.
     if type(content.get("format")) is not int or content["format"] != FORMAT:
         raise UnusableInputError(f"{path}: no lock file of format {FORMAT} (format = {content.get('format')!r})")
     revisions = content.get("revisions", {})
@@ -68,24 +68,24 @@ def read_lock(path: Path) -> dict[str, LockedRevision]:
 
 
 def check_lock(report: Report, lock: Lock) -> Report:
-    """The report with a finding MG401 or MG402 for each locked revision that is not as it was released."""
+    """Add MG401 or MG402 for each locked revision that was changed or removed since its release."""
     by_name = index_by_name(report.graph.nodes)
     findings = []
     for name, locked in lock.items():
         nodes = [report.graph.nodes[key] for key in by_name.get(name, ())]
         if not nodes:
             findings.append(_describe_removed(name, locked))
-        # Of two files with one id, the released one may be there untouched; the other is MG103.
+        # If two files share an id, one may be the unchanged released file; the duplicate is reported as MG103.
         elif not any(locked.matches(node) for node in nodes):
             findings.append(_describe_changed(nodes[0], locked))
     return replace(report, findings=(*report.findings, *findings))
 
 
 def write_lock(report: Report, path: Path) -> tuple[str, ...]:
-    """Add what is new to the lock file and return the names added; what stands in the file stays.
+    """Add new revisions to the lock file and return their names; existing entries are never changed.
 
-    The file is replaced in one step, or left as it was. Raises LockRefusedError while the audit finds errors, an edit
-    of a locked revision among them, and UnusableInputError for a file that cannot be read.
+    The file is replaced atomically or left as it was. Raises LockRefusedError if the audit has errors, including an
+    edit of a locked revision, and UnusableInputError if the file cannot be read.
     """
     lock = read_lock(path) if path.exists() else {}
     errors = [finding for finding in check_lock(report, lock).findings if finding.severity is Severity.ERROR]
@@ -107,7 +107,7 @@ def write_lock(report: Report, path: Path) -> tuple[str, ...]:
 
 
 def format_lock(lock: Lock) -> str:
-    """The text of a lock file: the same for the same revisions, in whatever order they were added."""
+    """The text of a lock file, independent of the order in which revisions were added."""
     lines = [
         f"{_quote(name)} = {{ parents = [{_quote_all(locked.parents)}], sha256 = {_quote(locked.sha256)} }}\n"
         for name, locked in sorted(lock.items(), key=itemgetter(0))
@@ -120,7 +120,7 @@ def _quote_all(texts: Iterable[str]) -> str:
 
 
 def _quote(text: str) -> str:
-    # TOML's basic strings are JSON's, but for DEL.
+    # TOML basic strings are JSON strings, except for DEL.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
 
 
@@ -163,7 +163,7 @@ def _describe_removed(name: str, locked: LockedRevision) -> Finding:
 
 
 def _replace_file(path: Path, content: bytes) -> None:
-    """Write beside the file, then take its place: a reader sees the old or the new one, whole, also after a crash."""
+    """Replace the file atomically: a reader sees the complete old or new content, even after a crash."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
     try:
@@ -185,7 +185,7 @@ def _replace_file(path: Path, content: bytes) -> None:
 
 
 def find_locked_parents(lock: Lock, node: Node) -> tuple[str, ...] | None:
-    """The parents that a node had when it was locked, where they are not those of today; the value to put back."""
+    """The parents to restore: those of the locked revision, if the node's parents differ from them now."""
     locked = lock.get(node.name)
     if locked is None or sorted(locked.parents) == sorted(node.parents):
         return None

@@ -1,4 +1,4 @@
-"""What a reference that leads nowhere probably meant."""
+"""Suggest what a dangling reference was probably meant to name."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import PurePosixPath
 
 from golive.migration_graph.model import Graph, Kind
 
-# How many edits apart two ids may be, at most, to be taken for each other; for short ids a third of their length.
+# The maximum edit distance of a suggestion; for short ids a third of their length.
 MAX_EDITS = 2
 
 
-def find_meant(graph: Graph, name: str, *, stray: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
-    """(name, why) of what may have been meant, the likeliest first. `stray`: ids in files not configured."""
+def suggest_names(graph: Graph, name: str, *, stray: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
+    """(name, reason) of up to three candidates, likeliest first. `stray`: id -> file outside the configured folders."""
     if stray and name in stray:
-        return [(name, f"it stands in {stray[name]}, which is in no configured location")]
+        return [(name, f"it is in {stray[name]}, which is in no configured location")]
     return [*_find_by_file(graph, name), *_find_by_label(graph, name), *_find_by_start(graph, name)][:3] or _find_near(
         graph, name
     )[:3]
@@ -38,12 +38,12 @@ def _find_by_label(graph: Graph, name: str) -> Iterable[tuple[str, str]]:
 
 
 def _find_by_start(graph: Graph, name: str) -> Iterable[tuple[str, str]]:
-    """Alembic's command line takes the beginning of an id; its files do not."""
+    """Alembic's command line accepts a prefix of an id; its files do not."""
     if len(name) < 3:
         return
-    found = [node.name for node in graph.nodes.values() if node.name != name and node.name.startswith(name)]
-    if len(found) == 1:
-        yield found[0], "a file must name the whole id, not its beginning"
+    matches = [node.name for node in graph.nodes.values() if node.name != name and node.name.startswith(name)]
+    if len(matches) == 1:
+        yield matches[0], "a file must name the whole id, not its beginning"
 
 
 def _find_near(graph: Graph, name: str) -> list[tuple[str, str]]:
@@ -57,7 +57,7 @@ def _find_near(graph: Graph, name: str) -> list[tuple[str, str]]:
 
 
 def count_edits(first: str, second: str, limit: int) -> int | None:
-    """How many characters must be changed, added, dropped, or swapped with their neighbour. None: more than `limit`."""
+    """The edit distance, counting a swap of neighbours as one edit (optimal string alignment). None: over `limit`."""
     if abs(len(first) - len(second)) > limit:
         return None
     before: list[int] = []

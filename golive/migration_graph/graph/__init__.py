@@ -1,1 +1,1 @@
-"""One graph out of many files: what each reference leads to, cycles, cuts, and the order of an upgrade."""
+"""Build one graph from many files: resolved references, cycles, cuts and the order of an upgrade."""

@@ -1,6 +1,6 @@
-"""One graph out of many parsed files: which reference leads to which file, and what follows from that.
+"""Build the graph from parsed files by resolving each reference to a file.
 
-For Django it is the graph of `MigrationLoader` with nothing applied yet: squashed migrations stand for the old ones.
+For Django the result is the graph of `MigrationLoader` with nothing applied: squashed migrations replace the old ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Keys = tuple[str, ...]
 
 
 def build_graph(kind: Kind, files: Iterable[ParsedFile], project: Project | None = None) -> Graph:
-    """The graph of files that were read; `project` helps to resolve what Django's references leave open."""
+    """The graph of the parsed files; `project` resolves Django's references to settings and to other apps."""
     ordered = sorted(files, key=lambda file: file.key)
     nodes = {file.key: file.node for file in ordered if file.node is not None}
     guesses = frozenset(name for file in ordered for name in file.guesses)
@@ -35,30 +35,30 @@ def _build_alembic(nodes: Mapping[str, Node], guesses: frozenset[str]) -> Graph:
     dependencies: dict[str, Keys] = {}
     dangling: dict[str, tuple[Reference, ...]] = {}
     for key, node in nodes.items():
-        lost = []
+        unresolved = []
         for reference in node.references:
-            found = names.get(reference.name)
-            if found is None and reference.role is Role.DEPENDENCY:
-                found = labels.get(reference.name)
-            if found is None:
-                lost.append(reference)
+            targets = names.get(reference.name)
+            if targets is None and reference.role is Role.DEPENDENCY:
+                targets = labels.get(reference.name)
+            if targets is None:
+                unresolved.append(reference)
                 continue
             edges = parents if reference.role is Role.PARENT else dependencies
-            _add(edges, key, found)
-        if lost:
-            dangling[key] = tuple(lost)
+            _add(edges, key, targets)
+        if unresolved:
+            dangling[key] = tuple(unresolved)
     children = count_children(parents)
     heads = unique(nodes[key].name for key in nodes if key not in children)
     bases = unique(node.name for key, node in nodes.items() if not node.parents and "down_revision" not in node.unread)
     return Graph(Kind.ALEMBIC, nodes, parents, dependencies, heads, bases, dangling, guesses=guesses)
 
 
-def _add(edges: dict[str, Keys], child: str, found: Sequence[str]) -> None:
-    """Point a child at its parents; a reference to itself is a finding, not an edge."""
-    known = edges.get(child, ())
-    fresh = tuple(parent for parent in found if parent != child and parent not in known)
-    if fresh:
-        edges[child] = known + fresh
+def _add(edges: dict[str, Keys], child: str, parents: Sequence[str]) -> None:
+    """Add edges from a child to its parents; a self-reference is a finding, not an edge."""
+    existing = edges.get(child, ())
+    new = tuple(parent for parent in parents if parent != child and parent not in existing)
+    if new:
+        edges[child] = existing + new
 
 
 def _build_django(
@@ -75,10 +75,10 @@ def _build_django(
                 if get_app(nodes[child].name) == get_app(nodes[parent].name):
                     in_app_children[parent].add(child)
                     in_app_parents[child].add(parent)
-    own = {key for key, lost in resolver.dangling.items() if _leads_into_own_app(nodes[key], lost)}
-    alive = [key for key in nodes if key not in resolver.replaced]
-    heads = unique(nodes[key].name for key in alive if not in_app_children[key])
-    bases = unique(nodes[key].name for key in alive if not in_app_parents[key] and key not in own)
+    orphans = {key for key, lost in resolver.dangling.items() if _leads_into_own_app(nodes[key], lost)}
+    active = [key for key in nodes if key not in resolver.replaced]
+    heads = unique(nodes[key].name for key in active if not in_app_children[key])
+    bases = unique(nodes[key].name for key in active if not in_app_parents[key] and key not in orphans)
     return Graph(
         Kind.DJANGO,
         nodes,
@@ -103,7 +103,7 @@ def unique(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def count_children(parents: Mapping[str, Keys]) -> dict[str, int]:
-    """Key -> how many files name it as a parent; keys that no file names are left out."""
+    """Key -> number of its children; keys without children are left out."""
     counts: dict[str, int] = {}
     for found in parents.values():
         for parent in found:
@@ -112,12 +112,12 @@ def count_children(parents: Mapping[str, Keys]) -> dict[str, int]:
 
 
 def count_merges(graph: Graph) -> int:
-    """How many revisions have several parents (for Django: within their app)."""
+    """The number of revisions with several parents (for Django: within their app)."""
     return sum(len(_count_related(graph, key, found)) > 1 for key, found in graph.parents.items())
 
 
 def count_branch_points(graph: Graph) -> int:
-    """How many revisions have several children (for Django: within their app)."""
+    """The number of revisions with several children (for Django: within their app)."""
     children: dict[str, set[str]] = defaultdict(set)
     for child, found in graph.parents.items():
         for parent in _count_related(graph, child, found):

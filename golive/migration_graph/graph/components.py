@@ -7,17 +7,17 @@ from heapq import heappop, heappush
 from typing import TypeVar
 
 T = TypeVar("T", bound=Hashable)
-# How many steps a search for the shortest cycle may take; beyond that, the shortest one seen so far is given.
+# How many steps the search for a shortest cycle may take; after that it returns the shortest one so far.
 MAX_STEPS = 2_000_000
 
 
 def find_components(edges: Mapping[T, Sequence[T]]) -> list[list[T]]:
-    """The components of more than one node (Tarjan 1972, without recursion), in a stable order."""
+    """The strongly connected components of more than one node, in a stable order (Tarjan 1972, iterative)."""
     index: dict[T, int] = {}
     low: dict[T, int] = {}
     stack: list[T] = []
     on_stack: set[T] = set()
-    found: list[list[T]] = []
+    components: list[list[T]] = []
     for root in edges:
         if root in index:
             continue
@@ -43,8 +43,8 @@ def find_components(edges: Mapping[T, Sequence[T]]) -> list[list[T]]:
                 if low[node] == index[node]:
                     component = _pop_component(node, stack, on_stack)
                     if len(component) > 1:
-                        found.append(component)
-    return found
+                        components.append(component)
+    return components
 
 
 def _pop_component(root: T, stack: list[T], on_stack: set[T]) -> list[T]:
@@ -58,28 +58,28 @@ def _pop_component(root: T, stack: list[T], on_stack: set[T]) -> list[T]:
 
 
 def has_cycle(edges: Mapping[T, Iterable[T]]) -> bool:
-    """Whether there is any cycle; an edge from a node to itself is one."""
-    waiting: dict[T, int] = {}
+    """Whether there is any cycle; a self-loop counts as one."""
+    child_counts: dict[T, int] = {}
     for parents in edges.values():
         for parent in parents:
-            waiting[parent] = waiting.get(parent, 0) + 1
-    nodes = set(edges) | set(waiting)
-    ready = [node for node in nodes if node not in waiting]
+            child_counts[parent] = child_counts.get(parent, 0) + 1
+    nodes = set(edges) | set(child_counts)
+    ready = [node for node in nodes if node not in child_counts]
     done = 0
     while ready:
         node = ready.pop()
         done += 1
         for parent in edges.get(node, ()):
-            waiting[parent] -= 1
-            if not waiting[parent]:
+            child_counts[parent] -= 1
+            if not child_counts[parent]:
                 ready.append(parent)
     return done < len(nodes)
 
 
 def find_shortest_cycle(edges: Mapping[T, Mapping[T, int]]) -> list[T]:
-    """One cycle of the least length, as nodes in the order of the edges; `edges`: node -> parent -> length.
+    """A shortest cycle, as nodes in the order of the edges; empty if there is none. `edges`: node -> parent -> length.
 
-    Empty if there is none. A node that points at itself is a cycle of that edge's length.
+    A self-loop is a cycle of that edge's length.
     """
     best: list[T] = []
     best_length = float("inf")

@@ -1,6 +1,6 @@
-"""Which edges to take out of one strongly connected component so that no cycle is left.
+"""Which edges to remove from a strongly connected component so that no cycle is left.
 
-Long runs without branches are folded into one edge first: a loop of ten thousand revisions has one edge then.
+Runs without branches are first folded into one edge: a loop of ten thousand revisions then has a single edge.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from golive.migration_graph.graph.components import find_shortest_cycle, has_cyc
 
 Arc = tuple[str, str]
 Weigh = Callable[[Arc], float]
-# How many states the exact search may look at, and how many cycles it may collect.
+# How many states the exact search may visit, and how many cycles it may collect.
 MAX_STATES = 20_000
 MAX_CYCLES = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """A component with its runs folded. `edges`: node -> parent -> the keys along the run, both ends included."""
+    """A component with its runs folded. `edges`: node -> parent -> the keys along the run, including both ends."""
 
     edges: Mapping[str, Mapping[str, tuple[str, ...]]]
 
     def unfold(self, arc: Arc) -> list[Arc]:
-        """The real edges of a folded one."""
+        """The original edges behind a folded one."""
         return list(pairwise(self.edges[arc[0]][arc[1]]))
 
     def get_lengths(self) -> dict[str, dict[str, int]]:
@@ -45,10 +45,10 @@ def fold(component: Iterable[str], edges: Mapping[str, Sequence[str]]) -> Folded
         folded: dict[str, dict[str, tuple[str, ...]]] = {node: {} for node in inner if node in ends}
         parallel = set()
         for run in _list_runs(inner, ends):
-            known = folded[run[0]].setdefault(run[-1], run)
-            if known is not run:
-                # Two runs between the same ends: the longer keeps its first revision as a node of its own.
-                parallel.add(max(known, run, key=len)[1])
+            existing = folded[run[0]].setdefault(run[-1], run)
+            if existing is not run:
+                # Two runs between the same ends: the longer one gets its first inner revision as an extra node.
+                parallel.add(max(existing, run, key=len)[1])
         if not parallel:
             return Folded(folded)
         ends |= parallel
@@ -65,7 +65,7 @@ def _list_runs(inner: Mapping[str, Sequence[str]], ends: set[str]) -> Iterator[t
 
 
 def find_cycle(folded: Folded) -> tuple[str, ...]:
-    """One shortest cycle, in the order child, parent, parent's parent."""
+    """A shortest cycle, in the order child, parent, grandparent."""
     nodes = find_shortest_cycle(folded.get_lengths())
     keys: list[str] = []
     for child, parent in pairwise([*nodes, nodes[0]]):
@@ -74,13 +74,13 @@ def find_cycle(folded: Folded) -> tuple[str, ...]:
 
 
 def find_single_cuts(folded: Folded) -> list[Arc]:
-    """Every edge that alone ends all cycles. Such an edge lies on each cycle, so on a shortest one."""
+    """Every edge whose removal alone breaks all cycles. Such an edge is on every cycle, so on a shortest one."""
     nodes = find_shortest_cycle(folded.get_lengths())
-    found: list[Arc] = []
+    cuts: list[Arc] = []
     for arc in pairwise([*nodes, nodes[0]]):
         if not has_cycle(_without(folded.edges, {arc})):
-            found += folded.unfold(arc)
-    return found
+            cuts += folded.unfold(arc)
+    return cuts
 
 
 def _without(edges: Mapping[str, Iterable[str]], arcs: set[Arc]) -> dict[str, list[str]]:
@@ -88,10 +88,10 @@ def _without(edges: Mapping[str, Iterable[str]], arcs: set[Arc]) -> dict[str, li
 
 
 def find_minimum_cut(folded: Folded, weigh: Weigh = lambda arc: 1.0) -> tuple[tuple[Arc, ...], bool]:
-    """A feedback edge set of the least weight, and whether that is proven.
+    """A feedback edge set of minimum weight, and whether it is proven minimal.
 
-    Exact by hitting sets: the cheapest edges that hit all cycles known so far, until no cycle is left. Where that takes
-    too long, a set from which no edge can be left out, not proven to be the cheapest.
+    Exact by hitting sets: take the cheapest edges that hit all cycles known so far, until no cycle is left. If that
+    takes too long, return a set from which no edge can be dropped, not proven to be the cheapest.
     """
     cheapest = {
         (child, parent): min(folded.unfold((child, parent)), key=lambda arc: (weigh(arc), arc))
@@ -111,20 +111,20 @@ def _search(folded: Folded, costs: Mapping[Arc, float]) -> set[Arc] | None:
     cycles: list[list[Arc]] = []
     chosen: set[Arc] = set()
     while len(cycles) <= MAX_CYCLES:
-        fresh = _collect_cycles(lengths, chosen)
-        if not fresh:
+        new = _collect_cycles(lengths, chosen)
+        if not new:
             return chosen
-        cycles += fresh
-        found = _HittingSet(cycles, costs).solve()
-        if found is None:
+        cycles += new
+        solution = _HittingSet(cycles, costs).solve()
+        if solution is None:
             return None
-        chosen = found
+        chosen = solution
     return None
 
 
 def _collect_cycles(lengths: Mapping[str, Mapping[str, int]], removed: set[Arc]) -> list[list[Arc]]:
-    """Cycles that share no edge with each other, of what is left of the graph."""
-    found: list[list[Arc]] = []
+    """Edge-disjoint cycles of the graph without the removed edges."""
+    cycles: list[list[Arc]] = []
     gone = set(removed)
     while True:
         rest = {
@@ -133,14 +133,14 @@ def _collect_cycles(lengths: Mapping[str, Mapping[str, int]], removed: set[Arc])
         }
         nodes = find_shortest_cycle(rest)
         if not nodes:
-            return found
+            return cycles
         cycle = list(pairwise([*nodes, nodes[0]]))
-        found.append(cycle)
+        cycles.append(cycle)
         gone.update(cycle)
 
 
 class _HittingSet:
-    """The cheapest set of edges that has one of each cycle: branch and bound on the shortest cycle not yet hit."""
+    """The cheapest set of edges that hits every cycle: branch and bound on the shortest cycle not yet hit."""
 
     def __init__(self, cycles: Iterable[Sequence[Arc]], costs: Mapping[Arc, float]) -> None:
         self.cycles = sorted((tuple(cycle) for cycle in cycles), key=len)
@@ -150,7 +150,7 @@ class _HittingSet:
         self.states = 0
 
     def solve(self) -> set[Arc] | None:
-        """None: it took too many states."""
+        """The cheapest set; None: the search hit MAX_STATES."""
         self._try(set(), frozenset(), 0.0)
         return None if self.states > MAX_STATES else self.best
 
@@ -165,11 +165,11 @@ class _HittingSet:
         for arc in sorted(cycle, key=lambda arc: (self.costs[arc], arc)):
             if arc not in barred:
                 self._try(chosen | {arc}, barred, cost + self.costs[arc])
-                # All sets with this edge have been seen.
+                # All sets that contain this edge have been searched.
                 barred |= {arc}
 
     def _bound(self, chosen: set[Arc]) -> float:
-        """At least this much is still to pay: cycles without a common edge each need one of their own."""
+        """A lower bound of the remaining cost: edge-disjoint cycles each need an edge of their own."""
         used: set[Arc] = set()
         total = 0.0
         for cycle in self.cycles:
@@ -180,7 +180,7 @@ class _HittingSet:
 
 
 def _approximate(folded: Folded, costs: Mapping[Arc, float]) -> set[Arc]:
-    """Edges that point backwards in a depth-first order, without those that are not needed."""
+    """The back edges of a depth-first search, minus those that are not needed."""
     chosen: set[Arc] = set()
     state: dict[str, int] = {}
     for root in folded.edges:

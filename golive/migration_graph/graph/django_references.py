@@ -1,4 +1,4 @@
-"""Which file a Django reference leads to: `__first__`, `__latest__`, swappable models, squashed migrations."""
+"""Resolve Django's references: `__first__`, `__latest__`, swappable models, squashed migrations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FIRST, LATEST = "__first__", "__latest__"
 class DjangoResolver:
     """Resolves in Django's order: within each app, then between apps, then replacements.
 
-    What leads out of the project (`django.contrib`, other packages) is no error and no edge.
+    References out of the project (`django.contrib`, other packages) are neither errors nor edges.
     """
 
     def __init__(self, nodes: Mapping[str, Node], files: Iterable[ParsedFile], project: Project) -> None:
@@ -42,13 +42,12 @@ class DjangoResolver:
         app = get_app(self.nodes[key].name)
         for reference in self.nodes[key].references:
             target_app, name = split_name(self._expand(reference.name))
-            # Django ignores `__first__` of the same app.
+            # Within the app, Django ignores `__first__` and takes `__latest__` for the name of a migration.
             if target_app == app and name != FIRST:
-                # ... and looks for a migration of that very name for `__latest__`.
-                found = self.keys.get(f"{app}.{name}")
-                if found is None:
-                    self._lose(key, reference)
-                for parent in found or ():
+                targets = self.keys.get(f"{app}.{name}")
+                if targets is None:
+                    self._add_dangling(key, reference)
+                for parent in targets or ():
                     self._connect(key, parent, self.parents)
                     self._inner_parents.setdefault(key, set()).add(parent)
                     self._inner_children.setdefault(parent, set()).add(key)
@@ -60,22 +59,22 @@ class DjangoResolver:
             target = self._expand(reference.name)
             if get_app(target) == app:
                 continue
-            found = self._find(target)
-            if found is None:
-                self._lose(key, reference)
-            for parent in found or ():
+            parents = self._find(target)
+            if parents is None:
+                self._add_dangling(key, reference)
+            for parent in parents or ():
                 self._connect(key, parent, self.parents)
         for reference in file.run_before:
-            found = self._find(self._expand(reference.name))
-            if found is None:
-                self._lose(key, reference)
-            for child in found or ():
+            children = self._find(self._expand(reference.name))
+            if children is None:
+                self._add_dangling(key, reference)
+            for child in children or ():
                 self._connect(child, key, self.dependencies)
                 if key in self.dependencies.get(child, ()):
                     self.origins[child, key] = (key, reference.line)
 
     def _expand(self, name: str) -> str:
-        """A swappable model's first migration. Unless the settings say otherwise, Django's own user is meant."""
+        """Replace a setting by the first migration of its model's app; AUTH_USER_MODEL defaults to `auth.User`."""
         if not name.startswith(SETTING_PREFIX):
             return name
         setting = name.removeprefix(SETTING_PREFIX)
@@ -83,7 +82,7 @@ class DjangoResolver:
         return f"{model.split('.')[0].lower()}.{FIRST}" if model else f"?.{FIRST}"
 
     def _find(self, target: str) -> list[str] | None:
-        """The keys that a target leads to; empty: out of the project; None: nowhere, though its app is here."""
+        """The keys of a target; empty: outside the project; None: dangling, since its app is in the project."""
         app, name = split_name(target)
         if target in self.keys:
             return self.keys[target]
@@ -96,26 +95,26 @@ class DjangoResolver:
         return None
 
     def _find_end(self, app: str, neighbours: Mapping[str, set[str]]) -> list[str]:
-        """The root (or leaf) that Django takes: the first by name of those that there are."""
+        """The root (or leaf) that Django chooses: the first by name."""
         ends = [key for name, keys in sorted(self.keys.items()) if get_app(name) == app for key in keys]
         return [key for key in ends if not neighbours.get(key)][:1]
 
     def _connect(self, child: str, parent: str, edges: dict[str, tuple[str, ...]]) -> None:
-        known = edges.get(child, ())
-        if parent != child and parent not in known and parent not in self.parents.get(child, ()):
-            edges[child] = (*known, parent)
+        existing = edges.get(child, ())
+        if parent != child and parent not in existing and parent not in self.parents.get(child, ()):
+            edges[child] = (*existing, parent)
 
-    def _lose(self, key: str, reference: Reference) -> None:
+    def _add_dangling(self, key: str, reference: Reference) -> None:
         self.dangling[key] = (*self.dangling.get(key, ()), reference)
 
     def _replace(self) -> None:
-        """Let squashed migrations stand for what they replace, as on a database where none of them has run."""
+        """Replace the old migrations by their squashed ones, as on a database where none of them is applied."""
         for file in self.files:
             old = [key for name in file.replaces for key in self.keys.get(name, ()) if key != file.key]
             old = [key for key in old if key not in self.replaced]
             if old:
                 self._replace_nodes(file.key, old)
-            # A migration that is gone lives on in what replaced it: references to it lead there.
+            # References to a replaced migration whose file is gone lead to its replacement.
             self._redirect(file)
 
     def _replace_nodes(self, new: str, old: list[str]) -> None:
@@ -127,7 +126,7 @@ class DjangoResolver:
                 for parent in parents:
                     to_child = new if child in gone else child
                     to_parent = new if parent in gone else parent
-                    # Between two that are replaced there is nothing left to order.
+                    # An edge between two migrations replaced by the same one disappears.
                     if to_child != to_parent:
                         self._move(child, parent, to_child, to_parent, edges)
         self.replaced.update(dict.fromkeys(old, new))
@@ -143,17 +142,17 @@ class DjangoResolver:
         return next((reference.line for reference in node.references if reference.name == target), node.line)
 
     def _redirect(self, file: ParsedFile) -> None:
-        for child, lost in list(self.dangling.items()):
-            here = [reference for reference in lost if self._expand(reference.name) in file.replaces]
-            for reference in here if child != file.key and child not in self.replaced else ():
-                if reference.role is Role.DEPENDENCY:  # `run_before`: what is gone is the child
+        for child, dangling in list(self.dangling.items()):
+            replaced_here = [reference for reference in dangling if self._expand(reference.name) in file.replaces]
+            for reference in replaced_here if child != file.key and child not in self.replaced else ():
+                if reference.role is Role.DEPENDENCY:  # `run_before`: the missing migration is the child
                     self._connect(file.key, child, self.dependencies)
                     self.origins.setdefault((file.key, child), (child, reference.line))
                 else:
                     self._connect(child, file.key, self.parents)
                     self.origins.setdefault((child, file.key), (child, reference.line))
-            rest = tuple(reference for reference in lost if reference not in here)
-            if rest:
-                self.dangling[child] = rest
+            remaining = tuple(reference for reference in dangling if reference not in replaced_here)
+            if remaining:
+                self.dangling[child] = remaining
             else:
                 del self.dangling[child]

@@ -1,6 +1,6 @@
-"""What an upgrade would run, in the order of the tool itself: `alembic upgrade heads`, Django's `migrate`.
+"""Plan what `alembic upgrade heads` or Django's `migrate` would run, in the tool's own order.
 
-For graphs that the tool can load: no cycle, no dangling reference, no name twice.
+Only for graphs that the tool can load: no cycle, no dangling reference, no duplicate name.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from golive.migration_graph.model import Graph, Kind, split_name
 
 
 def plan_upgrade(graph: Graph, applied: Collection[str]) -> tuple[str, ...] | None:
-    """The names to run, first one first. All of `applied` (see `golive.migration_graph.findings.applied`) are known.
+    """The names to run, in order. For `applied` see `golive.migration_graph.findings.applied`.
 
-    None: of a squashed migration a part has run, and Django would go on with the old ones, which the graph leaves out.
+    None: a squashed migration is partly applied. Django would continue with the old ones, which are not in the graph.
     """
     keys = {node.name: key for key, node in graph.nodes.items()}
     done = {keys[name] for name in applied if name in keys}
     for squashed, old in graph.replaces.items():
         if set(old) <= set(applied):
-            # Django takes it as run then.
+            # Django then considers it applied.
             done.add(squashed)
         elif squashed not in done and not set(old).isdisjoint(applied):
             return None
@@ -31,16 +31,16 @@ def plan_upgrade(graph: Graph, applied: Collection[str]) -> tuple[str, ...] | No
 
 @dataclass(slots=True)
 class _Line:
-    """A line of descent that is walked down: where the walk is, and what lies at or below it."""
+    """A line of descent being walked down: the current revision, and everything at or below it."""
 
     tip: str
     below: set[str]
 
 
 def _plan_alembic(graph: Graph, done: set[str]) -> list[str]:
-    """Alembic walks from the heads down, one line of descent at a time, and turns the walk round.
+    """Alembic walks down from the heads, one line of descent at a time, and reverses the walk.
 
-    A line waits while another one still stands above its tip; where a line forks, its first parent goes on.
+    A line waits while another one is still above its tip; where a line forks, it continues with the first parent.
     """
     before = {key: _list_before(graph, key) for key in sorted(graph.nodes, key=_as_walked)}
     place = {key: index for index, key in enumerate(before)}
@@ -75,7 +75,7 @@ def _plan_alembic(graph: Graph, done: set[str]) -> list[str]:
 
 
 def _list_before(graph: Graph, key: str) -> tuple[str, ...]:
-    """Parents, then those dependencies that no ancestor names already."""
+    """Parents, then the dependencies that no ancestor already implies."""
     parents, dependencies = graph.parents.get(key, ()), graph.dependencies.get(key, ())
     if dependencies:
         ancestors = _find_below(graph.parents, parents)
@@ -85,30 +85,30 @@ def _list_before(graph: Graph, key: str) -> tuple[str, ...]:
 
 
 def _as_walked(key: str) -> tuple[tuple[bool, str], ...]:
-    """Sort as Alembic reads folders: the files of a folder by name, then its folders by name."""
+    """Sort key for the order in which Alembic reads folders: files by name, then subfolders by name."""
     *folders, file = PurePosixPath(key).parts
     return (*((True, folder) for folder in folders), (False, file))
 
 
 def _find_below(before: Mapping[str, Iterable[str]], starts: Iterable[str]) -> set[str]:
-    found: set[str] = set()
+    below: set[str] = set()
     todo = list(starts)
     while todo:
         key = todo.pop()
-        if key not in found:
-            found.add(key)
+        if key not in below:
+            below.add(key)
             todo += before.get(key, ())
-    return found
+    return below
 
 
 def _plan_django(graph: Graph, done: set[str]) -> list[str]:
-    """Django goes through the leaves by name, and for each through what comes before it, deepest first."""
+    """Django visits the leaves by name, and the ancestors of each in depth-first post-order."""
     names = {key: split_name(node.name) for key, node in graph.nodes.items()}
     named_within_app = {
         parent for key, parents in graph.parents.items() for parent in parents if names[parent][0] == names[key][0]
     }
-    alive = (key for key in graph.nodes if key not in graph.replaced)
-    leaves = sorted((key for key in alive if key not in named_within_app), key=names.__getitem__)
+    active = (key for key in graph.nodes if key not in graph.replaced)
+    leaves = sorted((key for key in active if key not in named_within_app), key=names.__getitem__)
     plan = dict.fromkeys(key for leaf in leaves for key in _walk_up(graph, names, leaf))
     return [key for key in plan if key not in done]
 

@@ -1,1 +1,1 @@
-"""What git knows of the files: the commit that brought each finding, and what stood there before."""
+"""Read the git history: which commit introduced each finding, and the values before it."""

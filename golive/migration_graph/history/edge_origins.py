@@ -1,7 +1,7 @@
-"""What speaks for an edge being the wrong one, with history and lock file: more than the files alone can say.
+"""Evidence from the history and the lock file that an edge is wrong.
 
-Strongest first: it was released otherwise; it was written in the commit with which the defect began; it came by an edit
-of a file that stood already; its parent is newer than its child; and then what the files say themselves.
+Strongest first: the file was released with another value; the edge was written in the commit where the defect began; it
+comes from an edit of an existing file; its parent was added after its child; then the evidence in the files themselves.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from golive.migration_graph.readers.values import format_value
 
 @dataclass(frozen=True, slots=True)
 class EdgeOrigin:
-    """How an edge of today came about.
+    """Where an edge of the current graph comes from.
 
-    `commit` wrote the reference; None: it is not committed. `before` is the list that it changed; None: the file was
-    new, or the list could not be read. `blame`: 2 for an edge that was written in the commit with which the defect
-    began, 1 for one that was brought into it by a merge, 0 for all others. `is_later`: written while the defect stood.
+    `commit` wrote the reference; None: uncommitted. `before` is the reference list before that; None: the file was new,
+    or the list could not be read. `blame`: 2 if the edge was written in the commit where the defect began, 1 if a merge
+    brought it in there, else 0. `is_later`: written while the defect existed.
     """
 
     commit: Commit | None
@@ -31,12 +31,12 @@ class EdgeOrigin:
     is_parent_newer: bool = False
 
 
-# By file of the child and name of the parent.
+# (file of the child, name of the parent) -> origin.
 EdgeOrigins = Mapping[tuple[str, str], EdgeOrigin]
 
 
 def make_judge(graph: Graph, origins: EdgeOrigins, lock: Lock) -> Judge:
-    """The evidence for edges (child, parent), given by keys."""
+    """A function that returns the evidence for an edge (child key, parent key)."""
 
     def judge(arc: tuple[str, str]) -> Evidence:
         child, parent = arc
@@ -59,7 +59,7 @@ def make_judge(graph: Graph, origins: EdgeOrigins, lock: Lock) -> Judge:
 
 
 def _judge_lock(node: Node, parent: str, lock: Lock) -> int:
-    """2: it was released otherwise; 0: it was released so, and is not to blame; 1: nothing is known."""
+    """2: released without this parent, so suspect; 0: released with it, so not; 1: not in the lock file."""
     if node.name not in lock:
         return 1
     return 2 if find_locked_parents(lock, node) is not None and parent not in lock[node.name].parents else 0
@@ -82,7 +82,7 @@ def _explain_origin(graph: Graph, origin: EdgeOrigin | None, parent: str) -> tup
             f"{who} wrote it, and with it the loop began" if origin.blame > 1 else f"a merge brought it in ({who})"
         )
     if origin.before is not None:
-        words.append(f"it is an edit: {format_value(origin.before, graph.kind)} stood there before")
+        words.append(f"it is an edit; the previous value was {format_value(origin.before, graph.kind)}")
     if origin.is_parent_newer:
         words.append(f"the file of its parent {parent} was added later than its own")
     return tuple(words)

@@ -1,4 +1,4 @@
-"""Where in a repository the audited folders are, and where they were before they were moved."""
+"""Locate the audited folders in a repository, and where they were before they were moved."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from golive.migration_graph.discovery.sources import Layout, Location
 from golive.migration_graph.history.git import Change, ChangedCommit, Repository
 
-# So many times a folder may have been moved.
+# How many moves of a folder are followed.
 MAX_MOVES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class TrackedFolder:
-    """A folder of migrations by its path in the repository: `prefix` ends in a slash, and is empty for the top."""
+    """A migrations folder in the repository. `prefix` is its path with a trailing slash; empty for the top level."""
 
     prefix: str
     location: Location
@@ -25,7 +25,7 @@ class TrackedFolder:
         return f":(top,literal){self.prefix}" if self.prefix else "."
 
     def find_key(self, path: str) -> str | None:
-        """What the audit calls the file at a path of the repository; None: it is no migration of this folder."""
+        """The audit's key of the file at a repository path; None: it is not a migration of this folder."""
         if not path.startswith(self.prefix):
             return None
         key = self.location.prefix + path[len(self.prefix) :]
@@ -33,18 +33,18 @@ class TrackedFolder:
 
 
 def find_tracked(repository: Repository, layout: Layout) -> list[TrackedFolder]:
-    """The folders of a layout that lie in the repository."""
+    """The folders of a layout that are in the repository."""
     top = os.path.realpath(repository.top)
-    found = []
+    folders = []
     for location in layout.locations:
         path = os.path.relpath(os.path.realpath(location.folder), top).replace(os.sep, "/")
         if path != ".." and not path.startswith("../"):
-            found.append(TrackedFolder("" if path == "." else f"{path}/", location))
-    return found
+            folders.append(TrackedFolder("" if path == "." else f"{path}/", location))
+    return folders
 
 
 def list_history(repository: Repository, head: str, folders: list[TrackedFolder]) -> list[ChangedCommit]:
-    """All commits that touched the folders, oldest first. Folders that these were moved from are added to `folders`."""
+    """All commits that touched the folders, oldest first. Appends the folders' former places to `folders`."""
     moves = 0
     while True:
         pathspecs = [folder.pathspec for folder in folders]
@@ -59,7 +59,7 @@ def list_history(repository: Repository, head: str, folders: list[TrackedFolder]
 def _find_former(
     repository: Repository, commits: Sequence[ChangedCommit], folders: Sequence[TrackedFolder]
 ) -> Iterator[TrackedFolder]:
-    """Folders that lost their files in the same commit in which one of these got its first ones."""
+    """The folders whose files were removed in the commit that added the first files to one of these folders."""
     known = {folder.prefix for folder in folders}
     for folder in folders:
         first = next((one for one in commits if any(folder.find_key(change.path) for change in one.changes)), None)
@@ -75,7 +75,7 @@ def _find_former(
 
 
 def _find_prefix(change: Change, added: set[str | None]) -> str | None:
-    """The folder of a file that went away while one of the same content came."""
+    """The folder of a removed file whose content was added elsewhere. None: no such file."""
     if change.blob is not None or change.before is None or change.before not in added:
         return None
     folder = change.path.rpartition("/")[0]
@@ -83,7 +83,7 @@ def _find_prefix(change: Change, added: set[str | None]) -> str | None:
 
 
 def _move(folder: TrackedFolder, prefix: str) -> Location:
-    """The same location elsewhere. Its files are named as seen from the folder that is audited."""
+    """The same location at another place; keys remain relative to the audited folder."""
     outer = os.path.relpath(prefix or ".", folder.prefix or ".").replace(os.sep, "/")
     key = os.path.normpath(f"{folder.location.prefix or '.'}/{outer}").replace(os.sep, "/")
     return replace(folder.location, prefix="" if key == "." else f"{key}/")

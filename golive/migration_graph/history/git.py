@@ -1,7 +1,7 @@
-"""Reading a git repository with the `git` program: plumbing only, bounded in time, nothing of the repository is run.
+"""Read a git repository with the `git` program: plumbing commands only, bounded in time, running nothing it configures.
 
-Neither hooks, nor filters, pagers, file system monitors or signature checks that a repository's configuration may name
-are called, and nothing is fetched over a network (a partial clone would do so by itself).
+No hooks, filters, pagers, file system monitors or signature checks from the repository's configuration are run, and
+nothing is fetched over the network (a partial clone would do so on its own).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from golive.migration_graph.model import Commit
 from golive.migration_graph.readers.syntax import MAX_BYTES
 
-# Commits per process of `diff-tree`, and bytes of blobs per process of `cat-file`: they bound the memory.
+# Commits per `diff-tree` process and blob bytes per `cat-file` process, to bound memory.
 COMMITS_AT_ONCE = 2_000
 BYTES_AT_ONCE = 16 << 20
 _REGULAR_FILES = (b"100644", b"100755")
@@ -30,18 +30,18 @@ _OPTIONS = (
     *("-c", "core.fsmonitor=false"),
     *("-c", f"core.hooksPath={os.devnull}"),
 )
-# Allowing a protocol that does not exist forbids all of them.
+# Allowing only a protocol that does not exist forbids them all.
 _SETTINGS = {"LC_ALL": "C", "GIT_ALLOW_PROTOCOL": "none", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
 _IDENTITY = re.compile(rb"(?P<name>.*?) ?<[^>]*> (?P<seconds>-?\d+) (?P<zone>[+-]\d{4})")
 
 
 class HistoryUnavailableError(Exception):
-    """The history cannot be read. The message is one line and says why."""
+    """The history cannot be read. The one-line message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a commit did to one path: its blob before and afterwards, None where there is no file."""
+    """The change of one path in a commit: its blob before and after; None: no file."""
 
     path: str
     before: str | None
@@ -50,9 +50,9 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ChangedCommit:
-    """A commit that touched the paths asked for. `parents` are the nearest such commits before it.
+    """A commit that touched the requested paths. `parents` are its nearest ancestors that did so too.
 
-    `changes` are against the first parent; a commit without parents is compared with nothing.
+    `changes` are relative to the first parent, or to the empty tree.
     """
 
     commit: str
@@ -61,9 +61,9 @@ class ChangedCommit:
 
 
 class Repository:
-    """The repository that holds `folder`. Paths are relative to its top, with forward slashes; pathspecs are git's.
+    """The repository that contains `folder`. Paths are relative to its top level, with forward slashes.
 
-    Every call raises HistoryUnavailableError when git is missing or refuses, or `seconds` have passed since the start.
+    Every method raises HistoryUnavailableError if git is missing or fails, or `seconds` after construction.
     """
 
     def __init__(self, folder: Path, *, seconds: float = 60.0) -> None:
@@ -78,11 +78,11 @@ class Repository:
         is_shallow, top = answer.split(b"\n", 1)
         self.is_shallow = is_shallow == b"true"
         self.top = Path(os.fsdecode(top.removesuffix(b"\n")))
-        # Paths that are given to git are relative to where it runs.
+        # Git resolves paths relative to its working directory.
         self._folder = self.top
 
     def find_head(self) -> str | None:
-        """The commit that is checked out; None in a repository without commits."""
+        """The checked-out commit; None if the repository has no commits."""
         try:
             return self._run(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).decode().strip()
         except HistoryUnavailableError as error:
@@ -91,14 +91,14 @@ class Repository:
             raise
 
     def check_time(self) -> None:
-        """Raise HistoryUnavailableError when the time is over."""
+        """Raise HistoryUnavailableError if the deadline has passed."""
         if time.monotonic() > self._deadline:
             raise HistoryUnavailableError(f"it took longer than {self._seconds:g} seconds")
 
     def list_commits(self, head: str, pathspecs: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
-        """All commits up to `head` that matter to the paths, with their parents, parents first.
+        """All commits up to `head` that touched the paths, with their parents, in topological order, parents first.
 
-        Merges stay where both sides changed the paths; parents are the nearest commits of the same list.
+        Merges are included if both sides changed the paths; parents are the nearest commits in the list.
         """
         options = ["--topo-order", "--reverse", "--full-history", "--simplify-merges", "--parents"]
         lines = self._run(["rev-list", *options, head, "--", *pathspecs]).decode().splitlines()
@@ -107,9 +107,9 @@ class Repository:
     def read_changes(
         self, commits: Sequence[tuple[str, tuple[str, ...]]], pathspecs: Sequence[str]
     ) -> Iterator[ChangedCommit]:
-        """Each of the commits, in their order, with what it changed at the paths (anywhere if there are none).
+        """The commits, in the given order, with their changes to the paths (to all paths if there are none).
 
-        A merge that is given without its parents is taken to change nothing.
+        A merge passed without its parents is taken to change nothing.
         """
         command = ["diff-tree", "--stdin", "--root", "--always", "-r", "-z", "--raw", "--no-renames", "--full-index"]
         for start in range(0, len(commits), COMMITS_AT_ONCE):
@@ -127,7 +127,7 @@ class Repository:
                 yield ChangedCommit(commit, parents, tuple(changes.get(commit, ())))
 
     def read_blobs(self, blobs: Iterable[str]) -> Iterator[tuple[str, bytes | int]]:
-        """The contents of blobs; of one that is larger than MAX_BYTES only the size: it is not read."""
+        """The contents of blobs; for those larger than MAX_BYTES only the size, without reading them."""
         wanted = list(blobs)
         batch: list[str] = []
         total = 0
@@ -143,7 +143,7 @@ class Repository:
         yield from self._read_objects(batch)
 
     def describe(self, commits: Iterable[str]) -> dict[str, Commit]:
-        """Subject, date and author of each commit, whatever bytes they are made of."""
+        """Subject, date and author of each commit; tolerates any encoding."""
         return {name: _describe(name, content) for name, content in self._read_objects(list(commits))}
 
     def _list_sizes(self, objects: Sequence[str]) -> Iterator[int]:
@@ -168,7 +168,7 @@ class Repository:
 
     def _run(self, arguments: Sequence[str], stdin: bytes = b"") -> bytes:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | _SETTINGS
-        # From a file, so that neither side of a pipe can wait for the other.
+        # Standard input from a file: a pipe could deadlock.
         with tempfile.TemporaryFile() as lines:
             lines.write(stdin)
             lines.seek(0)
@@ -197,7 +197,7 @@ def _as_lines(names: Sequence[str]) -> bytes:
 
 def _read_change(meta: bytes, path: bytes) -> Change:
     mode_before, mode, before, blob, _ = meta.removeprefix(b":").split()
-    # A symbolic link or a submodule is no file to read.
+    # Symbolic links and submodules are not read.
     return Change(
         os.fsdecode(path),
         before.decode() if mode_before in _REGULAR_FILES else None,
@@ -207,7 +207,7 @@ def _read_change(meta: bytes, path: bytes) -> Change:
 
 def _describe(name: str, content: bytes) -> Commit:
     head, _, message = content.partition(b"\n\n")
-    # A header goes on in lines that begin with a space (signatures).
+    # Skip continuation lines of headers, which start with a space (signatures).
     headers = dict(line.partition(b" ")[::2] for line in reversed(head.split(b"\n")) if not line.startswith(b" "))
     encoding = headers.get(b"encoding", b"utf-8").decode("ascii", "replace")
     subject = message.strip().partition(b"\n\n")[0]
@@ -221,12 +221,15 @@ def _describe(name: str, content: bytes) -> Commit:
 def _decode(text: bytes, encoding: str) -> str:
     try:
         return text.decode(encoding, "replace")
-    except (LookupError, ValueError):  # of no such name, or one that decodes no bytes: idna, undefined, a NUL in it
+    except (
+        LookupError,
+        ValueError,
+    ):  # unknown encoding, or one that cannot decode bytes (idna, undefined, a NUL in its name)
         return text.decode("utf-8", "replace")
 
 
 def _format_date(seconds: int, zone: str) -> str:
-    """RFC 3339 in the author's own zone; in UTC where the zone is nonsense; empty where the time is."""
+    """RFC 3339 in the author's time zone; in UTC if the zone is invalid; empty if the time is."""
     offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:5])) * (-1 if zone[0] == "-" else 1)
     try:
         return datetime.fromtimestamp(seconds, timezone(offset)).isoformat()

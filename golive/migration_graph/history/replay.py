@@ -1,9 +1,9 @@
-"""The history of a folder of migrations, replayed commit by commit: what stood when, and which defects.
+"""Replay the history of a migrations folder commit by commit, and track when each defect existed.
 
-A state is the tree of one commit. It is made from the state of the first parent by what the commit changed; each
-version of a file is read once. A defect begins with a commit that has it while none of its parents has, and ends with
-the first one that lacks it while a parent has it. Defects come and go, so every commit is looked at, and merges too:
-two branches that are sound may close a loop together.
+A state is the tree of one commit: the state of its first parent plus the commit's changes. Each version of a file is
+read once. A defect begins at a commit that has it while none of its parents has, and ends at the first commit that
+lacks it while a parent has it. Defects come and go, so every commit is checked, merges included: two sound branches
+may form a loop when merged.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from golive.migration_graph.history.versions import Key, Shape, Version, find_edit, make_version, name_line
+from golive.migration_graph.history.versions import Key, Shape, Version, find_edit, get_scope, make_version
 from golive.migration_graph.model import Edit, Finding, Kind, Node, ParsedFile
 
-# A commit that changes this many files or fewer may be looked at on its own, not with the whole folder.
+# A commit that changes at most this many files may be audited incrementally, without the whole folder.
 MAX_CHANGES = 100
-# Findings of one file, or of it and its parent: create dates, and no way back.
-_OF_FILES = ("MG203", "MG204")
+# Findings that involve only a file and its parents: create-date-inversion and irreversible.
+_LOCAL_CODES = ("MG203", "MG204")
 
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """A finding without what may change while it stands. Loops are one while they have a revision in common."""
+    """The identity of a finding across commits. Two loops are the same if they have a revision in common."""
 
     code: str
     subject: frozenset[str]
@@ -34,15 +34,15 @@ class Defect:
 
 
 def name_defect(finding: Finding, kind: Kind) -> Defect:
-    """What makes a finding the same one in another commit: names, and not files, lines, or which heads there are."""
+    """The identity of a finding across commits: names, not files, lines or the particular heads."""
     if finding.code in ("MG201", "MG202"):
-        return Defect(finding.code, frozenset(name_line(name, kind) for name in finding.revisions))
+        return Defect(finding.code, frozenset(get_scope(name, kind) for name in finding.revisions))
     return Defect(finding.code, frozenset(finding.revisions) or frozenset({finding.file or ""}))
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """New edges of one child inside a loop as it began. `blame` and `before`: see `history.edge_origins`."""
+    """The new edges of one child when a loop began. For `blame` and `before` see `history.edge_origins`."""
 
     blame: int
     before: tuple[str, ...] | None
@@ -51,10 +51,10 @@ class Fresh:
 
 @dataclass(slots=True)
 class Span:
-    """A time in which a defect stood, by the numbers of commits.
+    """The lifetime of a defect, as commit numbers.
 
-    `edits`: what the commit with which it began did to older files, by the name of the revision. `fresh`, for a loop:
-    its new edges, by the name of their child.
+    `edits`: name of the revision -> the edit of an existing file in the commit where the defect began. `fresh`, for a
+    loop: name of the child -> its new edges.
     """
 
     finding: Finding
@@ -66,7 +66,7 @@ class Span:
 
 @dataclass(slots=True)
 class State:
-    """The tree of one commit. `defects`: the span of each defect that it has; shared between states, never changed."""
+    """The tree of one commit. `defects`: the span of each defect; shared between states, so never mutated."""
 
     shape: Shape
     versions: dict[str, Version] = field(default_factory=dict)
@@ -76,14 +76,14 @@ class State:
         return State(self.shape.copy(), dict(self.versions), self.defects)
 
 
-# What is wrong in a folder with these files.
+# Parsed files -> the findings of a folder that consists of them.
 Audit = Callable[[Iterable[ParsedFile]], Sequence[Finding]]
-# By path the blob of a file and what it says; None: the path was removed.
+# Path -> blob and parsed content of the file; None: the path was removed.
 Changed = Mapping[str, tuple[str, ParsedFile] | None]
 
 
 class Replay:
-    """Makes states, oldest first, and keeps in `spans` when which defect stood."""
+    """Builds states, oldest first, and records the lifetime of each defect in `spans`."""
 
     def __init__(self, kind: Kind, audit: Audit) -> None:
         self._kind = kind
@@ -93,9 +93,9 @@ class Replay:
     def step(
         self, number: int, parents: Sequence[State], changed: Changed, findings: Sequence[Finding] | None = None
     ) -> State:
-        """The state of the next commit. The first of `parents` becomes it: hand over a copy if it is needed still.
+        """The state of the next commit. Mutates and returns the first of `parents`: pass a copy if it is still needed.
 
-        `changed`: what the commit changed against its first parent. `findings`: what is wrong then, if that is known.
+        `changed`: the changes relative to the first parent. `findings`: those of the new state, if already known.
         """
         state = parents[0] if parents else State(Shape(self._kind))
         step = _Step(number, state, parents[1:], changed)
@@ -105,7 +105,7 @@ class Replay:
         remaining: Mapping[Defect, Span] = {}
         if part is not None:
             names, findings = part
-            gone = {one for one in state.defects if one.code in _OF_FILES and not names.isdisjoint(one.subject)}
+            gone = {one for one in state.defects if one.code in _LOCAL_CODES and not names.isdisjoint(one.subject)}
             remaining = {defect: span for defect, span in state.defects.items() if defect not in gone}
             if not findings and not gone and all(current is inherited[0] for current in inherited):
                 return state
@@ -115,17 +115,17 @@ class Replay:
         return state
 
     def _audit_part(self, step: _Step) -> tuple[set[str], Sequence[Finding]] | None:
-        """What is wrong with the changed files, and their names; None: the whole folder must be audited.
+        """Audit only the changed files: their names and findings. None: the whole folder must be audited.
 
-        A part will do where files were only added on top, or changed without a change to the graph: then the rest is as
-        it was, and only these files, their parents and their children can show something else.
+        This is enough if files were only added on top or changed without a change to the graph: then only these files,
+        their parents and their children can have different findings.
         """
         paths = [path for path in step.new if not step.is_unchanged(path)]
         files = [step.new[path].file for path in paths]
         nodes = [file.node for file in files if file.node and not (file.findings or file.run_before or file.replaces)]
         if step.removed or len(paths) > MAX_CHANGES or len(nodes) != len(files):
             return None
-        # Whether a head is one depends on what a dangling reference may have meant.
+        # With dangling references, which heads are reported depends on the whole graph (see `suggest_names`).
         if any(defect.code in ("MG102", "MG107") for defect in step.state.defects):
             return None
         new = [node for path, node in zip(paths, nodes, strict=True) if path not in step.old]
@@ -135,8 +135,8 @@ class Replay:
         if not names:
             return names, ()
         neighbours = step.list_neighbours(names, len(new) < len(nodes))
-        found = self._audit([*files, *neighbours])
-        return names, [one for one in found if one.code in _OF_FILES and not names.isdisjoint(one.revisions)]
+        findings = self._audit([*files, *neighbours])
+        return names, [one for one in findings if one.code in _LOCAL_CODES and not names.isdisjoint(one.revisions)]
 
     def _match(
         self,
@@ -145,7 +145,7 @@ class Replay:
         findings: Sequence[Finding],
         inherited: Sequence[Mapping[Defect, Span]],
     ) -> Mapping[Defect, Span]:
-        """Each defect with the span of the same one in a parent, or with a new span; spans that end are ended."""
+        """Assign each defect the span of the same defect in a parent, or a new one; close the spans that end."""
         current = dict(remaining)
         for finding in findings:
             defect = name_defect(finding, self._kind)
@@ -171,13 +171,13 @@ def _find_same(defect: Defect, defects_of_parents: Iterable[Mapping[Defect, Span
 
 
 class _Step:
-    """One commit on the way from the state of its first parent to its own."""
+    """The transition from the state of a commit's first parent to its own."""
 
     def __init__(self, number: int, state: State, others: Sequence[State], changed: Changed) -> None:
         self.number = number
         self.state = state
         self.others = others
-        # As the first parent had them.
+        # The versions in the first parent.
         self.old = {path: state.versions[path] for path in changed if path in state.versions}
         self.removed = {path for path, change in changed.items() if change is None and path in state.versions}
         gone = [state.versions[path] for path in self.removed]
@@ -202,7 +202,7 @@ class _Step:
         versions |= self.new
 
     def is_unchanged(self, path: str) -> bool:
-        """Does the file say the same as before, to whoever looks at the graph?"""
+        """Whether the file means the same as before, as far as findings are concerned."""
         old, new = self.old.get(path), self.new[path]
         if old is None or old.file.node is None or new.file.node is None:
             return False
@@ -210,7 +210,7 @@ class _Step:
         return meanings[0] == meanings[1]
 
     def keeps_graph(self, path: str) -> bool:
-        """Does a file that stood before differ only in what no other file's place depends on, such as its date?"""
+        """Whether an existing file changed only in attributes that do not shape the graph, such as its date."""
         old, new = self.old[path].file, self.new[path].file
         if old.node is None or new.node is None or old.findings or old.run_before or old.replaces:
             return False
@@ -221,20 +221,20 @@ class _Step:
         return before == after
 
     def list_neighbours(self, names: set[str], with_children: bool) -> list[ParsedFile]:
-        """The parents of the changed files, and on request their children, without references to anything else."""
+        """The parents of the changed files, and optionally their children, reduced to references to these files."""
         wanted = {name for version in self.new.values() if version.known for name in version.known.parents} - names
-        found = []
+        neighbours = []
         for version in self.state.versions.values():
             node = version.file.node
             if node is None or node.name in names:
                 continue
             references = tuple(one for one in node.references if one.name in names) if with_children else ()
             if references or node.name in wanted:
-                found.append(ParsedFile(node.key, replace(node, references=references)))
-        return found
+                neighbours.append(ParsedFile(node.key, replace(node, references=references)))
+        return neighbours
 
     def list_edits(self, kind: Kind) -> dict[str, Edit]:
-        """What the commit did to references of files that stood before, by the names of these."""
+        """The commit's edits to the references of existing files, by revision name."""
         edits = {}
         for path, version in sorted(self.new.items()):
             before = self._find_before(path)
@@ -247,13 +247,13 @@ class _Step:
         return self.old.get(path) or (self._moved.get(known.name) if known else None)
 
     def find_fresh(self, members: frozenset[str]) -> dict[str, Fresh]:
-        """The edges among `members` that the commit wrote; if there are none, those that a parent of it lacks.
+        """For each child, the edges among `members` that the commit wrote, else those that one of its parents lacks.
 
-        To be asked after `apply`.
+        Call after `apply`.
         """
         versions = [one for one in self.state.versions.values() if one.known and one.known.name in members]
         written = {}
-        brought = {}
+        merged = {}
         before = [
             self._list_edges_before(members),
             *(_list_edges(other.versions.values(), members) for other in self.others),
@@ -266,8 +266,8 @@ class _Step:
                 written[name] = _describe_fresh(2, version, own)
             foreign = [key for key in keys if any((name, key) not in edges for edges in before)]
             if foreign:
-                brought[name] = _describe_fresh(1, version, foreign)
-        return {**brought, **written}
+                merged[name] = _describe_fresh(1, version, foreign)
+        return {**merged, **written}
 
     def _list_edges_before(self, members: frozenset[str]) -> set[tuple[str, Key]]:
         remaining = (version for path, version in self.state.versions.items() if path not in self.new)
@@ -283,7 +283,7 @@ def _list_edges(versions: Iterable[Version], members: frozenset[str]) -> set[tup
 
 
 def describe_meaning(node: Node | None) -> Node | None:
-    """The node without what no finding is made of: two that are equal then mean the same."""
+    """The node without the fields that no finding depends on, so that equal results mean the same."""
     if node is None:
         return None
     references = tuple(replace(reference, line=0) for reference in node.references)

@@ -1,4 +1,4 @@
-"""From a repository to the replayed history of the audited folders, the working tree included."""
+"""Replay the history of the audited folders, including the working tree."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from golive.migration_graph.readers.syntax import report_too_large
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The replayed history. Commits are numbered by their place in `commits`; the working tree comes after the last.
+    """A replayed history. Commits are numbered by their index in `commits`; the next number is the working tree.
 
     `state` is that of the working tree, `spans` are the defects that ever existed, with the commits that began and
-    ended them. `uncommitted`: keys of the files in which the working tree differs from the last commit. `edge`: numbers
-    of the commits at the edge of a shallow clone, before which nothing is known; empty for a full clone.
+    ended them. `uncommitted`: keys of the files that differ from the last commit. `edge`: numbers of the commits whose
+    ancestors are unknown (the boundary of a shallow clone); empty for a full clone.
     """
 
     commits: Sequence[str]
@@ -35,7 +35,7 @@ class Timeline:
 
 
 def read_timeline(report: Report, layout: Layout, repository: Repository) -> Timeline:
-    """Replay all that touched the audited files. Raises HistoryUnavailableError."""
+    """Replay all commits that touched the audited files. Raises HistoryUnavailableError."""
     head = repository.find_head()
     if head is None:
         raise HistoryUnavailableError("the repository has no commits yet")
@@ -52,7 +52,7 @@ def read_timeline(report: Report, layout: Layout, repository: Repository) -> Tim
     replay = Replay(layout.kind, audit)
     state = _replay_commits(replay, repository, commits, reader)
     changed = _compare(state, report)
-    # Even with nothing changed: what is wrong today is what the audit of the folder says.
+    # Even if nothing changed: the current findings are those of the audit itself.
     state = replay.step(len(commits), [state], changed, report.findings)
     edge = frozenset(number for number, one in enumerate(commits) if not one.parents) if repository.is_shallow else ()
     names = tuple(sorted(change[1].key if change else key for key, change in changed.items()))
@@ -60,7 +60,7 @@ def read_timeline(report: Report, layout: Layout, repository: Repository) -> Tim
 
 
 class _Reader:
-    """What the files of all commits say; each version of a file is read once."""
+    """Parses the files of all commits, each version of a file once."""
 
     def __init__(
         self, repository: Repository, layout: Layout, folders: Sequence[TrackedFolder], commits: Iterable[ChangedCommit]
@@ -82,40 +82,40 @@ class _Reader:
                 self._files[key, blob] = file
 
     def find_key(self, path: str) -> tuple[str, str] | None:
-        """The key of a file, and for Django its app. None: it is no migration."""
+        """The key of a file, and for Django its app label. None: it is not a migration."""
         if path not in self._keys:
-            found = ((key, one.location.app) for one in self._folders if (key := one.find_key(path)) is not None)
-            self._keys[path] = next(found, None)
+            matches = ((key, one.location.app) for one in self._folders if (key := one.find_key(path)) is not None)
+            self._keys[path] = next(matches, None)
         return self._keys[path]
 
     def read(self, commit: ChangedCommit) -> Changed:
         changed: dict[str, tuple[str, ParsedFile] | None] = {}
         for change in commit.changes:
-            found = self.find_key(change.path)
-            if found:
-                changed[found[0]] = (change.blob, self._files[found[0], change.blob]) if change.blob else None
+            if found := self.find_key(change.path):
+                key, _ = found
+                changed[key] = (change.blob, self._files[key, change.blob]) if change.blob else None
         return changed
 
 
 def _replay_commits(replay: Replay, repository: Repository, commits: Sequence[ChangedCommit], reader: _Reader) -> State:
-    """The state of the newest commit."""
-    awaited = Counter(parent for one in commits for parent in one.parents)
+    """Replay the commits and return the state of the newest one."""
+    uses_left = Counter(parent for one in commits for parent in one.parents)
     states: dict[str, State] = {}
     for number, one in enumerate(commits):
         repository.check_time()
         parents = [states[parent] for parent in one.parents]
-        for place, parent in enumerate(one.parents):
-            awaited[parent] -= 1
-            if not awaited[parent]:
+        for index, parent in enumerate(one.parents):
+            uses_left[parent] -= 1
+            if not uses_left[parent]:
                 del states[parent]
-            elif place == 0:
+            elif index == 0:
                 parents[0] = parents[0].copy()
         states[one.commit] = replay.step(number, parents, reader.read(one))
     return states[commits[-1].commit]
 
 
 def _compare(state: State, report: Report) -> Changed:
-    """In what the working tree differs from the last commit, as far as it matters to the graph."""
+    """The differences between the working tree and the last commit, as far as they matter to the graph."""
     nodes = report.graph.nodes
     known: dict[str, Version] = state.versions
     changed: dict[str, tuple[str, ParsedFile] | None] = {

@@ -1,7 +1,7 @@
-"""What the repository of the audited files knows: the commit that brought each finding, and what came and went.
+"""Annotate a report with the git history: the commit that introduced each finding, and all past episodes.
 
-The working tree counts as one more commit, without a name: what is not committed yet has `introduced_by` None, its
-`edit` where there is one, and `history_note` says so. The history never decides whether a graph is sound.
+The working tree counts as one more, unnamed commit: an uncommitted finding has `introduced_by` None and its `edit`, if
+any, and `history_note` says so. The history never affects whether a graph is sound.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ _MAX_NAMES = 3
 
 
 def trace(report: Report, layout: Layout, *, seconds: float = TIME_LIMIT_SECONDS) -> tuple[Report, EdgeOrigins]:
-    """The report with `introduced_by`, `edit`, `episodes` and `history_note`; and how each edge of a loop came about.
+    """The report with `introduced_by`, `edit`, `episodes` and `history_note`; and the origin of each edge of a loop.
 
-    The latter is for `golive.migration_graph.remedies.ranking.rank_remedies`. Where the history cannot be read the note
-    says why, and all else stays as it was.
+    The origins are for `golive.migration_graph.remedies.ranking.rank_remedies`. If the history cannot be read, the note
+    says why and the rest of the report is unchanged.
     """
     try:
         repository = Repository(layout.root, seconds=seconds)
         timeline = read_timeline(report, layout, repository)
-        return _Story(report, timeline, repository).tell()
+        return _Tracer(report, timeline, repository).trace()
     except HistoryUnavailableError as error:
         return replace(report, history_note=f"No history: {error}."), {}
 
 
-class _Story:
+class _Tracer:
     def __init__(self, report: Report, timeline: Timeline, repository: Repository) -> None:
         self._report = report
         self._timeline = timeline
@@ -50,13 +50,13 @@ class _Story:
         named = repository.describe(timeline.commits[number] for number in sorted(known))
         self._commits = {number: named[timeline.commits[number]] for number in known}
 
-    def tell(self) -> tuple[Report, EdgeOrigins]:
+    def trace(self) -> tuple[Report, EdgeOrigins]:
         findings = tuple(self._describe(finding, span) for finding, span in self._spans)
         report = replace(self._report, findings=findings, episodes=tuple(self._list_episodes()))
         return replace(report, history_note=" ".join(self._list_notes()) or None), self._list_origins()
 
     def _is_known(self, number: int) -> bool:
-        """Is it a commit, and not the working tree, or the edge of a shallow clone that stands for all before it?"""
+        """Whether the number is a real commit: not the working tree, nor the boundary of a shallow clone."""
         return number < len(self._timeline.commits) and number not in self._timeline.edge
 
     def _describe(self, finding: Finding, span: Span | None) -> Finding:
@@ -71,19 +71,19 @@ class _Story:
             began = self._commits.get(span.began)
             if span.finding.severity is not Severity.ERROR or began is None:
                 continue
-            # One that only the working tree mends stands as far as the commits go.
+            # If only the working tree fixes it, it is still open in the commits.
             ended = None if span.ended is None else self._commits.get(span.ended)
             yield Episode(span.finding.code, span.finding.message, began, ended, tuple(span.edits.values()))
 
     def _list_notes(self) -> Iterator[str]:
         if self._is_shallow:
-            yield "The clone is shallow: what is older than its first commit cannot be told (git fetch --unshallow)."
+            yield "The clone is shallow: nothing before its first commit is known (git fetch --unshallow)."
         if names := self._timeline.uncommitted:
             shown = ", ".join(names[:_MAX_NAMES]) + (" ..." if len(names) > _MAX_NAMES else "")
-            yield f"Not committed as it stands: {shown}."
+            yield f"Uncommitted changes: {shown}."
 
     def _list_loop_edges(self) -> Iterator[tuple[Span, Version, str, Origin]]:
-        """Each reference from one revision of a loop to another, with the span of the loop."""
+        """Each reference between two revisions of a loop, with the span of the loop."""
         for span, members in self._loops:
             for node in self._report.graph.nodes.values():
                 version = self._versions.get(node.key)
@@ -103,7 +103,7 @@ class _Story:
             if version.known is None or origin.commit in self._timeline.edge:
                 continue
             fresh = span.fresh.get(version.known.name)
-            # An edge that was pointed elsewhere inside the loop later on is no less to blame.
+            # An edge that was later redirected within the loop is just as suspect.
             is_fresh = fresh is not None and (parent in fresh.parents or origin.commit > span.began)
             origins[version.known.key, parent] = EdgeOrigin(
                 self._commits.get(origin.commit),
@@ -116,9 +116,9 @@ class _Story:
 
 
 def _choose_edit(graph: Graph, finding: Finding, span: Span) -> Edit | None:
-    """The edit that made the finding: of the revision that it is about, or for heads and bases any.
+    """The edit that caused the finding: one of its own revisions, or for heads and bases any edit of the commit.
 
-    Which edit made a loop is for the ranking of its cuts to say.
+    For a loop, the ranking of its cuts decides.
     """
     if finding.code == "MG101":
         return None
@@ -126,6 +126,6 @@ def _choose_edit(graph: Graph, finding: Finding, span: Span) -> Edit | None:
         if name in span.edits:
             edit = span.edits[name]
             node = graph.nodes.get(finding.file or "")
-            # Where it stands today, if the finding points there.
+            # Report its current line if the finding points to that file.
             return replace(edit, file=node.key, line=finding.line or edit.line) if node and node.name == name else edit
     return next(iter(span.edits.values()), None) if finding.code in ("MG201", "MG202") else None

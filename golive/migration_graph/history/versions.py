@@ -1,4 +1,4 @@
-"""Versions of migration files, and what one commit does to the shape of a graph."""
+"""Versions of migration files, and how one commit changes the shape of a graph."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from golive.migration_graph.model import Edit, Kind, Node, ParsedFile, Role, get
 from golive.migration_graph.readers.values import format_value
 
 Key = tuple[Role, str]
-# What holds a list in a file (`Node.unread`).
+# The attributes that hold each list (see `Node.unread`).
 _VARIABLES = {Role.PARENT: {"down_revision", "dependencies"}, Role.DEPENDENCY: {"depends_on"}}
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a reference comes from: the number of the commit that wrote it, and the list that it changed.
+    """Where a reference comes from: the number of the commit that wrote it, and the list before that.
 
     `before` None: the file was new.
     """
@@ -28,7 +28,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One file in one state. `known` is the last node that could be read, `added` the commit that brought the file."""
+    """One file in one state. `known` is the last readable node, `added` the number of the commit that added it."""
 
     blob: str
     file: ParsedFile
@@ -38,11 +38,11 @@ class Version:
 
 
 def make_version(number: int, blob: str, file: ParsedFile, ancestors: Sequence[Version]) -> Version:
-    """The version that commit `number` made of a file; `ancestors`: those of the commit's parents, in order."""
+    """The version of a file in commit `number`; `ancestors`: its versions in the commit's parents, in order."""
     known = ancestors[0].known if ancestors else None
     added = min((ancestor.added for ancestor in ancestors), default=number)
     if file.node is None:
-        # A file that cannot be read for a while (conflict markers) keeps what it was.
+        # A file that is temporarily unreadable (conflict markers) keeps its last known node.
         return Version(blob, file, known, ancestors[0].origins if ancestors else {}, added)
     origins: dict[Key, Origin] = {}
     for reference in file.node.references:
@@ -57,12 +57,12 @@ def list_names(node: Node, role: Role) -> tuple[str, ...]:
 
 
 def read_names(node: Node, role: Role) -> tuple[str, ...] | None:
-    """The names of one list; None where only running the file would tell them."""
+    """The names of one list; None if only running the file would tell."""
     return None if _VARIABLES[role].intersection(node.unread) else list_names(node, role)
 
 
 def find_edit(before: Node | None, after: Node | None, kind: Kind) -> Edit | None:
-    """What was done to the references of a file that stood before; None: nothing, or it is new or gone."""
+    """The change of a file's references; None: unchanged, or the file is new or removed."""
     if before is None or after is None:
         return None
     for role in Role:
@@ -73,14 +73,14 @@ def find_edit(before: Node | None, after: Node | None, kind: Kind) -> Edit | Non
     return None
 
 
-def name_line(name: str, kind: Kind) -> str:
-    """What has heads and bases of its own: in Django the app, in Alembic the whole folder."""
+def get_scope(name: str, kind: Kind) -> str:
+    """The scope of heads and bases: the app for Django, "" (the whole folder) for Alembic."""
     return get_app(name) if kind is Kind.DJANGO else ""
 
 
 @dataclass(slots=True)
 class Shape:
-    """Of each name: how many files have it, how many references point at it, and how many children of its own line."""
+    """Per name: the number of files that define it, of references to it, and of its children in the same scope."""
 
     kind: Kind
     names: Counter[str] = field(default_factory=Counter)
@@ -91,7 +91,7 @@ class Shape:
         return Shape(self.kind, self.names.copy(), self.referenced.copy(), self.children.copy())
 
     def count(self, nodes: Iterable[Node | None], step: int = 1) -> None:
-        """Count nodes in, or out with -1."""
+        """Add nodes to the counts, or subtract them with `step` -1."""
         for node in nodes:
             if node is None:
                 continue
@@ -102,13 +102,13 @@ class Shape:
                     self.children[reference.name] += step
 
     def is_parent(self, node: Node, name: str) -> bool:
-        return name in node.parents and name_line(name, self.kind) == name_line(node.name, self.kind)
+        return name in node.parents and get_scope(name, self.kind) == get_scope(node.name, self.kind)
 
     def grows_by(self, new: Sequence[Node]) -> bool:
-        """Do new nodes only grow on top, so that no defect of the graph as a whole can begin or end?
+        """Whether the new nodes only extend the graph at its heads, so that no graph-wide defect can begin or end.
 
-        True when they are named as nobody else and by no older node, name only what is there, make no loop, and leave
-        as many heads and bases as there were. Of what cannot be told cheaply the answer is False.
+        True if their names are unique and not yet referenced, their parents exist, they form no loop, and the number of
+        heads and bases stays the same. False if that cannot be determined cheaply.
         """
         names = {node.name for node in new}
         if len(names) != len(new) or any(self.names[name] or self.referenced[name] for name in names):
@@ -124,7 +124,7 @@ class Shape:
             return False
         named = {name for node in new for name in node.parents if self.is_parent(node, name)}
         lost = [name for name in named - names if not self.children[name]]
-        return self._count_lines(lost) == self._count_lines(names - named)
+        return self._count_scopes(lost) == self._count_scopes(names - named)
 
-    def _count_lines(self, names: Iterable[str]) -> Counter[str]:
-        return Counter(name_line(name, self.kind) for name in names)
+    def _count_scopes(self, names: Iterable[str]) -> Counter[str]:
+        return Counter(get_scope(name, self.kind) for name in names)

@@ -1,1 +1,1 @@
-"""From the text of one migration file to what it says. Nothing is imported or run."""
+"""Parse the text of one migration file. Nothing is imported or run."""

@@ -1,4 +1,4 @@
-"""Read one Alembic revision file, as `alembic.script.base.Script` would load it, without running it."""
+"""Read one Alembic revision file the way `alembic.script.base.Script` loads it, without running it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from golive.migration_graph.readers.literals import UNKNOWN, Binding, Bindings
 from golive.migration_graph.readers.syntax import parse
 
 NAMES: Final = ("revision", "down_revision", "branch_labels", "depends_on")
-# Alembic, for files from before 0.2: without `revision` the name of the file is the id.
+# For files older than Alembic 0.2: without `revision`, the file name is the id.
 _LEGACY = re.compile(r"([a-f0-9]+)\.py$")
 _ILLEGAL = "@-+:"
 _DOCSTRING_LINE = re.compile(r"^[ \t]*(Revision ID|Revises|Create Date):[ \t]*(.*?)[ \t]*$", re.MULTILINE)
@@ -25,7 +25,7 @@ _SALVAGED_PARENTS = re.compile(rb"^down_revision\b[^=\n]*=[ \t]*(.+?)[ \t]*(?:#.
 
 
 def read_fully(key: str, content: bytes) -> ParsedFile:
-    """What a file says, by its whole syntax tree."""
+    """Read a file by parsing all of it."""
     tree = parse(key, content)
     if isinstance(tree, Finding):
         return salvage(key, content, tree)
@@ -33,12 +33,12 @@ def read_fully(key: str, content: bytes) -> ParsedFile:
 
 
 def hash_content(content: bytes) -> str:
-    """SHA-256 in hex. Line ends count as LF: git may check the same file out with others."""
+    """SHA-256 in hex, with line endings normalized to LF: git may check the file out with CRLF."""
     return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
 
 
 def read_tree(key: str, tree: ast.Module, content: bytes) -> ParsedFile:
-    """What the statements of a module bind to the names that Alembic asks for."""
+    """Extract the names that Alembic reads (`NAMES`) from a module's statements."""
     names = follow(tree.body)
     if b"global" in content:
         lose_globals(tree.body, names)
@@ -75,14 +75,14 @@ def read_tree(key: str, tree: ast.Module, content: bytes) -> ParsedFile:
 
 
 def read_docstring(text: str) -> dict[str, str]:
-    """`message` (the first paragraph on one line) and, as far as they stand, the lines of Alembic's template."""
-    found = {match[1]: match[2] for match in reversed(list(_DOCSTRING_LINE.finditer(text)))}
-    found["message"] = " ".join(text.strip().split("\n\n", 1)[0].split())
-    return found
+    """`message` (the first paragraph, on one line) and the lines of Alembic's template that are present."""
+    fields = {match[1]: match[2] for match in reversed(list(_DOCSTRING_LINE.finditer(text)))}
+    fields["message"] = " ".join(text.strip().split("\n\n", 1)[0].split())
+    return fields
 
 
 def _read_id(key: str, names: Bindings, doc: dict[str, str], findings: list[Finding]) -> tuple[str | None, int]:
-    """The id and its line. None: there is none, and Alembic would stop at this file; a finding says so."""
+    """The id and its line. None: Alembic could not load this file; a finding says why."""
     stem = PurePosixPath(key).name
     bound = names.get("revision")
     if bound is None and STAR not in names:
@@ -119,14 +119,14 @@ def _read_id(key: str, names: Bindings, doc: dict[str, str], findings: list[Find
 
 
 def is_acceptable_id(name: str) -> bool:
-    """Whether Alembic lets a revision be called so."""
+    """Whether Alembic accepts this revision id."""
     return not any(character in name for character in _ILLEGAL)
 
 
 def _read_values(
     wanted: str, names: Bindings, key: str, revision: str, findings: list[Finding]
 ) -> list[tuple[str, int]] | None:
-    """The strings of one name with their lines. None: only running the file would tell; a finding says so."""
+    """The strings bound to one name, with their lines. None: only running the file would tell; a finding says so."""
     bound = names.get(wanted)
     if bound is None and (STAR not in names or wanted in ("branch_labels", "depends_on")):
         return []
@@ -139,7 +139,7 @@ def _read_values(
 
 
 def _list_names(value: Any) -> list[str]:
-    """As `alembic.util.to_tuple` has it: None is nothing, a string is one name, all else is iterated or one name."""
+    """Like `alembic.util.to_tuple`: None is no name, a string is one name, a collection is iterated."""
     if value is None:
         return []
     values: list[Any]
@@ -155,7 +155,7 @@ def _list_names(value: Any) -> list[str]:
 
 
 def _find_lines(bound: Binding) -> dict[str, int]:
-    """Where each string of a value stands, if it is written there."""
+    """The line of each string that is written out in the expression."""
     if bound.expression is None:
         return {}
     constants = (node for node in ast.walk(bound.expression) if isinstance(node, ast.Constant))
@@ -189,7 +189,7 @@ def _report_missing(key: str, revision: str, line: int) -> Finding:
 
 
 def judge_reversibility(statements: Iterable[ast.stmt], names: Bindings) -> bool | None:
-    """Whether a revision can be undone. None: it cannot be told, since the functions come from elsewhere."""
+    """Whether a revision can be downgraded. None: unknown, since the functions are not defined in this file."""
     functions = {
         node.name: is_effective(node.body)
         for node in statements
@@ -201,14 +201,14 @@ def judge_reversibility(statements: Iterable[ast.stmt], names: Bindings) -> bool
 
 
 def judge_functions(functions: Mapping[str, bool]) -> bool | None:
-    """Whether `downgrade` does anything, or `upgrade` does nothing either (as in a merge). None: there are neither."""
+    """Whether `downgrade` does anything, or `upgrade` does nothing either (as in a merge). None: neither is defined."""
     if functions.get("downgrade"):
         return True
     return not functions["upgrade"] if "upgrade" in functions else None
 
 
 def is_effective(body: Iterable[ast.stmt]) -> bool:
-    """Whether a function's body does more than nothing or refuse."""
+    """Whether a function's body does anything besides passing, returning or raising."""
     return any(not _is_idle(statement) for statement in body)
 
 
@@ -226,7 +226,7 @@ def _is_idle(statement: ast.stmt) -> bool:
 
 
 def salvage(key: str, content: bytes, finding: Finding) -> ParsedFile:
-    """Keep a file that cannot be parsed if its id stands there once, so that its children are not blamed."""
+    """Keep the node of a file that does not parse if it has exactly one id, so that its children are not reported."""
     ids = find_ids(content)
     if len(ids) != 1:
         return ParsedFile(key, None, (finding,), guesses=guess_names(key))
@@ -245,7 +245,7 @@ def salvage(key: str, content: bytes, finding: Finding) -> ParsedFile:
 
 
 def find_ids(content: bytes) -> set[str]:
-    """What stands after `revision =` at the beginning of a line, without parsing."""
+    """The ids assigned by `revision =` at the start of a line, found without parsing."""
     return {(first or second).decode(errors="replace") for first, second in _SALVAGED_ID.findall(content[:100_000])}
 
 
@@ -259,7 +259,7 @@ def _salvage_parents(texts: set[bytes]) -> list[str] | None:
 
 
 def guess_names(key: str) -> tuple[str, ...]:
-    """The ids that a file may hold, by its name: Alembic's template is `<id>_<slug>.py`."""
+    """The ids that a file may define, judging by its name: Alembic's template is `<id>_<slug>.py`."""
     stem = PurePosixPath(key).stem
     return tuple(dict.fromkeys((stem, _strip_slug(key), *_list_parts(stem))))
 

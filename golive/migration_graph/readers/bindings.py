@@ -1,4 +1,4 @@
-"""Follow the statements of a module, or of a class body, to what each name is bound to in the end."""
+"""Trace the statements of a module or class body to the final binding of each name."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
 def follow(statements: Iterable[ast.stmt], outer: Mapping[str, Binding] | None = None) -> Bindings:
-    """The bindings after these statements. `outer` holds the names that they may read.
+    """The bindings after these statements. `outer` holds the names of the enclosing scope.
 
-    A star import binds `*`. A name bound in a branch that may or may not be taken is UNKNOWN, unless all ways agree.
+    A star import binds `*`. A name bound in a conditional branch is UNKNOWN unless all branches agree.
     """
     names: Bindings = dict(outer or {})
     for statement in statements:
@@ -46,7 +46,7 @@ def _follow(statement: ast.stmt, names: Bindings) -> None:  # noqa: C901, PLR091
         case ast.Import() | ast.ImportFrom():
             for alias in statement.names:
                 name = alias.asname or alias.name.partition(".")[0]
-                # The one import whose value is the same in every run.
+                # The one import whose runtime value is known.
                 known = False if alias.name == "TYPE_CHECKING" else UNKNOWN
                 names[name] = Binding(statement.lineno, known, None, "is imported")
         case ast.Delete(targets=targets):
@@ -54,7 +54,7 @@ def _follow(statement: ast.stmt, names: Bindings) -> None:  # noqa: C901, PLR091
                 if isinstance(target, ast.Name):
                     names.pop(target.id, None)
         case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name)))) if name in names:
-            # A method may change what it is called on: `down_revision.append(...)`.
+            # A method may mutate its object: `down_revision.append(...)`.
             if isinstance(names[name].value, list | set | dict):
                 names[name] = Binding(statement.lineno, UNKNOWN, None, "is changed by a call")
         case _:
@@ -110,13 +110,13 @@ def _follow_if(test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt], nam
 
 
 def _follow_try(statement: ast.Try | ast.TryStar, names: Bindings) -> None:
-    done = follow([*statement.body, *statement.orelse], names)
-    if all(_cannot_fail(part, done) for part in statement.body):
-        names.update(done)
+    completed = follow([*statement.body, *statement.orelse], names)
+    if all(_cannot_fail(part, completed) for part in statement.body):
+        names.update(completed)
     else:
-        begun = follow(statement.body, names)
-        handled = [follow(handler.body, state) for handler in statement.handlers for state in (names, begun)]
-        _merge(names, [done, *handled], "depends on what a try meets")
+        partial = follow(statement.body, names)
+        handled = [follow(handler.body, state) for handler in statement.handlers for state in (names, partial)]
+        _merge(names, [completed, *handled], "depends on what a try meets")
     names.update(follow(statement.finalbody, names))
 
 
@@ -132,23 +132,23 @@ def _cannot_fail(statement: ast.stmt, names: Mapping[str, Binding]) -> bool:
             return False
 
 
-def _merge(names: Bindings, ways: list[Bindings], reason: str) -> None:
-    """Keep what all ways agree on."""
-    bound = {name for way in ways for name in way}
+def _merge(names: Bindings, branches: list[Bindings], reason: str) -> None:
+    """Keep the bindings on which all branches agree; the rest become UNKNOWN."""
+    bound = {name for branch in branches for name in branch}
     for name in sorted(bound):
-        found = [way.get(name) for way in ways]
-        first = found[0]
+        candidates = [branch.get(name) for branch in branches]
+        first = candidates[0]
         if first is not None and all(
-            other is not None and other.value is not UNKNOWN and other.value == first.value for other in found
+            other is not None and other.value is not UNKNOWN and other.value == first.value for other in candidates
         ):
             names[name] = first
-        elif any(other is not names.get(name) for other in found):
-            line = next(other.line for other in found if other is not None and other is not names.get(name))
+        elif any(other is not names.get(name) for other in candidates):
+            line = next(other.line for other in candidates if other is not None and other is not names.get(name))
             names[name] = Binding(line, UNKNOWN, None, reason)
 
 
 def _lose(statement: ast.stmt, names: Bindings, reason: str) -> None:
-    """Whatever is bound in here is UNKNOWN afterwards."""
+    """Make every name bound inside the statement UNKNOWN."""
     for node in _walk_scope(statement):
         name = _get_bound_name(node)
         if name is not None:
@@ -168,14 +168,14 @@ def _get_bound_name(node: ast.AST) -> str | None:
 
 
 def _walk_scope(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of one scope: what stands inside a function or class binds names there."""
-    waiting = [node]
-    while waiting:
-        current = waiting.pop()
+    """The nodes of one scope, without nested functions and classes: they bind names in a scope of their own."""
+    pending = [node]
+    while pending:
+        current = pending.pop()
         yield current
         if current is node or not isinstance(current, _SCOPES):
             children = [child for child in ast.iter_child_nodes(current) if not isinstance(child, ast.Lambda)]
-            waiting.extend(reversed(children))
+            pending.extend(reversed(children))
 
 
 def _bind_walrus(statement: ast.stmt, names: Bindings) -> None:
@@ -194,7 +194,7 @@ def _bind_walrus(statement: ast.stmt, names: Bindings) -> None:
 
 
 def lose_globals(statements: Iterable[ast.stmt], names: Bindings) -> None:
-    """Names that a function may change with `global` are UNKNOWN."""
+    """Make names UNKNOWN that a function declares `global` and may rebind."""
     for statement in statements:
         for node in ast.walk(statement):
             if isinstance(node, ast.Global):

@@ -1,4 +1,4 @@
-"""Read one Django migration file, as `django.db.migrations.loader` would load it, without importing it."""
+"""Read one Django migration file the way `django.db.migrations.loader` does, without importing it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from golive.migration_graph.readers.bindings import STAR, follow
 from golive.migration_graph.readers.literals import UNKNOWN, Bindings, NotLiteralError, evaluate
 from golive.migration_graph.readers.syntax import parse
 
-# A reference to the app of a swappable model is named by the setting: `settings.AUTH_USER_MODEL`.
+# A reference to a swappable model is written as its setting: `settings.AUTH_USER_MODEL`.
 SETTING_PREFIX: Final = "settings."
-# Operations that cannot be undone unless they say how: the name of that argument, and its place.
+# Operations that are irreversible without this argument (the second positional one).
 _ONE_WAY: Final = {"RunPython": "reverse_code", "RunSQL": "reverse_sql"}
 
 
@@ -25,18 +25,18 @@ def name_migration(key: str, app: str) -> str:
 
 
 def read_migration(key: str, content: bytes, app: str) -> ParsedFile:
-    """What the class `Migration` of a file says."""
+    """Read the `Migration` class of a file."""
     name = name_migration(key, app)
     tree = parse(key, content)
     if isinstance(tree, Finding):
-        # Its name is the file's, so it stays in the graph, and who depends on it is not blamed.
+        # The file name gives its name, so it stays in the graph and its dependants are not reported.
         node = Node(key, name, tree.line or 1, content_hash=hash_content(content), unread=("dependencies",))
         return ParsedFile(key, node, (tree,))
     outer = follow(tree.body)
-    found = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Migration"]
-    if not found:
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Migration"]
+    if not classes:
         return _report_no_class(key, name, content, outer)
-    migration = found[-1]
+    migration = classes[-1]
     reader = _ClassReader(key, name, follow(migration.body, outer))
     references = tuple(Reference(target, line) for target, line in reader.read_targets("dependencies"))
     run_before = tuple(Reference(target, line, Role.DEPENDENCY) for target, line in reader.read_targets("run_before"))
@@ -78,7 +78,7 @@ def _report_no_class(key: str, name: str, content: bytes, names: Bindings) -> Pa
 
 
 class _ClassReader:
-    """Reads lists of targets out of what a class body binds; collects findings and what could not be read."""
+    """Reads reference lists from the bindings of a class body; collects findings and unreadable attributes."""
 
     def __init__(self, key: str, name: str, names: Bindings) -> None:
         self.key = key
@@ -88,7 +88,7 @@ class _ClassReader:
         self.unread: list[str] = []
 
     def read_targets(self, wanted: str) -> list[tuple[str, int]]:
-        """Each target of one list as `app.name`, with its line. An element that is no literal is reported."""
+        """The targets of one list as `app.name`, with their lines. Elements that are not literals are reported."""
         bound = self.names.get(wanted)
         if bound is None:
             return []
@@ -98,13 +98,13 @@ class _ClassReader:
             return []
         if elements is None:
             return [(target, bound.line) for target in _name_targets(bound.value)]
-        found: list[tuple[str, int]] = []
+        collected: list[tuple[str, int]] = []
         for element in elements:
             targets = self._read_element(element)
             if targets is None:
                 self._report(wanted, element.lineno, "has an element that is not a literal")
-            found += [(target, element.lineno) for target in targets or ()]
-        return found
+            collected += [(target, element.lineno) for target in targets or ()]
+        return collected
 
     def _read_element(self, element: ast.expr) -> list[str] | None:
         if isinstance(element, ast.Call):
@@ -132,7 +132,7 @@ class _ClassReader:
 
 
 def _list_elements(expression: ast.expr | None) -> list[ast.expr] | None:
-    """The elements of a list that is written out, also as a sum of lists."""
+    """The elements of a list literal or of a sum of list literals."""
     match expression:
         case ast.List(elts=elements) | ast.Tuple(elts=elements) | ast.Set(elts=elements):
             return elements
@@ -144,7 +144,7 @@ def _list_elements(expression: ast.expr | None) -> list[ast.expr] | None:
 
 
 def _name_targets(value: Any) -> list[str]:
-    """`app.name` for each pair; a pair that is none is left as it is written, and will lead nowhere."""
+    """`app.name` for each pair; anything else is kept as its repr and will be reported as dangling."""
     pairs: Sequence[Any] = list(value) if isinstance(value, tuple | list | set | frozenset) else [value]
     return [".".join(pair) if _is_pair(pair) else repr(pair) for pair in pairs]
 
@@ -154,7 +154,7 @@ def _is_pair(value: Any) -> bool:
 
 
 def _read_call(call: ast.Call, names: Bindings) -> str | None:
-    """`swappable_dependency(settings.X)`, the one call that Django itself writes here."""
+    """Read `swappable_dependency(settings.X)`, the only call that makemigrations writes here."""
     if _get_last_name(call.func) != "swappable_dependency" or len(call.args) != 1 or call.keywords:
         return None
     argument = call.args[0]
@@ -176,7 +176,7 @@ def _get_last_name(expression: ast.expr) -> str:
 
 
 def _find_one_way(migration: ast.ClassDef) -> Iterator[ast.Call]:
-    """The operations that cannot be undone. What is passed on by `*` or `**` may hold the way back: not counted."""
+    """The irreversible operations. Calls with `*` or `**` may pass the reverse argument, so they are not counted."""
     for node in ast.walk(migration):
         if not isinstance(node, ast.Call) or _get_last_name(node.func) not in _ONE_WAY:
             continue

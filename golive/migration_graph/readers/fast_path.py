@@ -1,12 +1,12 @@
-"""Read an Alembic file by its statements, each form of which is parsed once and then known.
+"""Fast path for Alembic files: parse each distinct statement form once and cache the result.
 
-Parsing is most of the cost of reading, and migrations repeat themselves. A file is cut before each line that begins
-with `    op.` and before each function, and the strings in each piece are taken out. What is left, the form, decides
-whether the piece is valid Python and what it binds. A form that is new is parsed by itself; a known one is looked up.
+Parsing dominates the cost of reading, and migrations repeat themselves. A file is split before each line that starts
+with `    op.` and before each function, and the string literals are removed from each piece. What remains, the form,
+determines whether the piece is valid Python and what it binds. New forms are parsed; known ones come from the cache.
 
-Why that is exact. A form is accepted only if it holds no quote, no backslash, and ASCII alone: then each string taken
-out was one whole token (or part of a comment), whatever it holds. And only if it compiles alone between statements at
-the same indentation: pieces that compile alone compile in a row. What does not fit (`read` gives None) is parsed whole.
+Why this is exact: a form is accepted only if it is ASCII without quotes or backslashes, so each removed string was one
+whole token (or part of a comment), whatever its content. It must also compile on its own between statements of the same
+indentation, and pieces that do so compile in sequence. Any other file is parsed in full (`read` returns None).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _STRING: Final = re.compile(rb"""('[^'\\\n\r\0]*'|"[^"\\\n\r\0]*")""")
 _CUT: Final = b"\n    op."
 _BEGIN: Final = b"\n\n\ndef "
 _HOLE: Final = b"\0"
-# A line that does not belong to the function.
+# A line outside the function.
 _OUTSIDE: Final = re.compile(rb"\n[^ \n#]")
-# In a form: what could mean something else with other strings, or elsewhere in the file.
+# Forms that match this could mean something else with other strings or at another place in the file.
 _DOUBTFUL: Final = re.compile(
     rb"""['"\\\r\f\1]|\0\0|\w\0|:=|\b(?:global|nonlocal|yield|await|async|set|frozenset|barry_as_FLUFL)\b"""
 )
@@ -43,7 +43,7 @@ _PLACEHOLDER: Final = re.compile(r"<hole (\d+)>")
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """What the part of a file up to its first operation binds. Numbers are places of strings; lines count from 1."""
+    """The bindings of a file before its first operation. Integers index into its strings; lines start at 1."""
 
     revision: int
     line: int
@@ -52,26 +52,26 @@ class _Head:
     functions: tuple[tuple[str, bool], ...]
 
 
-# The functions that begin in a piece, and whether they do anything in it.
+# The functions defined in a piece, and whether their bodies do anything there.
 _Functions = tuple[tuple[str, bool], ...]
 
 
 class FastPath:
-    """Forms that are known. One for each audit: nothing is kept between runs."""
+    """The cache of known forms. One per audit: nothing persists between runs."""
 
     def __init__(self) -> None:
         self._heads: dict[tuple[bytes, bool], _Head | None] = {}
-        # Operations that another one may follow; those that end a function; the beginnings of functions.
+        # Operations that another one may follow; operations that end a function; starts of functions.
         self._open: dict[bytes, bool] = {}
         self._closed: dict[bytes, bool] = {}
         self._begun: dict[tuple[bytes, bool], _Functions | None] = {}
 
     def read(self, key: str, content: bytes) -> ParsedFile | None:
-        """What a file says, as `read_fully` has it. None: only parsing the whole of it will tell."""
-        found = _split_docstring(content)
-        if found is None:
+        """The same result as `read_fully`. None: the file must be parsed in full."""
+        split = _split_docstring(content)
+        if split is None:
             return None
-        doc, rest = found
+        doc, rest = split
         text, cut, tail = rest.partition(_CUT)
         parts = _STRING.split(text)
         head = self._get_head(_HOLE.join(parts[::2]), is_last=not cut)
@@ -90,7 +90,7 @@ class FastPath:
             return head
 
     def _add_pieces(self, forms: list[bytes], functions: dict[str, bool]) -> bool:
-        """Add what the pieces do in each function. False: one of them is not to be had this way."""
+        """Record which functions the pieces make effective. False: a piece does not fit the fast path."""
         current = next(reversed(functions))
         last = len(forms) - 1
         for place, form in enumerate(forms):
@@ -120,7 +120,7 @@ class FastPath:
 
 
 def _split_docstring(content: bytes) -> tuple[bytes, bytes] | None:
-    """The text of the docstring that a file begins with, and all that follows."""
+    """The leading docstring of a file, and the rest. None: the file does not fit the fast path."""
     quotes = content[:3]
     if quotes not in (b'"""', b"'''") or len(content) > MAX_BYTES or b"\0" in content or b"\r" in content:
         return None
@@ -145,7 +145,7 @@ def _make_file(
     revision = strings[head.revision][1:-1].decode()
     if not is_acceptable_id(revision) or len(set(names)) < len(names):
         return None
-    said = read_docstring(doc)
+    fields = read_docstring(doc)
     node = Node(
         key,
         revision,
@@ -154,20 +154,20 @@ def _make_file(
             Reference(name, line + offset, role) for name, (_, line, role) in zip(names, head.references, strict=True)
         ),
         labels,
-        said["message"],
-        said.get("Create Date"),
-        said.get("Revises"),
+        fields["message"],
+        fields.get("Create Date"),
+        fields.get("Revises"),
         judge_functions(functions),
         hash_content(content),
     )
     return ParsedFile(key, node)
 
 
-# -- forms that are new ------------------------------------------------------------------------------------------------
+# -- parsing new forms -------------------------------------------------------------------------------------------------
 
 
 def _is_operation(form: bytes, *, is_closed: bool) -> bool:
-    """Whether this is statements of a function only, the first of which begins with `op.`."""
+    """Whether the form is only statements of one function, the first of which starts with `op.`."""
     if _DOUBTFUL.search(form) or _OUTSIDE.search(form) or not form.isascii():
         return False
     source = form.replace(_HOLE, b"''")
@@ -186,7 +186,7 @@ def _parse_form(form: bytes, *, is_last: bool) -> ast.Module | None:
 
 
 def _is_open(tree: ast.Module) -> bool:
-    """Whether the last statement stands in a function of the first level, where another may follow."""
+    """Whether the last statement is directly in the body of a top-level function, so that another may follow."""
     function = tree.body[-1]
     if not isinstance(function, ast.FunctionDef):
         return False
@@ -195,13 +195,13 @@ def _is_open(tree: ast.Module) -> bool:
 
 
 def _read_functions(statements: Sequence[ast.stmt]) -> _Functions | None:
-    """The functions with whether they do anything. None if anything else stands there."""
-    found = []
+    """The functions, and whether they do anything. None if there are any other statements."""
+    functions = []
     for node in statements:
         if not isinstance(node, ast.FunctionDef) or node.name not in ("upgrade", "downgrade") or node.decorator_list:
             return None
-        found.append((node.name, is_effective(node.body)))
-    return tuple(found)
+        functions.append((node.name, is_effective(node.body)))
+    return tuple(functions)
 
 
 def _learn_head(form: bytes, *, is_last: bool) -> _Head | None:
@@ -227,7 +227,7 @@ def _learn_head(form: bytes, *, is_last: bool) -> _Head | None:
 
 
 def _is_plain(statement: ast.stmt) -> bool:
-    """Whether what a statement binds cannot depend on the strings in it."""
+    """Whether the names that a statement binds are independent of the strings in it."""
     match statement:
         case ast.Import() | ast.FunctionDef():
             return True

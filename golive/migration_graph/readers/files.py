@@ -1,4 +1,4 @@
-"""Read one migration file, by the reader for its tool."""
+"""Read one migration file with the reader for its kind."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from golive.migration_graph.readers.syntax import report_unreadable
 
 
 def read_file(kind: Kind, key: str, content: bytes, *, app: str = "", fast_path: FastPath | None = None) -> ParsedFile:
-    """What one file says. `app`: for Django, the label of its app; "": the folder above `migrations`.
+    """Parse one file. `app`: for Django, the app label; "" means the name of the folder above `migrations`.
 
-    `fast_path`: give the same one for many files, and what they have in common is parsed once; the answer is the same.
+    `fast_path`: share one instance between files so that common code is parsed only once; it never changes the result.
 
-    Never raises for what a file holds: that it cannot be read is a finding in the answer.
+    Never raises because of a file's content: an unreadable file yields a finding.
     """
     try:
         if kind is Kind.ALEMBIC:
@@ -31,7 +31,7 @@ def _guess_app(key: str) -> str:
 
 
 def keep_unreadable(kind: Kind, key: str, finding: Finding, app: str) -> ParsedFile:
-    """What is known of a file that was not read: for Django its name, for Alembic names that it may hold."""
+    """What is known of an unreadable file: its name for Django, the ids it may define for Alembic."""
     if kind is Kind.ALEMBIC:
         from golive.migration_graph.readers.alembic import guess_names
 

@@ -1,7 +1,7 @@
-"""What names are bound to when a module's statements have run, as far as literals tell. Nothing is run.
+"""Evaluate expressions made of literals and known names. Nothing is run.
 
-A value is a str, None, bool, int, float, or a tuple, list, set or dict of such. What would need execution is UNKNOWN,
-and stays so through everything built from it.
+A value is a str, None, bool, int, float, or a tuple, list, set or dict of these. Whatever would need execution is
+UNKNOWN, and so is everything derived from it.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ COLLECTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "frozenset": frozenset,
     "dict": dict,
 }
-# A literal longer than this names no revision; it bounds what `"x" * 10**9` and the like could cost.
+# No revision name is longer; this bounds the cost of expressions such as `a + a` repeated many times.
 MAX_CHARACTERS = 100_000
 
 
 class NotLiteralError(Exception):
-    """The value depends on what only running the file would tell."""
+    """The value is known only by running the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What a name was last bound to: the expression, its line, and the value, or UNKNOWN with the reason."""
+    """The last binding of a name: its line, value (or UNKNOWN and the reason) and expression."""
 
     line: int
     value: object
@@ -71,13 +71,13 @@ def _evaluate_attribute(node: ast.Attribute, names: Mapping[str, Binding]) -> An
 
 
 def _evaluate_elements(elements: Iterable[ast.expr], names: Mapping[str, Binding]) -> list[Any]:
-    found: list[Any] = []
+    values: list[Any] = []
     for element in elements:
         if isinstance(element, ast.Starred):
-            found.extend(_as_sequence(evaluate(element.value, names)))
+            values.extend(_as_sequence(evaluate(element.value, names)))
         else:
-            found.append(evaluate(element, names))
-    return found
+            values.append(evaluate(element, names))
+    return values
 
 
 def _as_sequence(value: Any) -> Sequence[Any]:
@@ -95,7 +95,7 @@ def _evaluate_list(node: ast.List, names: Mapping[str, Binding]) -> Any:
 
 
 def _evaluate_set(node: ast.Set, names: Mapping[str, Binding]) -> Any:
-    # A dict keeps the order in which they are written; Alembic does not care for it.
+    # A dict preserves the written order, which is deterministic; Alembic does not care about it.
     return _attempt(lambda: list(dict.fromkeys(_evaluate_elements(node.elts, names))))
 
 
@@ -132,7 +132,7 @@ def _evaluate_operator(node: ast.BinOp, names: Mapping[str, Binding]) -> Any:
 
 
 def _is_plain_format(text: str) -> bool:
-    """Whether all that is formatted is `%s` or `%d`: a width could ask for any amount of memory."""
+    """Whether the format uses only `%s` and `%d`: a width could request any amount of memory."""
     rest = text.replace("%s", "").replace("%d", "").replace("%%", "")
     return "%" not in rest
 

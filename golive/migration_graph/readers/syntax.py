@@ -1,4 +1,4 @@
-"""From the bytes of a Python file to its syntax tree, or to the finding that says why there is none."""
+"""Parse the bytes of a Python file into a syntax tree, or into the finding that says why that failed."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Final
 from golive.migration_graph.catalogue import make_finding
 from golive.migration_graph.model import Finding
 
-# A migration of more than this is not one; reading and parsing it would stall the audit.
+# Larger files are hardly migrations, and reading and parsing them would stall the audit.
 MAX_BYTES: Final = 5_000_000
 _CONFLICT = re.compile(rb"^(?:<{7}|>{7}|\|{7}) ?.*$|^={7}$", re.MULTILINE)
-_MARKS_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def parse(key: str, content: bytes) -> ast.Module | Finding:
-    """The tree of a file that Python would compile, else an MG105. Nothing is run."""
+    """The syntax tree of a file that compiles, else an MG105 finding. Nothing is run."""
     if len(content) > MAX_BYTES:
         return report_too_large(key, len(content))
-    if content.startswith(_MARKS_UTF16):
+    if content.startswith(_UTF16_BOMS):
         return _report(key, 1, "is encoded in UTF-16, which Python cannot read", "Save the file as UTF-8.")
     if b"\0" in content:
         line = content.count(b"\n", 0, content.index(b"\0")) + 1
@@ -29,7 +29,7 @@ def parse(key: str, content: bytes) -> ast.Module | Finding:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(content)
-            # What only the compiler refuses ("'return' outside function") stops Python as well.
+            # Some errors are found only by the compiler ("'return' outside function").
             compile(content, "<migration>", "exec", dont_inherit=True, optimize=0)
     except SyntaxError as error:
         return _report_syntax(key, content, error)
@@ -40,7 +40,7 @@ def parse(key: str, content: bytes) -> ast.Module | Finding:
 
 
 def can_compile(source: bytes) -> bool:
-    """Whether Python would compile this. Nothing is run."""
+    """Whether the source compiles. Nothing is run."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -61,7 +61,7 @@ def report_too_large(key: str, size: int) -> Finding:
 
 
 def report_unreadable(key: str, error: OSError) -> Finding:
-    """The finding for a file or folder that the system does not let us read."""
+    """The finding for a file or folder that the operating system refuses to read."""
     reason = error.strerror or str(error)
     return _report(key, None, f"cannot be read: {reason}", "Check that it exists and who may read it.")
 

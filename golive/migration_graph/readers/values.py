@@ -8,7 +8,7 @@ from golive.migration_graph.model import Kind
 
 
 def format_value(names: Sequence[str], kind: Kind = Kind.ALEMBIC) -> str:
-    """What stands right of the `=`: as Alembic's template writes it (`None`, `'a'`, `('a', 'b')`), or Django's list."""
+    """Names as source code: as in Alembic's template (`None`, `'a'`, `('a', 'b')`), or as Django's list of pairs."""
     if kind is Kind.DJANGO:
         return repr([tuple(name.split(".", 1)) for name in names])
     if not names:

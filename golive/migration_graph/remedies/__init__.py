@@ -1,1 +1,1 @@
-"""What to do about a finding, and the graph that it gives."""
+"""Rank the remedies of a finding, and compute the graph after each."""

@@ -1,7 +1,7 @@
-"""Which remedy of a cycle comes first, with all evidence there is, and the graph that each one gives.
+"""Rank the remedies of a cycle by all available evidence, and compute the graph after each.
 
-The first offer is to put back the value that stood before. Whether that mends the graph is not guessed: the graph is
-built again with the value in its place.
+The preferred remedy restores the value before the edit. Whether that repairs the graph is not guessed: the graph is
+rebuilt with the restored value.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from golive.migration_graph.model import (
 )
 from golive.migration_graph.readers.values import format_value
 
-# For how many cuts, best first, the resulting graph is worked out: each takes an audit.
-RESULTS = 12
+# For how many cuts, best first, the resulting graph is computed: each costs an audit.
+MAX_RESULTS = 12
 
 
 def rank_remedies(
     report: Report, project: Project, *, origins: EdgeOrigins | None = None, lock: Lock | None = None
 ) -> Report:
-    """The report with the cuts of its cycles ranked, best first, and with the values to put back.
+    """The report with the cuts of its cycles ranked, best first, and with the values to restore.
 
-    `origins` come from the history, `lock` from the lock file; without them only the files speak. `project` as in the
-    layout that was audited.
+    `origins` come from the history, `lock` from the lock file; without them the files are the only evidence. `project`
+    is that of the audited layout.
     """
     loops = [finding for finding in report.findings if finding.code == "MG101"]
     if not loops:
@@ -58,7 +58,7 @@ def rank_remedies(
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """The graph after a cut. `new_errors`: how many errors it has more, what is left of the loop included."""
+    """The graph after a cut. `new_errors`: the number of errors it adds, including what is left of the loop."""
 
     graph: Graph
     is_sound: bool
@@ -76,31 +76,31 @@ class _Ranking:
             for finding in report.findings
             if finding.severity is Severity.ERROR
         }
-        # What only the files by themselves show stays as it is, whatever is cut.
+        # Findings of single files are not affected by a cut.
         self._has_broken_files = any(finding.code == "MG105" for finding in report.findings)
 
     def rank(self, loop: Finding, judged: Finding) -> Finding:
         cuts = [self._add_values(cut) for cut in judged.cuts]
-        results = {cut.edges: self._work_out(loop, cut) for cut in cuts[:RESULTS]}
-        if not self._is_blamed_enough(cuts, results):
-            together = self._find_together(loop)
-            if together is not None:
-                results[together.edges] = self._work_out(loop, together)
-                others = [cut for cut in cuts if cut.edges != together.edges]
-                cuts = [together, *(replace(cut, rank=cut.rank + 1) for cut in others)]
+        results = {cut.edges: self._compute_result(loop, cut) for cut in cuts[:MAX_RESULTS]}
+        if not self._has_sufficient_cut(cuts, results):
+            combined = self._find_combined_cut(loop)
+            if combined is not None:
+                results[combined.edges] = self._compute_result(loop, combined)
+                others = [cut for cut in cuts if cut.edges != combined.edges]
+                cuts = [combined, *(replace(cut, rank=cut.rank + 1) for cut in others)]
         best = cuts[0]
-        is_told = bool(best.edits) and (best.edges[0].file, best.edges[0].parent) in self._origins
+        is_traced = bool(best.edits) and (best.edges[0].file, best.edges[0].parent) in self._origins
         return replace(
             loop,
             hint=_make_hint(cuts) or judged.hint,
             file=best.edges[0].file,
             line=best.edges[0].line,
             cuts=tuple(_add_result(cut, results.get(cut.edges)) for cut in cuts),
-            edit=best.edits[0] if is_told else loop.edit,
+            edit=best.edits[0] if is_traced else loop.edit,
         )
 
-    def _is_blamed_enough(self, cuts: Sequence[Cut], results: Mapping[tuple[Edge, ...], _Result | None]) -> bool:
-        """Does one of the best cuts undo what the history blames, and mend the loop without new errors?"""
+    def _has_sufficient_cut(self, cuts: Sequence[Cut], results: Mapping[tuple[Edge, ...], _Result | None]) -> bool:
+        """Whether one of the best cuts undoes what the history blames, and repairs the loop without new errors."""
         for cut in cuts:
             result = results.get(cut.edges)
             if cut.rank == 1 and result is not None and not result.new_errors:
@@ -111,13 +111,13 @@ class _Ranking:
 
     def _add_values(self, cut: Cut) -> Cut:
         edits = [self._find_edit(edge) for edge in cut.edges]
-        known = tuple(dict.fromkeys(edit for edit in edits if edit is not None))
+        distinct = tuple(dict.fromkeys(edit for edit in edits if edit is not None))
         if None in edits:
             return cut
-        return replace(cut, edits=known, restore=known[0].before if len(known) == 1 else None)
+        return replace(cut, edits=distinct, restore=distinct[0].before if len(distinct) == 1 else None)
 
     def _find_edit(self, edge: Edge) -> Edit | None:
-        """The edit to undo: from the value before to that of today."""
+        """The edit to undo: the previous value and the current one."""
         node = self._graph.nodes[edge.file]
         role = _find_role(node, edge)
         before = self._find_before(node, edge)
@@ -127,7 +127,7 @@ class _Ranking:
         return Edit(edge.file, edge.line, format_value(before, kind), format_value(list_names(node, role), kind))
 
     def _find_before(self, node: Node, edge: Edge) -> tuple[str, ...] | None:
-        """The value to put back: as released; else as it was before the edit; else as the docstring has it."""
+        """The value to restore: as released, else as before the edit, else as in the docstring."""
         locked = find_locked_parents(self._lock, node)
         if locked is not None and edge.parent not in locked:
             return locked
@@ -139,22 +139,22 @@ class _Ranking:
         named = tuple(name for name in re.split(r"[\s,()'\"]+", node.revises) if name)
         return None if edge.parent in named else named
 
-    def _find_together(self, loop: Finding) -> Cut | None:
-        """Edits that mend the loop when all are undone: those with which it began, or those since too."""
-        begun = self._list_edits(loop, with_later=False)
-        if not begun:
+    def _find_combined_cut(self, loop: Finding) -> Cut | None:
+        """A cut of several edits that repairs the loop: those with which it began, or also those made since."""
+        initial = self._list_edits(loop, with_later=False)
+        if not initial:
             return None
-        for edits in (begun, self._list_edits(loop, with_later=True)):
+        for edits in (initial, self._list_edits(loop, with_later=True)):
             if len({edit.file for edit in edits.values()}) > 1:
-                words = f"these {len(edits)} edits were made when the loop began or since, and it takes all of them"
-                cut = self._add_values(Cut(tuple(edits), because=(words,)))
-                result = self._work_out(loop, cut)
+                reason = f"these {len(edits)} edits were made when the loop began or since, and it takes all of them"
+                cut = self._add_values(Cut(tuple(edits), because=(reason,)))
+                result = self._compute_result(loop, cut)
                 if result is not None and not result.new_errors:
                     return cut
         return None
 
     def _list_edits(self, loop: Finding, *, with_later: bool) -> dict[Edge, Edit]:
-        """Edits of references inside the loop that the history blames; on request also those made while it stood."""
+        """The edits of references within the loop that the history blames; optionally those made since it began."""
         members = set(loop.revisions)
         edges = [
             Edge(node.name, reference.name, key, reference.line)
@@ -167,14 +167,14 @@ class _Ranking:
         ]
         return {edge: edit for edge in edges if (edit := self._find_edit(edge))}
 
-    def _work_out(self, loop: Finding, cut: Cut) -> _Result | None:
-        """The graph with the values before put back, or without the edges where these are not known."""
+    def _compute_result(self, loop: Finding, cut: Cut) -> _Result | None:
+        """The graph with the previous values restored, or with the edges removed where these are unknown."""
         nodes = dict(self._graph.nodes)
         for edge in cut.edges:
             node = nodes[edge.file]
             role = _find_role(node, edge)
             if role is None:
-                # The edge is made by another file, or by way of one: nothing here can be put back.
+                # The edge is defined by another file (`run_before`, `replaces`): there is nothing to restore here.
                 return None
             before = self._find_before(node, edge)
             if before is None:
@@ -187,14 +187,14 @@ class _Ranking:
         return _Result(graph, not errors and not self._has_broken_files, new)
 
     def _is_new(self, error: Finding, members: set[str]) -> bool:
-        """Is it an error that was not there, or one head more, or what is left of the loop?"""
+        """Whether the error is new, is an additional head, or is what is left of the loop."""
         if error.code == "MG101" and not members.isdisjoint(error.revisions):
             return True
         return len(error.revisions) > self._errors.get(_identify(error), -1)
 
 
 def _identify(finding: Finding) -> tuple[str, frozenset[str]]:
-    # Which heads there are says nothing about the loop, only how many.
+    # Only the number of heads matters, not which ones.
     return finding.code, frozenset(() if finding.code == "MG201" else finding.revisions)
 
 
@@ -204,7 +204,7 @@ def _find_role(node: Node, edge: Edge) -> Role | None:
 
 
 def _restore(node: Node, role: Role, names: Iterable[str]) -> Node:
-    """The node with the names of one list put in the place of those that it has."""
+    """The node with one of its reference lists replaced."""
     others = tuple(reference for reference in node.references if reference.role is not role)
     line = next((reference.line for reference in node.references if reference.role is role), node.line)
     return replace(node, references=(*(Reference(name, line, role) for name in names), *others))
@@ -217,9 +217,9 @@ def _add_result(cut: Cut, result: _Result | None) -> Cut:
 
 
 def _make_hint(cuts: Sequence[Cut]) -> str | None:
-    """What to put back, if the best cut says it and no other is as good."""
+    """Which value to restore, if there is a single best cut and its edits are known."""
     best = [cut for cut in cuts if cut.rank == 1]
     if len(best) > 1 or not best[0].edits:
         return None
     values = " and ".join(f"{edit.before} in {edit.file}:{edit.line}" for edit in best[0].edits)
-    return f"Put back {values}. For it speaks: {'; '.join(best[0].because)}."
+    return f"Put back {values}. Evidence: {'; '.join(best[0].because)}."

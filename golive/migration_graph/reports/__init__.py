@@ -1,6 +1,6 @@
-"""The forms in which a report is written. Each module has `render(report) -> str`, and is imported only when asked for.
+"""The output formats of a report. Each module has `render(report) -> str` and is imported only when used.
 
-Whatever comes from the audited files is untrusted: each form escapes it for where it stands.
+Whatever comes from the audited files is untrusted: each format escapes it for its context.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final
 
 from golive.migration_graph.model import Report
 
-# The name of the form -> the module that writes it.
+# Format -> the module that renders it.
 _MODULES: Final = {
     "text": "plain_text",
     "json": "json_object",
@@ -25,8 +25,8 @@ _MODULES: Final = {
 FORMATS: Final = tuple(_MODULES)
 
 
-def render(report: Report, form: str, *, is_coloured: bool = False) -> str:
-    """The report as text that ends in a newline. `is_coloured` concerns "text" alone. Raises KeyError."""
-    module = import_module(f"{__name__}.{_MODULES[form]}")
-    text: str = module.render(report, is_coloured=is_coloured) if form == "text" else module.render(report)
+def render(report: Report, format_: str, *, is_coloured: bool = False) -> str:
+    """Render the report as text ending in a newline. `is_coloured` applies only to "text". Raises KeyError."""
+    module = import_module(f"{__name__}.{_MODULES[format_]}")
+    text: str = module.render(report, is_coloured=is_coloured) if format_ == "text" else module.render(report)
     return text

@@ -1,6 +1,6 @@
-"""Commands to GitHub's runner, which shows each finding beside its line in a pull request.
+"""Workflow commands for GitHub Actions, which annotates each finding at its line in a pull request.
 
-The escapes are those of the runner's own toolkit: `%`, CR and LF in the text; `:` and `,` too in the properties.
+Escaping follows the Actions toolkit: `%`, CR and LF in the message; also `:` and `,` in properties.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The graph with its long runs in one piece, as nodes and edges, for forms that draw it themselves."""
+"""The graph with its long runs folded, as nodes and edges, for formats that do their own layout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from golive.migration_graph.reports.layout import Row, Run, Style, get_edges, la
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One revision, or a run of them (newest first); `id` is unique and harmless."""
+    """One revision, or a run of them (newest first); `id` is unique and safe in any markup."""
 
     id: str
     keys: tuple[str, ...]
@@ -20,7 +20,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An edge from a piece to one that comes before it, by their ids."""
+    """An edge from a piece to one of its parents, by id."""
 
     child: str
     parent: str

@@ -1,4 +1,4 @@
-"""Which parts of a graph the findings are about: what a drawing marks, and what it never folds away."""
+"""Map findings to nodes and edges: what a drawing highlights and never folds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from golive.migration_graph.model import Edge, Finding, Graph, Report, Severity, index_by_name
 
-# An edge by the keys of its ends: child, parent.
+# An edge as (child key, parent key).
 Arrow = tuple[str, str]
 
-# A finding that names more revisions than this is about a whole region, and its file alone is marked.
+# A finding with more revisions than this concerns a whole region; only its file is marked.
 MAX_NAMED = 12
 MAX_CUTS = 12
 
@@ -19,7 +19,7 @@ MAX_CUTS = 12
 @dataclass(frozen=True, slots=True)
 class Defects:
     """`cuts`: the edges of the best remedies, best first. `loop`: the other edges of the shortest cycles. `pinned`: the
-    nodes to be seen at once. `findings`: what is to be said of each node."""
+    nodes that are never folded. `findings`: key -> the findings of that node."""
 
     cuts: tuple[Arrow, ...]
     loop: frozenset[Arrow]
@@ -37,7 +37,7 @@ def find_defects(report: Report) -> Defects:
 
 
 def mark(defects: Defects, key: str) -> str:
-    """The class of a node: the most severe that is to be said of it, empty for nothing."""
+    """The CSS class of a node: its worst severity, or empty."""
     severities = {finding.severity for finding in defects.findings.get(key, ())}
     return next((severity.value for severity in Severity if severity in severities), "")
 
@@ -86,6 +86,6 @@ class _Finder:
                 self.pinned |= {key, end}
 
     def _ends(self, key: str, parent: str) -> list[str]:
-        """The keys of the nodes of that name which the node points at."""
+        """The keys of the node's parents and dependencies that have this name."""
         ends = (*self._graph.parents.get(key, ()), *self._graph.dependencies.get(key, ()))
         return [end for end in ends if self._graph.nodes[end].name == parent]

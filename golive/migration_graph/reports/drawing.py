@@ -1,4 +1,4 @@
-"""One row of the layout as SVG elements, for the picture and for the page. Colours are in the style sheet of each."""
+"""Draw one row of the layout as SVG elements, for the picture and the page, each with its own style sheet."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ _RADIUS = 5
 
 
 def measure(lanes: int) -> int:
-    """How wide the lanes are, in pixels."""
+    """The total width of the lanes in pixels."""
     return LANE_WIDTH * max(lanes, 1)
 
 
 def draw_row(row: Row, marks: str = "") -> str:
-    """The strands and the node of a row. `marks` are the node's classes."""
+    """The strands and the node of a row. `marks` are the CSS classes of the node."""
     x = _get_x(row.lane)
-    # What matters lies on top.
+    # The most important style is drawn last, on top.
     strands = sorted(row.strands, key=lambda strand: list(Style).index(strand.style))
     paths = "".join(_draw_strand(strand, x) for strand in strands)
     return f'{paths}<circle cx="{x}" cy="{_MIDDLE}" r="{_RADIUS}" class="{f"node {marks}".strip()}"/>'
 
 
 def draw_run(run: Run) -> str:
-    """A folded run: the lanes beside it go past, its own is dotted."""
+    """A folded run: its own lane is dotted, the others pass through."""
     first = run.rows[0]
     x = _get_x(first.lane)
     style = next((s.style for s in first.strands if s.course is Course.BELOW), Style.PARENT)
@@ -36,7 +36,7 @@ def draw_run(run: Run) -> str:
 
 
 def _draw_strand(strand: Strand, x: int) -> str:
-    """`x` is where the node of the row stands."""
+    """`x` is the position of the row's node."""
     lane = _get_x(strand.lane)
     if strand.course is Course.PAST:
         course = f"M{lane} 0V{ROW_HEIGHT}"

@@ -1,4 +1,4 @@
-"""The whole graph in the language of Graphviz: nothing folded, every defect red. `dot -Tsvg` draws it."""
+"""The whole graph in Graphviz's DOT language: nothing folded, defects in red. Render it with `dot -Tsvg`."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ def _write(report: Report) -> Iterator[str]:
 
 
 def _quote(text: str) -> str:
-    """A quoted string: Graphviz turns a backslash and a letter into something else, and `&...;` into a character."""
+    """A quoted string: Graphviz interprets backslash escapes and `&...;` character references."""
     escaped = show(text, 500).replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")
     return f'"{escaped}"'

@@ -10,12 +10,12 @@ from golive.migration_graph.reports.words import escape_surrogates
 
 
 def render(report: Report) -> str:
-    # ASCII, so that no terminal and no locale can spoil it.
+    # ASCII, so that it survives any terminal and locale.
     return json.dumps(_clean(describe(report)), indent=2) + "\n"
 
 
 def describe(report: Report) -> dict[str, Any]:
-    """The object. The keys of history and database are there only when these were asked for."""
+    """The JSON object. The keys for history and database are present only if these were requested."""
     with_history = report.episodes is not None or report.history_note is not None
     described: dict[str, Any] = {
         "path": report.path,
@@ -96,7 +96,7 @@ def _describe_episode(episode: Episode) -> dict[str, Any]:
 
 
 def _clean(value: Any) -> Any:
-    """Without halves of a character: they are no text, and strict readers of JSON refuse them."""
+    """Escape lone surrogates, which strict JSON parsers reject."""
     if isinstance(value, str):
         return escape_surrogates(value)
     if isinstance(value, list):

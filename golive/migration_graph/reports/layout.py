@@ -1,7 +1,7 @@
-"""Where each revision is drawn: one row each, newest first, on lanes; long sound runs in one piece.
+"""Lay out the graph: one row per revision, newest first, on lanes; long runs without defects are folded.
 
-A cycle has no first row. Its best remedy is taken out to put the rows in order, and what then points upwards is drawn
-on a lane of its own, left of all others.
+A cycle cannot be ordered. Its best remedy is removed to order the rows, and the edges that then point upwards are drawn
+on lanes of their own, left of all others.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from itertools import chain
 from golive.migration_graph.model import Graph
 from golive.migration_graph.reports.defects import Arrow, Defects
 
-# A shorter run is as easily read as its count.
-SHORTEST_RUN = 4
+# Folding a shorter run would not make the graph easier to read.
+MIN_RUN_LENGTH = 4
 
 
 class Style(StrEnum):
@@ -25,12 +25,12 @@ class Style(StrEnum):
     CUT = "cut"
 
 
-# Child -> its edges.
+# Child key -> its edges and their styles.
 Edges = Mapping[str, Mapping[Arrow, Style]]
 
 
 class Course(StrEnum):
-    """How a strand goes through a row: past the node, or between the node and the row's upper or lower edge."""
+    """How a strand crosses a row: past the node, or between the node and the row's upper or lower edge."""
 
     PAST = "past"
     ABOVE = "above"
@@ -39,7 +39,7 @@ class Course(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Strand:
-    """A piece of an edge in one row. `is_end`: here it arrives at the parent from below."""
+    """The part of an edge in one row. `is_end`: it reaches its parent here, from below."""
 
     lane: int
     course: Course
@@ -56,14 +56,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Rows of one line of descent that nothing needs to be said of."""
+    """Consecutive rows of one line of descent without defects, to be folded."""
 
     rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`items` from top to bottom; `lanes` is how many there are."""
+    """`items` from top to bottom; `lanes` is the number of lanes."""
 
     items: tuple[Row | Run, ...]
     lanes: int
@@ -86,7 +86,7 @@ def lay_out(graph: Graph, defects: Defects) -> Layout:
 
 
 def get_edges(graph: Graph, defects: Defects) -> Edges:
-    """Child -> its edges with their style. Two edges between the same nodes are drawn as one."""
+    """Child key -> its edges and their styles. Two edges between the same nodes are drawn as one."""
 
     def choose(arrow: Arrow, plain: Style) -> Style:
         if arrow in defects.cuts:
@@ -97,17 +97,17 @@ def get_edges(graph: Graph, defects: Defects) -> Edges:
     for key in graph.nodes:
         styles = {(key, end): choose((key, end), Style.DEPENDENCY) for end in graph.dependencies.get(key, ())}
         styles |= {(key, end): choose((key, end), Style.PARENT) for end in graph.parents.get(key, ())}
-        # Parents first: they keep to the lane of the child.
+        # Parents first: they continue on the lane of the child.
         edges[key] = dict(sorted(styles.items(), key=lambda item: item[1] is Style.DEPENDENCY))
     return edges
 
 
 def _find_upward(edges: Edges, defects: Defects) -> set[Arrow]:
-    """The edges without which there is no cycle: those of the remedies that still close one, and what else does."""
+    """Edges whose removal leaves no cycle: those of the remedies, as far as needed, and any others that close one."""
     upward: set[Arrow] = set()
     without_cuts = {key: [end for _, end in arrows if (key, end) not in defects.cuts] for key, arrows in edges.items()}
     upward |= _find_closing(without_cuts)
-    for child, end in reversed(defects.cuts):  # the best remedy comes last, and is what closes the cycle
+    for child, end in reversed(defects.cuts):  # the best remedy comes last, so that it is the one that closes the cycle
         if child == end or _can_reach(without_cuts, end, child, upward):
             upward.add((child, end))
         else:
@@ -116,7 +116,7 @@ def _find_upward(edges: Edges, defects: Defects) -> set[Arrow]:
 
 
 def _find_closing(ends: Mapping[str, Sequence[str]]) -> set[Arrow]:
-    """The edges that lead back to a node which the search is still below of. Newest nodes are begun with."""
+    """The back edges of a depth-first search that starts at the newest nodes."""
     has_child = set(chain.from_iterable(ends.values()))
     closing: set[Arrow] = set()
     done: set[str] = set()
@@ -151,26 +151,26 @@ def _can_reach(ends: Mapping[str, Sequence[str]], start: str, goal: str, without
 
 
 def _sort(downward: dict[str, list[Arrow]]) -> list[str]:
-    """Children before parents, and each line of descent in one piece where that is possible."""
-    waiting = dict.fromkeys(downward, 0)
+    """Topological order, children before parents, keeping each line of descent together where possible."""
+    children_left = dict.fromkeys(downward, 0)
     for _, end in chain.from_iterable(downward.values()):
-        waiting[end] += 1
-    ready = [key for key in reversed(downward) if not waiting[key]]
+        children_left[end] += 1
+    ready = [key for key in reversed(downward) if not children_left[key]]
     order = []
     while ready:
         key = ready.pop()
         order.append(key)
         for _, end in reversed(downward[key]):
-            waiting[end] -= 1
-            if not waiting[end]:
+            children_left[end] -= 1
+            if not children_left[end]:
                 ready.append(end)
     return order
 
 
 def _assign_gutters(order: Sequence[str], upward: set[Arrow]) -> dict[Arrow, int]:
-    """A lane for each edge that points upwards; those that do not overlap share one."""
+    """Assign a lane to each upward edge; edges that do not overlap share one."""
     places = {key: index for index, key in enumerate(order)}
-    taken: list[int] = []  # the lowest row that each lane is used to
+    taken: list[int] = []  # the last row in which each lane is used
     gutters = {}
     for arrow in sorted(upward, key=lambda arrow: (places[arrow[1]], places[arrow[0]])):
         lane = next((lane for lane, lowest in enumerate(taken) if lowest < places[arrow[1]]), len(taken))
@@ -180,7 +180,7 @@ def _assign_gutters(order: Sequence[str], upward: set[Arrow]) -> dict[Arrow, int
 
 
 class _Drawer:
-    """Goes down the rows and keeps what each lane leads to."""
+    """Draws row by row, tracking which node each lane leads to."""
 
     def __init__(
         self, edges: Edges, downward: Mapping[str, Sequence[Arrow]], gutters: Mapping[Arrow, int], width: int
@@ -189,7 +189,7 @@ class _Drawer:
         self._downward = downward
         self._gutters = gutters
         self._width = width
-        # Per lane: the node that it leads to, and the style; None where the lane is free.
+        # Per lane: the node that it leads to and the style; None: the lane is free.
         self._lanes: list[tuple[str, Style] | None] = []
         self._open: dict[Arrow, int] = {}
         self._by_end: dict[str, list[Arrow]] = {}
@@ -199,7 +199,7 @@ class _Drawer:
             self._by_end.setdefault(arrow[1], []).append(arrow)
 
     def draw(self, order: Sequence[str]) -> tuple[list[Row], int]:
-        """The rows, and how many lanes they needed."""
+        """The rows, and the number of lanes used."""
         rows = [self._draw_row(key) for key in order]
         return rows, len(self._lanes)
 
@@ -227,27 +227,27 @@ class _Drawer:
         for arrow in self._by_end.get(key, ()):
             style, lane = self._edges[arrow[0]][arrow], self._gutters[arrow]
             yield Strand(lane, Course.BELOW, style, is_end=True)
-            if arrow[0] == key:  # a node that points at itself: there and back in one row
+            if arrow[0] == key:  # a self-reference: both ends are in one row
                 yield Strand(lane, Course.ABOVE, style)
             else:
                 self._open[arrow] = lane
 
     def _draw_below(self, key: str, own: int) -> Iterator[Strand]:
         for arrow in self._downward[key]:
-            held = (arrow[1], self._edges[key][arrow])
-            if held in self._lanes:  # another child leads there already
-                lane = self._lanes.index(held)
+            target = (arrow[1], self._edges[key][arrow])
+            if target in self._lanes:  # a lane from another child already leads there
+                lane = self._lanes.index(target)
             else:
                 lane = own if self._lanes[own] is None else self._find_free()
-                self._lanes[lane : lane + 1] = [held]
-            yield Strand(self._width + lane, Course.BELOW, held[1])
+                self._lanes[lane : lane + 1] = [target]
+            yield Strand(self._width + lane, Course.BELOW, target[1])
 
     def _find_free(self) -> int:
         return next((lane for lane, held in enumerate(self._lanes) if held is None), len(self._lanes))
 
 
 def _fold(rows: Sequence[Row], edges: Edges, upward: set[Arrow], defects: Defects) -> Iterator[Row | Run]:
-    """The rows with long runs of plain ones in one piece."""
+    """The rows, with long runs of plain ones folded."""
     children: dict[str, int] = dict.fromkeys(edges, 0)
     for _, end in chain.from_iterable(edges.values()):
         children[end] += 1
@@ -270,7 +270,7 @@ def _fold(rows: Sequence[Row], edges: Edges, upward: set[Arrow], defects: Defect
 
 
 def _close(run: list[Row]) -> Iterator[Row | Run]:
-    if len(run) >= SHORTEST_RUN:
+    if len(run) >= MIN_RUN_LENGTH:
         yield Run(tuple(run))
     else:
         yield from run

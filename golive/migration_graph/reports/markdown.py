@@ -1,4 +1,4 @@
-"""The report for people who do not read code: what is affected, since when, what to do; then every finding."""
+"""The report for readers who are not developers: what is affected, since when, what to do; then every finding."""
 
 from __future__ import annotations
 
@@ -7,14 +7,32 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
 
-from golive.migration_graph.model import Commit, Edit, Finding, Report, Severity
-from golive.migration_graph.reports.offer import Offer, describe_outcome, find_offer, list_values, summarize
-from golive.migration_graph.reports.words import count, describe_size, make_visible, name_place, shorten_cycle, show
+from golive.migration_graph.model import Commit, Edge, Edit, Finding, Report, Severity
+from golive.migration_graph.reports.offer import (
+    Offer,
+    describe_change,
+    describe_cut,
+    describe_outcome,
+    describe_replaced,
+    find_offer,
+    get_restored,
+    summarize,
+)
+from golive.migration_graph.reports.words import (
+    NO_SINGLE_EDIT,
+    PENDING_TITLE,
+    count,
+    describe_size,
+    make_visible,
+    name_place,
+    shorten_cycle,
+    show,
+)
 
 MAX_SHOWN: Final = {Severity.ERROR: 50, Severity.WARNING: 10, Severity.INFO: 10}
 MAX_CUTS: Final = 10
-# All that Markdown could take for a mark, a tag or a link where other text stands before it on the line. `@` becomes
-# code: nothing else keeps GitHub from telling the person of that name.
+# Everything that Markdown could interpret as markup, a tag or a link in the middle of a line. `@` becomes code: nothing
+# else keeps GitHub from notifying the user of that name.
 _MARKS: Final = re.compile(r"@+|[\\`*_\[\]<>#~&:$]|(?<=www)\.", re.IGNORECASE)
 _REFERENCES: Final = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "`": "&#96;"}
 
@@ -32,7 +50,7 @@ def _write(report: Report) -> Iterator[str]:
         yield from _write_offer(offer)
     elif not report.sound:
         yield ""
-        yield "No single edit can be named. The findings say what is wrong."
+        yield NO_SINGLE_EDIT
     if report.findings:
         yield ""
         yield "## Findings"
@@ -41,7 +59,7 @@ def _write(report: Report) -> Iterator[str]:
     yield from _write_history(report)
     if report.pending is not None:
         yield ""
-        yield "## What an upgrade would run"
+        yield f"## {PENDING_TITLE}"
         yield ""
         yield from (f"1. {quote(name)}" for name in report.pending)
         if not report.pending:
@@ -52,9 +70,9 @@ def _write_offer(offer: Offer) -> Iterator[str]:
     yield ""
     yield "| | |"
     yield "|---|---|"
-    yield _write_row("What is affected", _say_affected(offer.finding))
-    yield _write_row("Since when", _say_since(offer.commit))
-    yield _write_row("What to do", _say_edit(offer))
+    yield _write_row("What is affected", _describe_affected(offer.finding))
+    yield _write_row("Since when", _describe_since(offer.commit))
+    yield _write_row("What to do", _describe_answer(offer))
     if offer.outcome:
         yield _write_row("Then", escape(offer.outcome))
     if offer.because:
@@ -62,18 +80,18 @@ def _write_offer(offer: Offer) -> Iterator[str]:
 
 
 def _write_row(name: str, text: str) -> str:
-    """A row of the table. A bar would end the cell, inside of code too."""
+    """A row of the table. An unescaped bar would end the cell, even inside code."""
     bar = "\\|"
     return f"| **{name}** | {text.replace('|', bar)} |"
 
 
-def _say_affected(finding: Finding) -> str:
+def _describe_affected(finding: Finding) -> str:
     if finding.affected is None:
         return escape(finding.message)
     return f"{count(finding.affected, 'migration')} cannot be put in order, so no deploy can run any that is new."
 
 
-def _say_since(commit: Commit | None) -> str:
+def _describe_since(commit: Commit | None) -> str:
     if commit is None:
         return "Not known. With `--history` the audit looks for the commit."
     return f"{escape(show(commit.date)[:10])}, commit {_name_commit(commit)}"
@@ -84,58 +102,54 @@ def _name_commit(commit: Commit) -> str:
     return f"{quote(commit.commit[:12])} ({quote(commit.subject)}){author}"
 
 
-def _say_edit(offer: Offer) -> str:
+def _describe_answer(offer: Offer) -> str:
     if offer.tied:
         return f"Ask who knows which of {offer.ties} edits is wrong: nothing tells them apart. They are listed below."
     if offer.edits:
-        return f"{'; '.join(_say_value(edit) for edit in offer.edits)}."
-    edges = " and ".join(
-        f"{quote(edge.child)} → {quote(edge.parent)} in {quote(name_place(edge.file, edge.line))}"
-        for edge in offer.edges
-    )
+        return f"{'; '.join(_describe_edit(edit) for edit in offer.edits)}."
+    edges = " and ".join(f"{_quote_edge(edge)} in {_quote_place(edge)}" for edge in offer.edges)
     return f"Take out {edges}."
 
 
-def _say_value(edit: Edit) -> str:
-    now = f" in place of {quote(edit.after)}" if edit.after is not None else ""
-    return f"In {quote(name_place(edit.file, edit.line))}, put back {quote(edit.before or 'None')}{now}"
+def _describe_edit(edit: Edit) -> str:
+    return f"In {_quote_place(edit)}, put back {quote(get_restored(edit))}{describe_replaced(edit, quote)}"
+
+
+def _quote_edge(edge: Edge) -> str:
+    return f"{quote(edge.child)} → {quote(edge.parent)}"
+
+
+def _quote_place(thing: Edge | Edit | Finding) -> str:
+    return quote(name_place(thing.file, thing.line))
 
 
 def _write_group(findings: list[Finding]) -> Iterator[str]:
     first = findings[0]
     yield ""
     yield f"### {first.code} {escape(first.name)} ({first.severity.value})"
-    most = MAX_SHOWN[first.severity]
-    for finding in findings[:most]:
+    limit = MAX_SHOWN[first.severity]
+    for finding in findings[:limit]:
         yield ""
         yield from _write_finding(finding)
-    if len(findings) > most:
+    if len(findings) > limit:
         yield ""
-        yield f"And {len(findings) - most:,} more."
+        yield f"And {len(findings) - limit:,} more."
 
 
 def _write_finding(finding: Finding) -> Iterator[str]:
-    place = f"{quote(name_place(finding.file, finding.line))}: " if finding.file is not None else ""
+    place = f"{_quote_place(finding)}: " if finding.file is not None else ""
     yield f"- {place}{escape(finding.message)} {escape(finding.hint)}".rstrip()
     if finding.introduced_by is not None:
         yield f"  - Since {escape(show(finding.introduced_by.date)[:10])}, {_name_commit(finding.introduced_by)}"
     if finding.edit is not None:
-        before, after = (
-            quote(value) if value is not None else "nothing" for value in (finding.edit.before, finding.edit.after)
-        )
-        yield f"  - The commit changed {before} to {after}"
+        yield f"  - The commit changed {describe_change(finding.edit, quote)}"
     if finding.cycle:
         steps = shorten_cycle(finding.cycle)
         yield f"  - The cycle: {' → '.join(quote(name) for name in steps)}"
     for cut in finding.cuts[:MAX_CUTS]:
-        edges = " and ".join(
-            f"{quote(edge.child)} → {quote(edge.parent)} ({quote(name_place(edge.file, edge.line))})"
-            for edge in cut.edges
-        )
-        values = " and ".join(quote(value) for value in list_values(cut))
-        value = f", put back {values}" if values else ""
-        then = f"; then {escape(describe_outcome(cut))}" if describe_outcome(cut) else ""
-        yield f"  - Remedy, rank {cut.rank}: take out {edges}{value}{then}"
+        described = describe_cut(cut, (f"{_quote_edge(edge)} ({_quote_place(edge)})" for edge in cut.edges), quote)
+        then = f"; then {escape(outcome)}" if (outcome := describe_outcome(cut)) else ""
+        yield f"  - Remedy, rank {cut.rank}: take out {described}{then}"
     if len(finding.cuts) > MAX_CUTS:
         yield f"  - And {len(finding.cuts) - MAX_CUTS} more remedies"
 
@@ -149,12 +163,12 @@ def _write_history(report: Report) -> Iterator[str]:
         yield "## Episodes"
         yield ""
         for episode in report.episodes:
-            ended = f"ended by {_name_commit(episode.ended)}" if episode.ended is not None else "still stands"
+            ended = f"ended by {_name_commit(episode.ended)}" if episode.ended is not None else "not fixed yet"
             yield f"- {episode.code} {escape(episode.summary)}: began with {_name_commit(episode.began)}, {ended}"
 
 
 def escape(text: str) -> str:
-    """Untrusted text, to be shown as it is: on one line, and without any mark that means something."""
+    """Untrusted text to be shown verbatim: on one line, with all markup escaped."""
     text = make_visible(" ".join(text.split("\n")))
     return _MARKS.sub(_escape_mark, text)
 
@@ -165,7 +179,7 @@ def _escape_mark(match: re.Match[str]) -> str:
 
 
 def quote(text: str) -> str:
-    """Untrusted text as code."""
+    """Untrusted text as inline code."""
     text = show(text)
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)

@@ -1,4 +1,4 @@
-"""Untrusted text as HTML: visible, escaped, and nothing else."""
+"""Escape untrusted text for HTML, with hidden characters made visible."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from golive.migration_graph.reports.words import make_visible, show
 
 
 def text(untrusted: str) -> str:
-    """For between tags and inside of quoted attributes."""
+    """For element content and quoted attributes."""
     return escape(make_visible(untrusted))
 
 

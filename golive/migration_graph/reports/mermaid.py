@@ -1,7 +1,7 @@
-"""The graph as a Mermaid flow chart, which GitHub and GitLab draw inside Markdown. Long runs stand in one piece.
+"""The graph as a Mermaid flowchart, which GitHub and GitLab render inside Markdown. Long runs are folded.
 
-Mermaid draws no more than 500 edges and 50,000 characters; of a larger chart the part around the defects is kept, and
-the chart says so.
+Mermaid renders at most 500 edges and 50,000 characters; a larger chart is reduced to the part around the defects, and
+says so.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from golive.migration_graph.reports.words import count, show
 
 MAX_LINES: Final = 400
 MAX_PIECES: Final = 300
-LONGEST_LABEL: Final = 60
+MAX_LABEL_LENGTH: Final = 60
 _ARROWS: Final = {Style.PARENT: "-->", Style.DEPENDENCY: "-.->", Style.LOOP: "-->", Style.CUT: "==>"}
 _COLOURS: Final = {Style.LOOP: "#c77a7a", Style.CUT: "#c01f1f"}
-# Whatever could end a label or be taken for markup inside of it, as Mermaid's own entity codes.
+# All other characters could end a label or be read as markup, so they become Mermaid's entity codes.
 _HARMLESS: Final = frozenset(" abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/,:()")
 
 
@@ -54,13 +54,13 @@ def _write(report: Report) -> Iterator[str]:
 def _label(report: Report, piece: Piece) -> str:
     if len(piece.keys) > 1:
         return count(len(piece.keys), "revision")
-    name = show(report.graph.nodes[piece.keys[0]].name, LONGEST_LABEL)
-    # Mermaid takes no empty label.
+    name = show(report.graph.nodes[piece.keys[0]].name, MAX_LABEL_LENGTH)
+    # Mermaid rejects an empty label.
     return "".join(character if character in _HARMLESS else f"#{ord(character)};" for character in name or "(no name)")
 
 
 def _choose(pieces: list[Piece], lines: list[Line], pinned: frozenset[str]) -> set[str]:
-    """The ids of the pieces to be drawn: all, or those that are nearest to a defect (without one, to the top)."""
+    """The ids of the pieces to draw: all, or those nearest to a defect (or to the top if there is none)."""
     if len(pieces) <= MAX_PIECES and len(lines) <= MAX_LINES:
         return {piece.id for piece in pieces}
     beside = defaultdict(list)
@@ -69,7 +69,7 @@ def _choose(pieces: list[Piece], lines: list[Line], pinned: frozenset[str]) -> s
         beside[line.parent].append(line.child)
     todo = [piece.id for piece in pieces if pinned.intersection(piece.keys)] or [pieces[0].id]
     shown = dict.fromkeys(todo[:MAX_PIECES])
-    for id_ in todo:  # grows while it is gone through
+    for id_ in todo:  # grows during the iteration
         for other in beside[id_]:
             if other not in shown and len(shown) < MAX_PIECES:
                 shown[other] = None

@@ -1,20 +1,26 @@
-"""The answer of an audit: the one edit to make, or the ones that no evidence tells apart."""
+"""The answer of an audit: the one edit to make, or the candidates that the evidence cannot tell apart.
+
+Also the sentences about edits and remedies that the text, Markdown and HTML reports share. `quote` is the report's own
+escaping of an untrusted value."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from golive.migration_graph.model import Commit, Cut, Edge, Edit, Finding, Report, Severity
 from golive.migration_graph.reports.words import count, describe_shape, name_edge, name_place, show
 
+Quote = Callable[[str], str]
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What to do about the first defect that something can be offered for.
+    """The remedy for the first error that has one.
 
-    `edits` are the values to put back, empty where they are not known; `edges` are to be taken out. `ties`: how many
-    remedies are as good as this one, itself included. `outcome` is the graph that results, in words, empty where it was
-    not worked out; both it and `because` are empty for a tie.
+    `edits` are the values to restore, empty if unknown; `edges` are to be removed. `ties`: how many remedies are
+    equally good, including this one. `outcome` describes the resulting graph, empty if it was not computed; both it and
+    `because` are empty for a tie.
     """
 
     finding: Finding
@@ -27,18 +33,18 @@ class Offer:
 
     @property
     def place(self) -> tuple[str | None, int | None]:
-        """The file and the line to look at first."""
-        known = self.edits[0] if self.edits else self.edges[0] if self.edges else self.finding
-        return known.file, known.line
+        """The file and line to look at first."""
+        place = self.edits[0] if self.edits else self.edges[0] if self.edges else self.finding
+        return place.file, place.line
 
     @property
     def tied(self) -> tuple[Cut, ...]:
-        """The remedies of which one is as good as the other; empty where there is a best one."""
+        """The equally good remedies; empty if there is a single best one."""
         return self.finding.cuts[: self.ties] if self.ties > 1 else ()
 
 
 def find_offer(report: Report) -> Offer | None:
-    """The offer for the first error that has one; None for a sound graph, or where nothing can be offered."""
+    """The offer for the first error that has a remedy; None if there is none."""
     for finding in report.findings:
         if finding.severity is Severity.ERROR and (finding.cuts or finding.edit is not None):
             return _offer(finding)
@@ -73,14 +79,14 @@ def _find_edits(finding: Finding, cut: Cut) -> tuple[Edit, ...]:
 
 
 def list_values(cut: Cut) -> list[str]:
-    """The values that a cut puts back, one for each place; empty where they are not known."""
+    """The values that a cut restores, one per edit; empty if unknown."""
     if cut.edits:
         return [edit.before for edit in cut.edits if edit.before is not None]
     return [] if cut.restore is None else [cut.restore]
 
 
 def describe_outcome(cut: Cut) -> str:
-    """`1 head (c3), 1 base (a1), sound`; empty where it was not worked out."""
+    """`1 head (c3), 1 base (a1), sound`; empty if it was not computed."""
     if cut.heads is None or cut.bases is None:
         return ""
     verdict = {True: ", sound", False: ", not yet sound", None: ""}[cut.is_sound]
@@ -88,7 +94,7 @@ def describe_outcome(cut: Cut) -> str:
 
 
 def summarize(report: Report) -> str:
-    """The verdict in one line: `Not sound: 2 errors, 1 warning`."""
+    """The verdict on one line: `Not sound: 2 errors, 1 warning`."""
     counts = [
         count(number, noun)
         for severity, noun in ((Severity.ERROR, "error"), (Severity.WARNING, "warning"), (Severity.INFO, "note"))
@@ -98,7 +104,7 @@ def summarize(report: Report) -> str:
 
 
 def describe_offer(report: Report) -> str:
-    """The answer in one sentence, empty for a sound graph or where nothing can be offered."""
+    """The answer in one sentence; empty if there is no offer."""
     offer = find_offer(report)
     if offer is None:
         return ""
@@ -108,9 +114,41 @@ def describe_offer(report: Report) -> str:
         return f"Put back {' and '.join(_describe_edit(edit) for edit in offer.edits)}."
     if not offer.edges:
         return f"Look at {name_place(*offer.place)}."
-    edges = " and ".join(f"{name_edge(edge)} ({name_place(edge.file, edge.line)})" for edge in offer.edges)
-    return f"Take out {edges}."
+    return f"Take out {' and '.join(map(describe_edge, offer.edges))}."
 
 
 def _describe_edit(edit: Edit) -> str:
-    return f"{show(edit.before or 'None')} in {name_place(edit.file, edit.line)}"
+    return f"{show(get_restored(edit))} in {name_place(edit.file, edit.line)}"
+
+
+def describe_edge(edge: Edge) -> str:
+    """`b2 -> a1 (versions/b.py:14)`, for plain text."""
+    return f"{name_edge(edge)} ({name_place(edge.file, edge.line)})"
+
+
+def get_restored(edit: Edit) -> str:
+    """The value that undoing the edit puts back, as Python source."""
+    return edit.before or "None"
+
+
+def describe_replaced(edit: Edit, quote: Quote) -> str:
+    """` in place of 'c3'`; empty if the current value is unknown."""
+    return f" in place of {quote(edit.after)}" if edit.after is not None else ""
+
+
+def describe_change(edit: Edit, quote: Quote) -> str:
+    """`None to 'c3'`; "nothing" stands for a missing value."""
+    before, after = (quote(value) if value is not None else "nothing" for value in (edit.before, edit.after))
+    return f"{before} to {after}"
+
+
+def describe_cut(cut: Cut, edges: Iterable[str], quote: Quote) -> str:
+    """The edges of a cut, as the report writes them, and the values that it puts back."""
+    joined = " and ".join(edges)
+    values = " and ".join(map(quote, list_values(cut)))
+    return f"{joined}, put back {values}" if values else joined
+
+
+def is_tied(finding: Finding, cut: Cut) -> bool:
+    """Whether another remedy of the finding has the same rank."""
+    return sum(other.rank == cut.rank for other in finding.cuts) > 1

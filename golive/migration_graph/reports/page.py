@@ -1,24 +1,39 @@
 """The report as one HTML file: the answer, the graph with the defect in the middle, the findings.
 
-It loads nothing and sends nothing: its policy lets only its own style and script run. Without the script all is there
-but the search and the keys.
+It loads and sends nothing: its Content-Security-Policy allows only its own style and script. Without the script only
+the search and the keyboard shortcuts are missing.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from golive.migration_graph.model import Edge, Report
 from golive.migration_graph.reports.defects import find_defects
 from golive.migration_graph.reports.markup import code, commit_text, text
-from golive.migration_graph.reports.offer import Offer, find_offer, list_values, summarize
+from golive.migration_graph.reports.offer import (
+    Offer,
+    describe_cut,
+    describe_replaced,
+    find_offer,
+    get_restored,
+    summarize,
+)
 from golive.migration_graph.reports.page_findings import write_episodes, write_findings
 from golive.migration_graph.reports.page_graph import write_graph
-from golive.migration_graph.reports.words import count, describe_size, list_names, name_edge, name_place
+from golive.migration_graph.reports.words import (
+    NO_SINGLE_EDIT,
+    PENDING_TITLE,
+    count,
+    describe_size,
+    list_names,
+    name_edge,
+    name_place,
+)
 
 _HERE: Final = Path(__file__).parent
 STYLE: Final = (_HERE / "page.css").read_text(encoding="ascii")
@@ -27,7 +42,7 @@ MAX_PENDING: Final = 50
 
 
 def render(report: Report) -> str:
-    # ASCII with character references: whatever encoding it passes through, it stays what it is.
+    # ASCII with character references: safe in any encoding.
     return "\n".join(_write(report)).encode("ascii", "xmlcharrefreplace").decode() + "\n"
 
 
@@ -73,7 +88,7 @@ def _write_answer(report: Report, offer: Offer | None) -> Iterator[str]:
     if offer is None:
         if not report.sound:
             yield '<section class="card"><h2>What to do</h2>'
-            yield "<p>No single edit can be named. The findings say what is wrong.</p></section>"
+            yield f"<p>{NO_SINGLE_EDIT}</p></section>"
         return
     yield '<section class="card answer" aria-labelledby="answer">'
     yield from _write_edit(offer)
@@ -92,26 +107,25 @@ def _write_answer(report: Report, offer: Offer | None) -> Iterator[str]:
 def _write_edit(offer: Offer) -> Iterator[str]:
     if offer.tied:
         yield f'<h2 id="answer">One of {offer.ties} edits is wrong</h2>'
-        yield "<p>Nothing tells them apart. To take out any of these edges breaks the cycle:</p><ul>"
+        yield "<p>Nothing tells them apart. Taking out any of these edges breaks the cycle:</p><ul>"
         for cut in offer.tied:
-            values = " and ".join(map(code, list_values(cut)))
-            yield f"<li>{_describe_edges(cut.edges)}{f', put back {values}' if values else ''}</li>"
+            yield f"<li>{describe_cut(cut, map(_describe_edge, cut.edges), code)}</li>"
         yield "</ul>"
     elif offer.edits:
-        values = " and ".join(code(edit.before or "None") for edit in offer.edits)
+        values = " and ".join(code(get_restored(edit)) for edit in offer.edits)
         yield f'<h2 id="answer">Put back {values}</h2>'
         for edit in offer.edits:
-            now = f", where {code(edit.after)} stands now" if edit.after is not None else ""
-            yield f'<p class="place">in {code(name_place(edit.file, edit.line))}{now}</p>'
+            place = f"{code(name_place(edit.file, edit.line))}{describe_replaced(edit, code)}"
+            yield f'<p class="place">in {place}</p>'
     else:
-        yield f'<h2 id="answer">Take out {_describe_edges(offer.edges)}</h2>'
+        yield f'<h2 id="answer">Take out {" and ".join(map(_describe_edge, offer.edges))}</h2>'
 
 
-def _describe_edges(edges: Sequence[Edge]) -> str:
-    return " and ".join(f"{code(name_edge(edge))} in {code(name_place(edge.file, edge.line))}" for edge in edges)
+def _describe_edge(edge: Edge) -> str:
+    return f"{code(name_edge(edge))} in {code(name_place(edge.file, edge.line))}"
 
 
 def _write_pending(report: Report) -> Iterator[str]:
     if report.pending is not None:
-        yield '<section class="card"><h2>What an upgrade would run</h2>'
+        yield f'<section class="card"><h2>{PENDING_TITLE}</h2>'
         yield f"<p>{text(list_names(report.pending, MAX_PENDING))}</p></section>"

@@ -8,19 +8,19 @@ from itertools import groupby
 from golive.migration_graph.catalogue import CATALOGUE
 from golive.migration_graph.model import Cut, Episode, Finding, Report, Severity
 from golive.migration_graph.reports.markup import code, commit_text, text
-from golive.migration_graph.reports.offer import describe_outcome, list_values
-from golive.migration_graph.reports.words import count, name_edge, name_place, shorten_cycle
+from golive.migration_graph.reports.offer import describe_change, describe_cut, describe_outcome
+from golive.migration_graph.reports.words import NOT_MINIMAL, count, name_edge, name_place, shorten_cycle
 
-# Shown at once, and all that are listed.
-FIRST_CUTS, MAX_CUTS = 3, 50
+# Remedies visible at first, and listed in total.
+MAX_VISIBLE_CUTS, MAX_CUTS = 3, 50
 
 
 def write_findings(report: Report) -> Iterator[str]:
     if not report.findings:
         return
     yield '<section aria-labelledby="findings"><h2 id="findings">Findings</h2>'
-    for _, found in groupby(report.findings, lambda finding: (finding.code, finding.severity)):
-        yield from _write_group(list(found))
+    for _, findings in groupby(report.findings, lambda finding: (finding.code, finding.severity)):
+        yield from _write_group(list(findings))
     yield "</section>"
 
 
@@ -46,10 +46,7 @@ def _write_finding(finding: Finding) -> Iterator[str]:
     if finding.introduced_by is not None:
         yield f"<p>Since {commit_text(finding.introduced_by)}</p>"
     if finding.edit is not None:
-        before, after = (
-            code(value) if value is not None else "nothing" for value in (finding.edit.before, finding.edit.after)
-        )
-        yield f"<p>The commit changed {before} to {after}</p>"
+        yield f"<p>The commit changed {describe_change(finding.edit, code)}</p>"
     if finding.cycle:
         yield f"<p>The cycle: {' &rarr; '.join(code(name) for name in shorten_cycle(finding.cycle))}</p>"
         yield from _write_cuts(finding)
@@ -58,27 +55,25 @@ def _write_finding(finding: Finding) -> Iterator[str]:
 
 def _write_cuts(finding: Finding) -> Iterator[str]:
     yield '<ol class="cuts">'
-    for cut in finding.cuts[:FIRST_CUTS]:
+    for cut in finding.cuts[:MAX_VISIBLE_CUTS]:
         yield from _write_cut(cut)
     yield "</ol>"
-    if others := finding.cuts[FIRST_CUTS:]:
+    if others := finding.cuts[MAX_VISIBLE_CUTS:]:
         yield f"<details><summary>{count(len(others), 'more remedy', 'more remedies')}</summary>"
-        yield f'<ol class="cuts" start="{FIRST_CUTS + 1}">'
-        for cut in others[: MAX_CUTS - FIRST_CUTS]:
+        yield f'<ol class="cuts" start="{MAX_VISIBLE_CUTS + 1}">'
+        for cut in others[: MAX_CUTS - MAX_VISIBLE_CUTS]:
             yield from _write_cut(cut)
         yield "</ol>"
         if len(finding.cuts) > MAX_CUTS:
             yield f"<p>And {len(finding.cuts) - MAX_CUTS} more.</p>"
         yield "</details>"
     if finding.is_minimal is False:
-        yield "<p>Not proven minimal: a smaller set of edges might do.</p>"
+        yield f"<p>{NOT_MINIMAL}.</p>"
 
 
 def _write_cut(cut: Cut) -> Iterator[str]:
-    edges = " and ".join(f"{code(name_edge(edge))} ({code(name_place(edge.file, edge.line))})" for edge in cut.edges)
-    values = " and ".join(code(value) for value in list_values(cut))
-    value = f", put back {values}" if values else ""
-    yield f"<li><span>Rank {cut.rank}</span> Take out {edges}{value}"
+    edges = (f"{code(name_edge(edge))} ({code(name_place(edge.file, edge.line))})" for edge in cut.edges)
+    yield f"<li><span>Rank {cut.rank}</span> Take out {describe_cut(cut, edges, code)}"
     reasons = [*cut.because, *([f"then: {outcome}"] if (outcome := describe_outcome(cut)) else [])]
     if reasons:
         yield f"<ul>{''.join(f'<li>{text(line)}</li>' for line in reasons)}</ul>"
@@ -99,7 +94,7 @@ def write_episodes(report: Report) -> Iterator[str]:
 
 
 def _write_episode(episode: Episode) -> str:
-    ended = f"Ended {commit_text(episode.ended)}" if episode.ended is not None else "Still stands"
+    ended = f"Ended {commit_text(episode.ended)}" if episode.ended is not None else "Not fixed yet"
     return (
         f"<li><p><b>{text(episode.code)}</b> {text(episode.summary)}</p>"
         f"<p>Began {commit_text(episode.began)}</p><p>{ended}</p></li>"

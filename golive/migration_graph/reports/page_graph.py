@@ -1,4 +1,4 @@
-"""The graph on the page: a list of rows, each with its piece of the lanes; long sound runs can be unfolded."""
+"""The graph on the page: a list of rows, each with its part of the lanes; long runs without defects are folded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from golive.migration_graph.reports.defects import Defects, mark
 from golive.migration_graph.reports.drawing import ROW_HEIGHT, draw_row, draw_run, measure
 from golive.migration_graph.reports.layout import Layout, Row, Run, lay_out
 from golive.migration_graph.reports.markup import code, text
-from golive.migration_graph.reports.words import count, show
+from golive.migration_graph.reports.words import count, get_noun, show
 
 _KEYS = (("/", "search"), ("Enter", "next"), ("j", "down"), ("k", "up"), ("d", "defect"), ("u", "unfold"))
 _BUTTONS = (("previous", "Previous"), ("next", "Next"), ("defect", "Show the defect"), ("unfold", "Unfold all"))
@@ -44,17 +44,17 @@ class _Writer:
         self._report = report
         self._defects = defects
         self._width = measure(layout.lanes)
-        self._noun = "revision" if report.kind == "alembic" else "migration"
+        self._noun = get_noun(report)
         self._cut_children = {child for child, _ in defects.cuts}
         self._best = defects.cuts[0][0] if defects.cuts else None
 
     def write_run(self, run: Run) -> str:
-        """A run; what is found out about one of its revisions is told on the run too."""
-        noted = {finding.code for row in run.rows for finding in self._defects.findings.get(row.key, ())}
+        """A folded run, tagged with the findings of all its revisions."""
+        codes = {finding.code for row in run.rows for finding in self._defects.findings.get(row.key, ())}
         rows = "".join(self.write_row(row) for row in run.rows)
         return (
             f"<li><details><summary>{self._draw(draw_run(run))}"
-            f'<span class="name">{count(len(run.rows), self._noun)}</span>{_tag(noted)}</summary>'
+            f'<span class="name">{count(len(run.rows), self._noun)}</span>{_tag(codes)}</summary>'
             f"<ol>{rows}</ol></details></li>"
         )
 
@@ -71,7 +71,7 @@ class _Writer:
         )
 
     def _describe(self, node: Node) -> str:
-        """The message, and the parents where the lanes do not make them plain."""
+        """The message, and the parents where the lanes do not show them clearly."""
         if not (parents := node.parents):
             after = "base. "
         elif len(parents) > 1 or node.key in self._cut_children:
@@ -92,5 +92,5 @@ def _tag(codes: set[str]) -> str:
 
 
 def _name_row(key: str) -> str:
-    """An id that no file name can break out of."""
+    """An HTML id that no file name can break out of."""
     return f"row-{key.encode('utf-8', 'surrogatepass').hex()}"

@@ -1,4 +1,4 @@
-"""The graph as one SVG, light or dark as the viewer is set; it needs no script and nothing from elsewhere."""
+"""The graph as a self-contained SVG without scripts, in the viewer's light or dark colour scheme."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from golive.migration_graph.reports.defects import Defects, find_defects, mark
 from golive.migration_graph.reports.drawing import ROW_HEIGHT, draw_row, draw_run, measure
 from golive.migration_graph.reports.layout import Row, Run, lay_out
 from golive.migration_graph.reports.offer import describe_offer, summarize
-from golive.migration_graph.reports.words import count, describe_size, make_visible, show
+from golive.migration_graph.reports.words import count, describe_size, get_noun, make_visible, show
 
 MARGIN: Final = 16
 HEAD: Final = 84
-# A character of the monospaced font at 13 px, on the safe side.
-CHARACTER: Final = 8.2
-LONGEST_LABEL: Final = 72
-LONGEST_TITLE: Final = 110
-NAMES_IN_TITLE: Final = 200
+# The width of a monospaced character at 13 px, rounded up.
+CHARACTER_WIDTH: Final = 8.2
+MAX_LABEL_LENGTH: Final = 72
+MAX_TITLE_LENGTH: Final = 110
+MAX_NAMES_IN_TOOLTIP: Final = 200
 STYLE: Final = (Path(__file__).parent / "picture.css").read_text(encoding="ascii")
 
 
 def render(report: Report) -> str:
-    # ASCII with character references: whatever encoding it passes through, it stays what it is.
+    # ASCII with character references: safe in any encoding.
     return "\n".join(_write(report)).encode("ascii", "xmlcharrefreplace").decode() + "\n"
 
 
@@ -35,9 +35,9 @@ def _write(report: Report) -> Iterator[str]:
     lanes = measure(layout.lanes)
     labels = [_describe(report, item) for item in layout.items]
     titles = [summarize(report), describe_offer(report) or "Every revision has its place.", describe_size(report)]
-    titles = [show(title, LONGEST_TITLE) for title in titles]
-    widest = max([len(title) for title in titles] + [len(label) + 4 + lanes / CHARACTER for label in labels])
-    width, height = round(2 * MARGIN + widest * CHARACTER), HEAD + ROW_HEIGHT * len(labels) + MARGIN
+    titles = [show(title, MAX_TITLE_LENGTH) for title in titles]
+    widest = max([len(title) for title in titles] + [len(label) + 4 + lanes / CHARACTER_WIDTH for label in labels])
+    width, height = round(2 * MARGIN + widest * CHARACTER_WIDTH), HEAD + ROW_HEIGHT * len(labels) + MARGIN
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
         'role="img" aria-labelledby="title description">'
@@ -58,9 +58,9 @@ def _write(report: Report) -> Iterator[str]:
 
 def _describe(report: Report, item: Row | Run) -> str:
     if isinstance(item, Run):
-        return count(len(item.rows), "revision" if report.kind == "alembic" else "migration")
+        return count(len(item.rows), get_noun(report))
     node = report.graph.nodes[item.key]
-    return show(f"{node.name}  {node.message or node.key}", LONGEST_LABEL)
+    return show(f"{node.name}  {node.message or node.key}", MAX_LABEL_LENGTH)
 
 
 def _classify(item: Row | Run) -> str:
@@ -70,12 +70,12 @@ def _classify(item: Row | Run) -> str:
 def _draw(report: Report, defects: Defects, item: Row | Run) -> str:
     nodes = [report.graph.nodes[row.key] for row in (item.rows if isinstance(item, Run) else (item,))]
     drawn = draw_run(item) if isinstance(item, Run) else draw_row(item, mark(defects, item.key))
-    return f"<title>{escape(_tell(nodes))}</title>{drawn}"
+    return f"<title>{escape(_make_tooltip(nodes))}</title>{drawn}"
 
 
-def _tell(nodes: list[Node]) -> str:
-    """What a pointer over the row shows: the names, and for one alone where it stands."""
+def _make_tooltip(nodes: list[Node]) -> str:
+    """The tooltip of a row: the names, or for a single revision its name and place."""
     if len(nodes) == 1:
         return make_visible(f"{nodes[0].name} in {nodes[0].key}:{nodes[0].line}")
-    more = f" and {len(nodes) - NAMES_IN_TITLE} more" if len(nodes) > NAMES_IN_TITLE else ""
-    return ", ".join(show(node.name) for node in nodes[:NAMES_IN_TITLE]) + more
+    more = f" and {len(nodes) - MAX_NAMES_IN_TOOLTIP} more" if len(nodes) > MAX_NAMES_IN_TOOLTIP else ""
+    return ", ".join(show(node.name) for node in nodes[:MAX_NAMES_IN_TOOLTIP]) + more

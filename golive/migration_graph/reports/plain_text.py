@@ -1,4 +1,4 @@
-"""The report for a terminal: the answer first, then the findings, then the size. Short for a sound graph."""
+"""The report for a terminal: verdict, answer, findings, history. Short for a sound graph."""
 
 from __future__ import annotations
 
@@ -7,8 +7,20 @@ from itertools import groupby
 from textwrap import wrap
 
 from golive.migration_graph.model import Cut, Edit, Episode, Finding, Report, Severity
-from golive.migration_graph.reports.offer import Offer, describe_outcome, find_offer, list_values, summarize
+from golive.migration_graph.reports.offer import (
+    Offer,
+    describe_change,
+    describe_cut,
+    describe_edge,
+    describe_outcome,
+    describe_replaced,
+    find_offer,
+    get_restored,
+    is_tied,
+    summarize,
+)
 from golive.migration_graph.reports.words import (
+    NOT_MINIMAL,
     describe_size,
     list_names,
     make_visible,
@@ -20,7 +32,7 @@ from golive.migration_graph.reports.words import (
 )
 
 WIDTH = 100
-# Of one code: all errors that a person would read, and a few of what is only worth a look.
+# Findings shown per code: many errors, but only a few that are merely worth a look.
 MAX_SHOWN = {Severity.ERROR: 20, Severity.WARNING: 3, Severity.INFO: 3}
 MAX_CUTS = 3
 _COLOURS = {"error": "31", "warning": "33", "info": "36", "good": "32", "bold": "1", "quiet": "2"}
@@ -45,7 +57,7 @@ class _Writer:
         yield f"{describe_size(report)}, in {make_visible(report.path)}"
         offer = find_offer(report)
         if offer is not None:
-            # What the answer has said already is not said twice.
+            # Do not repeat in the findings what the answer already says.
             self._answered = offer.finding if not offer.tied else None
             yield ""
             yield from self._write_offer(offer)
@@ -59,7 +71,7 @@ class _Writer:
     def _write_offer(self, offer: Offer) -> Iterator[str]:
         if offer.tied:
             yield f"One of these {offer.ties} remedies, which nothing tells apart:"
-            yield from (f"  take out {self._describe_cut(cut)}" for cut in offer.tied[:MAX_CUTS])
+            yield from (f"  take out {_describe_cut(cut)}" for cut in offer.tied[:MAX_CUTS])
             if offer.ties > MAX_CUTS:
                 yield f"  and {offer.ties - MAX_CUTS} more, listed by --format json"
         elif offer.edits:
@@ -77,16 +89,17 @@ class _Writer:
 
     def _describe_edit(self, edit: Edit) -> str:
         place = self._paint(name_place(edit.file, edit.line), "bold")
-        value = self._paint(show(edit.before or "None"), "good", "bold")
-        now = f", where {show(edit.after)} stands now" if edit.after is not None else ""
-        return f"{place}: put back {value}{now}"
+        value = self._paint(show(get_restored(edit)), "good", "bold")
+        return f"{place}: put back {value}{describe_replaced(edit, show)}"
 
-    def _write_group(self, findings: list[Finding], most: int) -> Iterator[str]:
+    def _write_group(self, findings: list[Finding], limit: int) -> Iterator[str]:
         yield ""
-        for finding in findings[:most]:
+        for finding in findings[:limit]:
             yield from self._write_finding(finding)
-        if len(findings) > most:
-            yield self._paint(f"{findings[0].code} and {len(findings) - most:,} more, listed by --format json", "quiet")
+        if len(findings) > limit:
+            yield self._paint(
+                f"{findings[0].code} and {len(findings) - limit:,} more, listed by --format json", "quiet"
+            )
 
     def _write_finding(self, finding: Finding) -> Iterator[str]:
         severity = finding.severity.value
@@ -102,26 +115,18 @@ class _Writer:
         if finding.introduced_by is not None:
             yield f"  since commit {name_commit(finding.introduced_by)}"
         if finding.edit is not None:
-            values = (finding.edit.before, finding.edit.after)
-            before, after = (show(value) if value is not None else "nothing" for value in values)
             place = name_place(finding.edit.file, finding.edit.line)
-            yield from _fold(f"which changed {place} from {before} to {after}", "  ")
+            yield from _fold(f"which changed {place} from {describe_change(finding.edit, show)}", "  ")
 
     def _write_cuts(self, finding: Finding) -> Iterator[str]:
         for cut in finding.cuts[:MAX_CUTS]:
-            is_tied = sum(other.rank == cut.rank for other in finding.cuts) > 1
-            rank = f"{cut.rank}{'=' if is_tied else '.'}"
+            rank = f"{cut.rank}{'=' if is_tied(finding, cut) else '.'}"
             then = f"; then: {outcome}" if (outcome := describe_outcome(cut)) else ""
-            yield from _fold(f"take out {self._describe_cut(cut)}{then}", f"  remedy {rank} ")
+            yield from _fold(f"take out {_describe_cut(cut)}{then}", f"  remedy {rank} ")
         if len(finding.cuts) > MAX_CUTS:
             yield f"  and {len(finding.cuts) - MAX_CUTS} more remedies, listed by --format json"
         if finding.is_minimal is False:
-            yield "  not proven minimal: a smaller set of edges might do"
-
-    def _describe_cut(self, cut: Cut) -> str:
-        edges = " and ".join(f"{name_edge(edge)} ({name_place(edge.file, edge.line)})" for edge in cut.edges)
-        values = " and ".join(show(value) for value in list_values(cut))
-        return f"{edges}, put back {values}" if values else edges
+            yield f"  {NOT_MINIMAL.lower()}"
 
     def _write_history(self, report: Report) -> Iterator[str]:
         if report.history_note:
@@ -134,14 +139,18 @@ class _Writer:
                 yield from _describe_episode(episode)
 
 
+def _describe_cut(cut: Cut) -> str:
+    return describe_cut(cut, map(describe_edge, cut.edges), show)
+
+
 def _describe_episode(episode: Episode) -> Iterator[str]:
     yield from _fold(f"{episode.code} {episode.summary}", "  ")
     yield f"    began {name_commit(episode.began)}"
-    yield f"    ended {name_commit(episode.ended)}" if episode.ended is not None else "    still stands"
+    yield f"    ended {name_commit(episode.ended)}" if episode.ended is not None else "    not fixed yet"
 
 
 def _fold(text: str, indent: str = "") -> list[str]:
-    """The text in lines of a readable width; further lines stand under the first one."""
+    """Wrap the text to a readable width, with a hanging indent."""
     text = make_visible(" ".join(text.split("\n")))
     return wrap(
         text,

@@ -15,11 +15,11 @@ from golive.migration_graph.reports.words import join_path, make_visible, name_c
 
 VERSION: Final = "2.1.0"
 SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-# Changed when a fingerprint comes to mean something else.
+# Bump when fingerprints are computed differently.
 FINGERPRINT: Final = "migrationAudit/v1"
 _LEVELS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 _ROOT: Final = "AUDITED"
-# Best first; a service shows a few.
+# Best first; services show only a few.
 MAX_CUTS: Final = 20
 
 
@@ -40,7 +40,7 @@ def describe(report: Report) -> dict[str, Any]:
         "columnKind": "utf16CodeUnits",
     }
     if _is_absolute(report):
-        # Only the one who gave the path knows where the repository begins.
+        # With an absolute path, only the caller knows where the repository root is.
         run["originalUriBaseIds"] = {_ROOT: {"uri": f"file://{_quote_path(report.path).rstrip('/')}/"}}
     return {"$schema": SCHEMA, "version": VERSION, "runs": [run]}
 
@@ -63,7 +63,7 @@ def _describe_result(report: Report, finding: Finding, index: int, answer: str) 
         "ruleId": finding.code,
         "ruleIndex": index,
         "level": _LEVELS[finding.severity],
-        "message": {"text": _say(finding, answer)},
+        "message": {"text": _describe_message(finding, answer)},
         "partialFingerprints": {FINGERPRINT: identify(finding)},
     }
     if finding.file is not None:
@@ -78,13 +78,13 @@ def _describe_result(report: Report, finding: Finding, index: int, answer: str) 
     return result
 
 
-def _say(finding: Finding, answer: str) -> str:
+def _describe_message(finding: Finding, answer: str) -> str:
     since = f"Since commit {name_commit(finding.introduced_by)}." if finding.introduced_by is not None else ""
     return make_visible(" ".join(text for text in (answer, finding.message, finding.hint, since) if text))
 
 
 def identify(finding: Finding) -> str:
-    """What stays the same while the finding does, wherever its lines move and however it is worded."""
+    """A fingerprint that stays the same when lines move or messages are reworded."""
     parts = [finding.code, finding.file or "", *sorted(finding.revisions)]
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -1,21 +1,25 @@
-"""How things are said in all reports: counts, places, edges, commits; and untrusted text made visible."""
+"""Wording shared by all reports: fixed sentences, counts, places, edges, commits; and escaping of untrusted text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from golive.migration_graph.model import Commit, Edge, Report
 from golive.text import escape_surrogates as escape_surrogates  # noqa: PLC0414 - for all reports
 from golive.text import make_visible as make_visible  # noqa: PLC0414
 
-LONGEST_NAME = 120
-NAMES_SHOWN = 8
+MAX_NAME_LENGTH: Final = 120
+MAX_NAMES: Final = 8
+NO_SINGLE_EDIT: Final = "No single edit can be named. The findings say what is wrong."
+NOT_MINIMAL: Final = "Not proven minimal: a smaller set of edges might do"
+PENDING_TITLE: Final = "What an upgrade would run"
 
 
-def show(text: str, longest: int = LONGEST_NAME) -> str:
-    """One untrusted name for people: visible, and not longer than a line bears."""
+def show(text: str, max_length: int = MAX_NAME_LENGTH) -> str:
+    """An untrusted name for display: hidden characters escaped, cut to `max_length`."""
     text = make_visible(text)
-    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+    return text if len(text) <= max_length else f"{text[: max_length - 3]}..."
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
@@ -23,24 +27,24 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def list_names(names: Sequence[str], most: int = NAMES_SHOWN) -> str:
-    """The names, or the first ones and how many more there are; `none` for none."""
-    shown = ", ".join(show(name) for name in names[:most])
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+def list_names(names: Sequence[str], limit: int = MAX_NAMES) -> str:
+    """The first names and the number of further ones; `none` for an empty list."""
+    shown = ", ".join(show(name) for name in names[:limit])
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
     return f"{shown}{more}" or "none"
 
 
-def shorten_cycle(cycle: Sequence[str], most: int = NAMES_SHOWN) -> list[str]:
-    """A cycle's names for people, its first name once more at the end; a long one with its middle counted."""
+def shorten_cycle(cycle: Sequence[str], limit: int = MAX_NAMES) -> list[str]:
+    """A cycle's names for display, the first repeated at the end; the middle of a long cycle becomes a count."""
     names = [show(name) for name in cycle]
-    if len(names) > most:
-        half = most // 2
+    if len(names) > limit:
+        half = limit // 2
         names = [*names[:half], f"({len(names) - 2 * half:,} more)", *names[-half:]]
     return [*names, *names[:1]]
 
 
 def name_place(file: str | None, line: int | None) -> str:
-    """`versions/a.py:14`, without what is not known."""
+    """`versions/a.py:14`, without the parts that are unknown."""
     if file is None:
         return ""
     return make_visible(file) + (f":{line}" if line is not None else "")
@@ -65,11 +69,16 @@ def _describe(names: Sequence[str], noun: str) -> str:
     return f"{count(len(names), noun)} ({list_names(names, 4)})" if names else f"no {noun}"
 
 
+def get_noun(report: Report) -> str:
+    """What the audited tool calls a migration."""
+    return "revision" if report.kind == "alembic" else "migration"
+
+
 def describe_size(report: Report) -> str:
     """`115 revisions, 1 head (c3), 1 base (a1), 2 merges, 3 branch points`."""
     return ", ".join(
         (
-            count(report.revisions, "revision" if report.kind == "alembic" else "migration"),
+            count(report.revisions, get_noun(report)),
             describe_shape(report.graph.heads, report.graph.bases),
             count(report.merges, "merge"),
             count(report.branch_points, "branch point"),
@@ -78,7 +87,7 @@ def describe_size(report: Report) -> str:
 
 
 def join_path(report: Report, file: str) -> str:
-    """The file as seen from where the caller stands: under the path that was given."""
+    """The path of a file relative to the caller's working directory: below the audited path as it was given."""
     path = report.path.replace("\\", "/").rstrip("/")
     if path == "" and report.path.startswith("/"):
         return f"/{file}"

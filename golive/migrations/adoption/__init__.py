@@ -1,1 +1,1 @@
-"""Adopting tables that another tool made: frozen with the migration that uses it, so it imports nothing of the app."""
+"""Adopt tables created by another tool. Frozen with the migration that uses it, so it imports nothing of the app."""

@@ -1,7 +1,7 @@
-"""Trying out an adoption: the database itself is asked whether it does what is planned, step by step.
+"""Try an adoption step by step, to let the database itself say whether the plan works.
 
-It knows more reasons to refuse than could be listed here (views, policies, functions, publications, expressions).
-What is tried here is rolled back by the caller.
+It has more reasons to refuse than could be listed here (views, policies, functions, publications, expressions). The
+caller rolls everything back.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from golive.migrations.adoption.judgement import Fault
 from golive.migrations.adoption.plan import Step, plan
 from golive.migrations.adoption.shapes import Shape
 
-# Classes of SQLSTATE that say something of the moment, not of the table: connection, resources, rollback, operator,
-# system, internal. A lock that is not had, and no SQLSTATE at all, are of this kind too.
-_OF_THE_MOMENT = ("08", "40", "53", "57", "58", "XX")
+# SQLSTATE classes of transient conditions, not of faults of the table: connection, resources, rollback, operator,
+# system, internal. A lock that is not available and a missing SQLSTATE count as transient too.
+_TRANSIENT = ("08", "40", "53", "57", "58", "XX")
 _LOCK_NOT_AVAILABLE = "55P03"
 _FEATURE_NOT_SUPPORTED, _NOT_NULL_VIOLATION = "0A000", "23502"
 
 
 @dataclass(frozen=True)
 class _Refusal:
-    """What PostgreSQL says against a statement. The names are raw and may be empty."""
+    """PostgreSQL's error for a statement. The names are unquoted and may be empty."""
 
     sqlstate: str
     message: str
@@ -36,16 +36,16 @@ class _Refusal:
 
 
 def make_steps(cursor: Any, table: ExistingTable, shape: Shape) -> list[Step]:
-    """The plan for a table in which `judge` finds no fault."""
+    """The plan for a table; usable as far as `judge` finds no fault."""
 
-    def says_nothing(check: Constraint, column: ExistingColumn) -> bool:
-        return _is_true_of_both(cursor, shape.table, check, column)
+    def is_redundant(check: Constraint, column: ExistingColumn) -> bool:
+        return _allows_0_and_1(cursor, shape.table, check, column)
 
-    return plan(table, shape, says_nothing)
+    return plan(table, shape, is_redundant)
 
 
 def find_refusals(cursor: Any, table: ExistingTable, shape: Shape, known: list[Fault]) -> list[Fault]:
-    """What the database refuses to do. Leaves out what the known faults of `judge` already stand against."""
+    """What the database refuses to do. Skips the steps that the known faults of `judge` already rule out."""
     faulty = {fault.column for fault in known}
     if None in faulty:
         return []
@@ -64,7 +64,7 @@ def find_refusals(cursor: Any, table: ExistingTable, shape: Shape, known: list[F
 
 
 def _stops(table: ExistingTable, shape: Shape) -> tuple[str, ...]:
-    """The row if it is missing, and each write that a change toward safe can need; deferred triggers fire at once."""
+    """Insert the row if it is missing, then do every write of a change toward safe; fire deferred triggers at once."""
     return (
         f"INSERT INTO {table.sql} (id) SELECT 1 WHERE NOT EXISTS (SELECT FROM {table.sql})",
         *(f"UPDATE {table.sql} SET {assignments} WHERE id = 1" for assignments in shape.stops),
@@ -73,14 +73,14 @@ def _stops(table: ExistingTable, shape: Shape) -> tuple[str, ...]:
 
 
 def _try(cursor: Any, statements: tuple[str, ...]) -> _Refusal | None:
-    """Do it, or nothing of it. Raises what is no fault of the table: a time-out, a lost connection."""
+    """Run the statements atomically. Raises errors that are no fault of the table: a timeout, a lost connection."""
     try:
         with transaction.atomic(using=cursor.db.alias):
             for statement in statements:
                 cursor.execute(statement)
     except Error as error:
         sqlstate = getattr(error.__cause__, "sqlstate", None) or ""
-        if sqlstate in ("", _LOCK_NOT_AVAILABLE) or sqlstate.startswith(_OF_THE_MOMENT):
+        if sqlstate in ("", _LOCK_NOT_AVAILABLE) or sqlstate.startswith(_TRANSIENT):
             raise
         diagnostics = getattr(error.__cause__, "diag", None)
         names = [getattr(diagnostics, f"{name}_name", None) or "" for name in ("table", "column", "constraint")]
@@ -88,8 +88,8 @@ def _try(cursor: Any, statements: tuple[str, ...]) -> _Refusal | None:
     return None
 
 
-def _is_true_of_both(cursor: Any, table: str, check: Constraint, column: ExistingColumn) -> bool:
-    """Whether a check holds for 0 and for 1, so that a boolean needs it no more."""
+def _allows_0_and_1(cursor: Any, table: str, check: Constraint, column: ExistingColumn) -> bool:
+    """Whether a check holds for 0 and 1, so that a boolean column does not need it."""
     values = f"(VALUES (0::{column.full_type}), (1::{column.full_type})) AS {table} ({column.sql})"
     try:
         with transaction.atomic(using=cursor.db.alias):
@@ -100,11 +100,11 @@ def _is_true_of_both(cursor: Any, table: str, check: Constraint, column: Existin
 
 
 def _explain_step(cursor: Any, table: ExistingTable, shape: Shape, step: Step, refusal: _Refusal) -> Fault:
-    found = find_dependents(cursor, table, step.column) if step.column in table.columns else []
+    candidates = find_dependents(cursor, table, step.column) if step.column in table.columns else []
     if refusal.sqlstate == _FEATURE_NOT_SUPPORTED:
-        dependents = [dependent for dependent in found if not dependent.is_rebuilt]
+        dependents = [dependent for dependent in candidates if not dependent.is_rebuilt]
     else:
-        dependents = [dependent for dependent in found if dependent.is_rebuilt]
+        dependents = [dependent for dependent in candidates if dependent.is_rebuilt]
     reasons = "".join(f", {dependent.words}" for dependent in dependents)
     problem = f"cannot be altered ({refusal.message}){reasons and f' on account of {reasons[2:]}'}"
     fault = Fault(shape.table, step.column, problem, _drop_all(dependents))
@@ -116,7 +116,7 @@ def _drop_all(dependents: list[Dependent]) -> tuple[str, ...]:
 
 
 def _propose(cursor: Any, table: ExistingTable, shape: Shape, fault: Fault, refusal: _Refusal) -> Fault:
-    """The fault with a remedy: to drop what refused, or else to put the whole table aside."""
+    """Add a remedy: drop what refused, or else rename the whole table."""
     alter = f"ALTER TABLE {table.sql}"
     if refusal.table == shape.table:
         for constraint in table.constraints:
@@ -127,6 +127,6 @@ def _propose(cursor: Any, table: ExistingTable, shape: Shape, fault: Fault, refu
             return replace(fault, remedy=(f"{alter} ALTER COLUMN {column.sql} DROP NOT NULL",))
     if table.triggers:
         return replace(fault, remedy=(f"{alter} DISABLE TRIGGER USER",))
-    # This always works: the table stays as it is under another name, and a new one is made.
+    # This always works: the table is kept under another name, and a new one is created.
     aside = f"ALTER TABLE IF EXISTS {table.sql} RENAME TO {find_free_name(cursor, shape.table)}"
     return replace(fault, remedy=(aside,), is_last_resort=True)

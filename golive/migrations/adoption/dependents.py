@@ -1,4 +1,4 @@
-"""What depends on a column, so that PostgreSQL will not alter its type, and the statements that drop it."""
+"""Find the objects that depend on a column and keep PostgreSQL from altering its type, and how to drop them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from golive.migrations.adoption.inspection import ExistingTable
 
-# `refobjsubid` is the number of a column; all of them where none is given.
+# `refobjsubid` is a column number; without one, all columns.
 _DEPENDENTS = """
 SELECT DISTINCT d.classid::regclass::text, d.objid, i.type, i.identity
 FROM pg_depend d, LATERAL pg_identify_object(d.classid, d.objid, d.objsubid) i
@@ -32,9 +32,9 @@ SELECT quote_ident(p.pubname) FROM pg_publication_rel r JOIN pg_publication p ON
 
 @dataclass(frozen=True)
 class Dependent:
-    """`drops` are statements, in order; another fault may name the same ones, so they can be repeated.
+    """`drops` are statements, in order. They can be repeated, since another fault may name the same ones.
 
-    `is_rebuilt`: PostgreSQL makes it anew for another type, if it can.
+    `is_rebuilt`: PostgreSQL rebuilds it for the new type, if it can.
     """
 
     words: str
@@ -43,7 +43,7 @@ class Dependent:
 
 
 def find_dependents(cursor: Any, table: ExistingTable, column: str) -> list[Dependent]:
-    """All that depends on a column, other than what any type suits (its own default, plain indexes and keys)."""
+    """Everything that depends on a column, except what works with any type (its default, plain indexes and keys)."""
     return _find(cursor, table, table.oid, table.columns[column].number, {table.oid})
 
 
@@ -97,6 +97,6 @@ def _describe_rule(
     if relation in seen:
         return None
     seen.add(relation)
-    # What depends on the view goes first.
+    # Drop what depends on the view first.
     further = [drop for dependent in _find(cursor, table, relation, None, seen) for drop in dependent.drops]
     return Dependent(f"{kind} {sql}", (*further, f"DROP {kind.upper()} IF EXISTS {sql}"))

@@ -1,6 +1,6 @@
-"""What stands in the database before the first migration: one relation of PostgreSQL, as its catalogue describes it.
+"""Describe an existing PostgreSQL relation from the system catalogue, before the first migration.
 
-Every name that goes into SQL comes quoted from the server, which alone knows its reserved words.
+Every name that goes into SQL is quoted by the server, which alone knows its reserved words.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FACTS = (
     *("oid", "kind", "schema", "sql", "owner", "user", "is_ours_to_alter", "missing_rights", "can_make_indexes"),
     *("is_row_secured", "is_unlogged", "is_typed", "is_partition"),
 )
-# A NOT NULL that is not validated (PostgreSQL 18) lets existing NULLs be.
+# A NOT NULL that is not validated (PostgreSQL 18) tolerates existing NULLs.
 _COLUMNS = """
 SELECT a.attname, quote_ident(a.attname), a.attnum, format_type(a.atttypid, NULL),
        format_type(a.atttypid, a.atttypmod), a.atttypmod <> -1 OR a.attcollation <> t.typcollation, a.attnotnull,
@@ -43,17 +43,17 @@ SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), i.inhrelid = %s
 FROM pg_inherits i JOIN pg_class c ON c.oid = CASE WHEN i.inhrelid = %s THEN i.inhparent ELSE i.inhrelid END
 JOIN pg_namespace n ON n.oid = c.relnamespace WHERE %s IN (i.inhrelid, i.inhparent) ORDER BY 1
 """
-# Whether it comes before, for each row, on INSERT or UPDATE: it can then store something else than what was written.
+# Whether it is a BEFORE ROW trigger on INSERT or UPDATE, which can store something else than what was written.
 _TRIGGERS = """
 SELECT quote_ident(tgname), (tgtype & 1) <> 0 AND (tgtype & 2) <> 0 AND (tgtype & 20) <> 0
 FROM pg_trigger WHERE tgrelid = %s AND NOT tgisinternal AND tgenabled IN ('O', 'A') ORDER BY tgname
 """
-# On INSERT or UPDATE, instead of it: what is written goes elsewhere, or nowhere.
+# INSTEAD rules on INSERT or UPDATE: what is written goes elsewhere, or nowhere.
 _RULES = """
 SELECT quote_ident(rulename) FROM pg_rewrite
 WHERE ev_class = %s AND is_instead AND ev_type IN ('2', '3') AND ev_enabled IN ('O', 'A') ORDER BY rulename
 """
-# An enumeration or a domain, say. A table is a type as well, and could not be made beside it.
+# Such as an enum or a domain. A table defines a type of its own name, so it could not be created beside it.
 _TYPE = """
 SELECT CASE typtype WHEN 'd' THEN 'DOMAIN ' ELSE 'TYPE ' END || quote_ident(nspname) || '.' || quote_ident(typname)
 FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
@@ -63,7 +63,7 @@ WHERE typname = %s AND nspname = current_schema() AND typrelid = 0
 
 @dataclass(frozen=True)
 class ExistingColumn:
-    """A column as it stands. `type` is without length or precision, `full_type` with; `sql` is the quoted name.
+    """An existing column. `type` is without length or precision, `full_type` with; `sql` is the quoted name.
 
     `is_qualified`: it has a length, a precision or a collation of its own. `identity` and `generated` are PostgreSQL's
     letters, empty for none.
@@ -86,7 +86,7 @@ class ExistingColumn:
 class Constraint:
     """`kind` is PostgreSQL's letter (p primary key, c check, ...), `columns` are names, `*` for the whole row.
 
-    `references` are the statements that drop the foreign keys that lean on it.
+    `references` are the statements that drop the foreign keys that depend on it.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Constraint:
 
 @dataclass(frozen=True)
 class ExistingTable:
-    """A relation as it stands. All names in it are SQL, but the keys of `columns`."""
+    """An existing relation. All names are quoted for SQL, except the keys of `columns`."""
 
     oid: int
     kind: str
@@ -133,12 +133,12 @@ class ExistingTable:
 
 
 def inspect_table(cursor: Any, name: str) -> ExistingTable | None:
-    """Describe the relation of that name which the search path finds, or None."""
+    """Describe the relation of that name in the search path; None: there is none."""
     cursor.execute(_TABLE, [name])
-    found = cursor.fetchone()
-    if found is None:
+    facts = cursor.fetchone()
+    if facts is None:
         return None
-    oid = found[0]
+    oid = facts[0]
     cursor.execute(_COLUMNS, [oid])
     columns = {row[0]: ExistingColumn(*row) for row in cursor.fetchall()}
     names = {0: "*", **{column.number: column.name for column in columns.values()}}
@@ -153,7 +153,7 @@ def inspect_table(cursor: Any, name: str) -> ExistingTable | None:
     triggers = cursor.fetchall()
     cursor.execute(_RULES, [oid])
     return ExistingTable(
-        **dict(zip(_FACTS, found, strict=True)),
+        **dict(zip(_FACTS, facts, strict=True)),
         columns=columns,
         constraints=constraints,
         parents=tuple(relative for relative, is_parent in family if is_parent),
@@ -165,14 +165,14 @@ def inspect_table(cursor: Any, name: str) -> ExistingTable | None:
 
 
 def find_type(cursor: Any, name: str) -> str | None:
-    """A type of that name where the table would be made, as `TYPE schema.name`, or None."""
+    """A type of that name in the schema where the table would be created, as `TYPE schema.name`, or None."""
     cursor.execute(_TYPE, [name])
-    found = cursor.fetchone()
-    return found[0] if found else None
+    row = cursor.fetchone()
+    return row[0] if row else None
 
 
 def find_free_name(cursor: Any, wanted: str) -> str:
-    """The name with `_old` to it, or `_old2` and so on, that no relation in the search path has."""
+    """The name with the suffix `_old`, `_old2` and so on, whichever no relation in the search path has."""
     for ending in ("_old", *(f"_old{number}" for number in range(2, 100))):
         cursor.execute("SELECT to_regclass(%s) IS NULL", [wanted + ending])
         if cursor.fetchone()[0]:

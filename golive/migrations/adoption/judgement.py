@@ -1,4 +1,4 @@
-"""What stands against adopting a table, as far as its catalogue and its rows tell; the rest is tried (`_attempt`)."""
+"""Find what prevents the adoption of a table by its catalogue and its rows; the rest is tried (see `attempt`)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _KINDS = {
     "i": ("an index", "INDEX"),
     "I": ("an index", "INDEX"),
 }
-# What Python's datetime holds, less a day for time zones.
+# The range of Python's datetime, less a day for time zones.
 _FIRST_MOMENT, _LAST_MOMENT = "0001-01-02", "9999-12-30"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What stands against adopting a table. The remedy is SQL that can be run as it is, by whoever may."""
+    """Something that prevents the adoption of a table. The remedy is ready-to-run SQL for a role that may run it."""
 
     table: str
     column: str | None
@@ -40,16 +40,16 @@ class Fault:
 
 
 def judge_absent(cursor: Any, shape: Shape) -> list[Fault]:
-    """What stands against making a table where none stands."""
-    found = find_type(cursor, shape.table)
-    if found is None:
+    """What prevents creating a table that does not exist."""
+    existing_type = find_type(cursor, shape.table)
+    if existing_type is None:
         return []
-    remedy = (f"ALTER {found} RENAME TO {shape.table}_type",)
+    remedy = (f"ALTER {existing_type} RENAME TO {shape.table}_type",)
     return [Fault(shape.table, None, "a type of this name stands where the table would be made", remedy)]
 
 
 def judge_relation(cursor: Any, table: ExistingTable, shape: Shape) -> list[Fault]:
-    """What must be right before its rows can be read and the table be locked."""
+    """What must be right before the table can be locked and its rows read."""
     if table.kind != "r":
         words, keyword = _KINDS.get(table.kind, ("no table", "TABLE"))
         remedy = f"ALTER {keyword} {table.sql} RENAME TO {find_free_name(cursor, shape.table)}"
@@ -69,7 +69,7 @@ def judge_relation(cursor: Any, table: ExistingTable, shape: Shape) -> list[Faul
 
 
 def judge(cursor: Any, table: ExistingTable, shape: Shape) -> list[Fault]:
-    """All faults of a table that can be read, the table's own before those of its columns."""
+    """All faults of a readable table: those of the table itself before those of its columns."""
     faults = [*_judge_family(table, shape), *_judge_writes(table, shape), *_judge_names(table, shape)]
     faults += _judge_id(cursor, table, shape)
     for column in shape.columns:
@@ -135,21 +135,21 @@ def _judge_id(cursor: Any, table: ExistingTable, shape: Shape) -> list[Fault]:
     if existing.generated:
         return [*faults, Fault(shape.table, "id", "is a generated column", remedies.make_plain(table, existing))]
     if existing.type not in CONVERTIBLE[ID.type]:
-        return [*faults, _tell_inconvertible(cursor, table, shape, ID, existing)]
+        return [*faults, _make_inconvertible_fault(cursor, table, shape, ID, existing)]
     cursor.execute(f"SELECT count(*) FILTER (WHERE id = 1), count(*) FROM {table.sql}")
     ones, rows = cursor.fetchone()
     keep = remedies.keep_one_row(table, rows=rows, has_row_1=ones > 0)
     if rows > ones:
-        others = _tell_other_ids(cursor, table)
+        others = _list_other_ids(cursor, table)
         faults.append(Fault(shape.table, "id", f"is another than 1 in {rows - ones} of {rows} rows ({others})", keep))
     elif ones > 1:
         faults.append(Fault(shape.table, "id", f"is 1 in {ones} rows, and one row is to be", keep))
     if not ones:
-        faults += _judge_row_to_make(table, shape)
+        faults += _judge_row_creation(table, shape)
     return faults
 
 
-def _tell_other_ids(cursor: Any, table: ExistingTable) -> str:
+def _list_other_ids(cursor: Any, table: ExistingTable) -> str:
     cursor.execute(
         f"SELECT coalesce(id::text, 'NULL') FROM {table.sql} WHERE id IS DISTINCT FROM 1 ORDER BY id LIMIT 6"
     )
@@ -157,7 +157,7 @@ def _tell_other_ids(cursor: Any, table: ExistingTable) -> str:
     return ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
 
 
-def _judge_row_to_make(table: ExistingTable, shape: Shape) -> list[Fault]:
+def _judge_row_creation(table: ExistingTable, shape: Shape) -> list[Fault]:
     ours = {"id", *(column.name for column in shape.columns)}
     return [
         Fault(
@@ -180,16 +180,19 @@ def _judge_column(
     if existing.generated:
         return [Fault(shape.table, column.name, "is a generated column", remedies.make_plain(table, existing))]
     if existing.type not in CONVERTIBLE[column.type]:
-        return [_tell_inconvertible(cursor, table, shape, column, existing)]
-    name, wanted = column.name, ""
+        return [_make_inconvertible_fault(cursor, table, shape, column, existing)]
+    name, requirement = column.name, ""
     if column.type == BOOLEAN and existing.type != BOOLEAN:
-        unfit, wanted = f"{name} NOT IN (0, 1)", "neither 0 nor 1"
+        unfit, requirement = f"{name} NOT IN (0, 1)", "neither 0 nor 1"
         fit = "1" if column.default == "true" else "0"
     elif name == "lease_ms":
-        unfit, wanted = "lease_ms NOT BETWEEN {} AND {}".format(*LEASE_MS), "not between {} and {}".format(*LEASE_MS)
+        unfit, requirement = (
+            "lease_ms NOT BETWEEN {} AND {}".format(*LEASE_MS),
+            "not between {} and {}".format(*LEASE_MS),
+        )
         fit = column.default or ""
     elif column.type == TIMESTAMP:
-        unfit, wanted = (
+        unfit, requirement = (
             f"{name} NOT BETWEEN '{_FIRST_MOMENT}' AND '{_LAST_MOMENT}'",
             "not a time between years 1 and 9999",
         )
@@ -201,10 +204,10 @@ def _judge_column(
     if value is None:
         return []
     repair = (f"UPDATE {table.sql} SET {name} = {fit} WHERE {unfit}",)
-    return [Fault(shape.table, name, f"holds {value}, which is {wanted}", repair)]
+    return [Fault(shape.table, name, f"holds {value}, which is {requirement}", repair)]
 
 
-def _tell_inconvertible(
+def _make_inconvertible_fault(
     cursor: Any, table: ExistingTable, shape: Shape, column: Column, existing: ExistingColumn
 ) -> Fault:
     problem = f"is {existing.type}, which cannot be made {column.type} without knowing what it means"

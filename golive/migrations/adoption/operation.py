@@ -1,7 +1,7 @@
-"""Adoption: a table that another tool made is kept with its data and brought to our shape, or refused as it stands.
+"""Adoption: keep a table created by another tool, with its data, and bring it to our shape, or refuse it unchanged.
 
-All of it is one transaction. Before the first statement alters anything for good, everything is judged, tried out and
-rolled back, so that a refusal leaves the database exactly as it was and names all that is to be put right at once.
+Everything happens in one transaction. Before the first lasting statement, all tables are checked, and all steps are
+tried and rolled back: a refusal leaves the database exactly as it was and lists all faults at once.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from golive.migrations.adoption.judgement import Fault, judge, judge_absent, jud
 from golive.migrations.adoption.shapes import SHAPES, Shape
 from golive.migrations.adoption.sqlite import find_object, judge_sqlite
 
-# Set on what this project made, so that migrating to zero drops that and nothing else.
+# Comment on the tables that this project created: migrating to zero drops only those.
 MADE_BY_US = "Made by the golive migrations."
 
 
 class CreateOrAdopt(migrations.CreateModel):
-    """CreateModel for a table that may stand already. Backward it drops only a table that this project made."""
+    """CreateModel for a table that may already exist. In reverse it drops only a table that this project created."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         model = to_state.apps.get_model(app_label, self.name)
@@ -50,10 +50,10 @@ class CreateOrAdopt(migrations.CreateModel):
 
 
 def find_all_faults(cursor: Any, shapes: Collection[Shape] = tuple(SHAPES.values())) -> str:
-    """What stands against adopting whichever of the tables stand, in words; empty if nothing does.
+    """Describe everything that prevents the adoption of the existing tables; empty if nothing does.
 
-    For a deploy to ask before the migrations of other apps have altered anything. What it tries is rolled back. Raises
-    database errors that are none of the tables' fault (a lock that was not had in time).
+    A deploy calls it before migrations of other apps alter anything; all attempts are rolled back. Raises database
+    errors that are not faults of the tables (such as a lock timeout).
     """
     faults: list[Fault] = []
     with transaction.atomic(using=cursor.db.alias):
@@ -65,27 +65,27 @@ def find_all_faults(cursor: Any, shapes: Collection[Shape] = tuple(SHAPES.values
         else:
             for shape in shapes:
                 faults += judge_sqlite(cursor, shape)
-    return _tell(faults)
+    return _describe_faults(faults)
 
 
 def lock_existing(cursor: Any, shapes: Iterable[Shape]) -> dict[str, ExistingTable]:
-    """Lock the tables that stand and that we may alter, so that nobody changes what is judged; describe all.
+    """Describe the existing tables, and lock those we may alter, so that nobody changes them after the check.
 
-    They are the same tables afterwards: a name is resolved again when the lock is had.
+    Each name is resolved again once it is locked, since another table could have taken it in the meantime.
     """
-    found = {}
+    tables = {}
     for shape in shapes:
         table = inspect_table(cursor, shape.table)
         if table is not None and not judge_relation(cursor, table, shape):
             cursor.execute(f"LOCK TABLE {table.sql} IN ACCESS EXCLUSIVE MODE")
             table = inspect_table(cursor, shape.table)
         if table is not None:
-            found[shape.table] = table
-    return found
+            tables[shape.table] = table
+    return tables
 
 
 def find_faults(cursor: Any, table: ExistingTable | None, shape: Shape) -> list[Fault]:
-    """All that stands against adopting a table, or against making it if it is None. The caller rolls back."""
+    """Everything that prevents adopting a table, or creating it if it is None. The caller rolls back."""
     if table is None:
         return judge_absent(cursor, shape)
     faults = judge_relation(cursor, table, shape)
@@ -93,7 +93,7 @@ def find_faults(cursor: Any, table: ExistingTable | None, shape: Shape) -> list[
         return faults
     faults = judge(cursor, table, shape)
     refusals = find_refusals(cursor, table, shape, faults)
-    # In the order in which the remedies can be run: what stands in the way goes before rows and columns are altered.
+    # In the order in which the remedies can be run: drop obstacles before rows and columns are altered.
     return [
         *(fault for fault in faults if fault.column is None),
         *(fault for fault in refusals if not fault.is_last_resort),
@@ -103,17 +103,18 @@ def find_faults(cursor: Any, table: ExistingTable | None, shape: Shape) -> list[
 
 
 def adopt(cursor: Any, table: ExistingTable, shape: Shape) -> None:
-    """Bring a existing table without faults to its shape; nothing is left to do for one that has it."""
+    """Bring an existing table without faults to its shape; does nothing if it already has it."""
     for step in make_steps(cursor, table, shape):
         for statement in step.statements:
             cursor.execute(statement)
 
 
 def _use_existing(cursor: Any, shape: Shape, pending: Collection[Shape]) -> bool:
-    """Adopt the table if it stands; whether it does. Raises CommandError for all pending tables at once, before it
-    changes anything.
+    """Adopt the table if it exists, and return whether it does.
+
+    Raises CommandError for the faults of all pending tables at once, before anything is changed.
     """
-    # Outside of what is rolled back: the locks must last until the tables are altered.
+    # Outside the rolled-back block: the locks must last until the tables are altered.
     existing = lock_existing(cursor, pending) if cursor.db.vendor == "postgresql" else {}
     refusal = find_all_faults(cursor, pending)
     if refusal:
@@ -129,8 +130,8 @@ def _is_made_by_us(cursor: Any, table: str) -> bool:
     if cursor.db.vendor == "postgresql":
         cursor.execute("SELECT obj_description(to_regclass(%s), 'pg_class')", [table])
         return bool(cursor.fetchone()[0] == MADE_BY_US)
-    # There are no comments on SQLite, but the first event tells whether the row was there before. Without a row there
-    # is nothing to lose.
+    # SQLite has no comments, but the first event tells whether the row existed before. Without a row there is nothing
+    # to lose.
     cursor.execute("SELECT action FROM golive_event WHERE subject = %s ORDER BY sequence LIMIT 1", [table])
     first = cursor.fetchone()
     if first is not None:
@@ -139,6 +140,6 @@ def _is_made_by_us(cursor: Any, table: str) -> bool:
     return bool(cursor.fetchone()[0] == 0)
 
 
-def _tell(faults: Iterable[Fault]) -> str:
+def _describe_faults(faults: Iterable[Fault]) -> str:
     lines = [f"  {fault}" for fault in faults]
     return "\n".join(["Tables stand that cannot be used as they are; nothing was changed.", *lines]) if lines else ""

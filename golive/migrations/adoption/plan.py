@@ -1,4 +1,4 @@
-"""The statements that bring a existing table to its shape, in steps that can each be tried alone."""
+"""Plan the statements that bring an existing table to its shape, in steps that can be tried separately."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from golive.migrations.adoption.inspection import Constraint, ExistingColumn, ExistingTable
 from golive.migrations.adoption.shapes import BOOLEAN, ID, TEXT, TIMESTAMP, Column, Shape
 
-# Whether a check on a column of numbers says no more than that it is 0 or 1.
-SaysNothing = Callable[[Constraint, ExistingColumn], bool]
+# Whether a check on a numeric column only restricts it to 0 and 1.
+IsRedundant = Callable[[Constraint, ExistingColumn], bool]
 
 
 @dataclass(frozen=True)
 class Step:
-    """What is done for one column, or for the table as a whole (None)."""
+    """The statements for one column, or for the table as a whole (None)."""
 
     column: str | None
     statements: tuple[str, ...]
 
 
-def plan(table: ExistingTable, shape: Shape, says_nothing: SaysNothing) -> list[Step]:
-    """The steps for a table; those of a column that is missing or cannot be converted are of no use."""
+def plan(table: ExistingTable, shape: Shape, is_redundant: IsRedundant) -> list[Step]:
+    """The steps for a table; those for a column with a fault (missing, inconvertible) are unusable."""
     alter = f"ALTER TABLE {table.sql}"
     steps = [Step(None, (f"{alter} SET LOGGED",))] if table.is_unlogged else []
     if "id" in table.columns:
@@ -32,10 +32,10 @@ def plan(table: ExistingTable, shape: Shape, says_nothing: SaysNothing) -> list[
             default = f" DEFAULT {column.default} NOT NULL" if column.default else ""
             steps.append(Step(column.name, (f"{alter} ADD COLUMN {column.name} {column.type}{default}",)))
         else:
-            checks = _find_checks_of_numbers(table, column, existing, says_nothing)
+            checks = _find_redundant_checks(table, column, existing, is_redundant)
             steps.append(Step(column.name, tuple(_plan_column(table.sql, column, existing, checks))))
     for check in shape.checks:
-        # One of our name is ours to define; PostgreSQL cannot be asked whether two definitions mean the same.
+        # Replace a check of our name: PostgreSQL cannot tell whether two definitions are equivalent.
         drop = f"DROP CONSTRAINT {check.name}, " if any(c.name == check.name for c in table.checks) else ""
         statement = f"{alter} {drop}ADD CONSTRAINT {check.name} CHECK ({check.condition})"
         steps.append(Step(check.column, (statement,)))
@@ -43,7 +43,7 @@ def plan(table: ExistingTable, shape: Shape, says_nothing: SaysNothing) -> list[
 
 
 def is_shaped(existing: ExistingColumn, column: Column) -> bool:
-    """Whether type, length, precision and collation are right already."""
+    """Whether type, length, precision and collation already match."""
     return existing.type == column.type and not existing.is_qualified
 
 
@@ -76,7 +76,7 @@ def _plan_column(table: str, column: Column, existing: ExistingColumn, checks: l
     if not existing.is_surely_not_null:
         statements += [
             f"UPDATE {table} SET {column.name} = {column.default} WHERE {column.name} IS NULL",
-            # A deferred trigger of this update would stand against altering the table.
+            # A pending deferred trigger of this update would block ALTER TABLE.
             "SET CONSTRAINTS ALL IMMEDIATE",
             f"{altering} SET NOT NULL",
         ]
@@ -99,10 +99,10 @@ def _conversion(column: Column, existing: ExistingColumn) -> str:
     return ""
 
 
-def _find_checks_of_numbers(
-    table: ExistingTable, column: Column, existing: ExistingColumn, says_nothing: SaysNothing
+def _find_redundant_checks(
+    table: ExistingTable, column: Column, existing: ExistingColumn, is_redundant: IsRedundant
 ) -> list[Constraint]:
-    """Checks such as `x IN (0, 1)`, which say of a number what the type boolean says, and cannot outlive it."""
+    """Checks such as `x IN (0, 1)` that the type boolean makes redundant, and that would not work with it."""
     if column.type != BOOLEAN or existing.type == BOOLEAN:
         return []
-    return [check for check in table.checks if check.columns == (column.name,) and says_nothing(check, existing)]
+    return [check for check in table.checks if check.columns == (column.name,) and is_redundant(check, existing)]

@@ -1,4 +1,4 @@
-"""The remedies that a refusal names: SQL that can be run as it stands. Where rows are to go, the newest one stays."""
+"""The remedies of a refusal: ready-to-run SQL. If rows must be deleted, the newest one is kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NUMBERS = (*INTEGERS, "numeric", "real", "double precision")
 
 
 def add_column(table: ExistingTable, column: Column) -> tuple[str, ...]:
-    """A column that is missing, or that is there in other letters."""
+    """Add a missing column, or rename one that differs only in case."""
     for existing in table.columns.values():
         if existing.name.lower() == column.name and not existing.generated:
             return (f"ALTER TABLE {table.sql} RENAME COLUMN {existing.sql} TO {column.name}",)
@@ -22,10 +22,10 @@ def add_column(table: ExistingTable, column: Column) -> tuple[str, ...]:
 
 
 def make_plain(table: ExistingTable, existing: ExistingColumn) -> tuple[str, ...]:
-    """A generated column with the values that it has now."""
+    """Turn a generated column into a plain one with its current values."""
     if existing.generated == "s":
         return (f"ALTER TABLE {table.sql} ALTER COLUMN {existing.sql} DROP EXPRESSION",)
-    # A virtual one cannot be made plain in place.
+    # A virtual one cannot be converted in place.
     return (
         *rename_column(table, existing),
         f"ALTER TABLE {table.sql} ADD COLUMN {existing.sql} {existing.full_type}",
@@ -38,11 +38,11 @@ def rename_column(table: ExistingTable, existing: ExistingColumn) -> tuple[str, 
 
 
 def keep_one_row(table: ExistingTable, *, rows: int, has_row_1: bool) -> tuple[str, ...]:
-    """Row 1 alone; where there is none, the newest row becomes it."""
+    """Keep only row 1; if there is none, the newest row becomes row 1."""
     statements = _delete_older_rows(table, "id IS NOT DISTINCT FROM 1 DESC, ") if rows > 1 else ()
     if has_row_1:
         return statements
-    # Such an identity cannot be updated.
+    # GENERATED ALWAYS cannot be updated.
     drop = (f"ALTER TABLE {table.sql} ALTER COLUMN id DROP IDENTITY",) if table.columns["id"].identity == "a" else ()
     return (*statements, *drop, f"UPDATE {table.sql} SET id = 1")
 
@@ -50,12 +50,12 @@ def keep_one_row(table: ExistingTable, *, rows: int, has_row_1: bool) -> tuple[s
 def convert(
     table: ExistingTable, column: Column, existing: ExistingColumn, dependents: Iterable[Dependent]
 ) -> tuple[str, ...]:
-    """A column of a type that is not ours to interpret: the obvious reading, for people to look at first."""
+    """Convert a column whose meaning is ambiguous: the obvious conversion, for a person to review first."""
     drops = [drop for dependent in dependents for drop in dependent.drops]
     actions = [f"ALTER COLUMN {column.name} DROP IDENTITY"] if existing.identity else []
     actions += [f"ALTER COLUMN {column.name} DROP DEFAULT"] if existing.has_default else []
     actions.append(f"ALTER COLUMN {column.name} TYPE {column.type} USING {_read(column, existing)}")
-    # Times without a zone in a text are UTC too.
+    # Text without a time zone is UTC too.
     zone = ("SET timezone = 'UTC'",) if column.type == TIMESTAMP else ()
     return (*zone, *dict.fromkeys(drops), f"ALTER TABLE {table.sql} {', '.join(actions)}")
 
@@ -82,7 +82,7 @@ def _delete_older_rows(table: ExistingTable, first: str) -> tuple[str, ...]:
 
 
 def _find_free_column(table: ExistingTable, existing: ExistingColumn) -> str:
-    wanted = f"{existing.name.lower()}_old"
-    while wanted in table.columns:
-        wanted += "_old"
-    return wanted
+    name = f"{existing.name.lower()}_old"
+    while name in table.columns:
+        name += "_old"
+    return name

@@ -1,6 +1,6 @@
-"""The shapes that both tables are brought to, and what each column may have been before.
+"""The target shapes of both tables, and the types from which each column can be converted.
 
-A frozen copy: what a migration does must not change with the models. A test holds it to them.
+A frozen copy: a migration must not change with the models. A test checks it against them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 BOOLEAN, TEXT, TIMESTAMP, INTEGER, BIGINT = "boolean", "text", "timestamp with time zone", "integer", "bigint"
 INTEGERS = ("smallint", "integer", "bigint")
-# What PostgreSQL converts to these without a loss.
+# The types that PostgreSQL converts to these without loss.
 CONVERTIBLE: dict[str, tuple[str, ...]] = {
     BOOLEAN: ("boolean", *INTEGERS),
     TEXT: ("text", "character varying", "character"),
@@ -22,10 +22,10 @@ LEASE_MS = (0, 5000)
 
 @dataclass(frozen=True)
 class Column:
-    """A column as it shall be. `default` is SQL; where it is given the column is NOT NULL, and NULL becomes it.
+    """A target column. `default` is SQL; if given, the column is NOT NULL, and existing NULLs become the default.
 
-    `is_ours`: bookkeeping of this project, made if it is missing; any other column that is missing is refused, since
-    its data cannot be invented.
+    `is_ours`: this project's bookkeeping, added if missing. Any other missing column is refused, since its data cannot
+    be invented.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Check:
-    """A CHECK by its name; `column` is what it is about."""
+    """A named CHECK constraint on `column`."""
 
     name: str
     column: str
@@ -47,7 +47,7 @@ class Check:
 class Shape:
     """A table: its columns without `id`, and its checks.
 
-    `stops` are the assignments that changes toward safe make: nothing that stands in the table may refuse them.
+    `stops` are the assignments of changes toward safe: nothing in the table may refuse them.
     """
 
     table: str

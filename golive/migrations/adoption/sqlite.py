@@ -1,4 +1,4 @@
-"""Tables that stand on SQLite: used if they have our shape, for there is no safe way to alter them in place."""
+"""Existing tables on SQLite: used only if they have our shape, since they cannot be altered safely in place."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 from golive.migrations.adoption.judgement import Fault
 from golive.migrations.adoption.shapes import BIGINT, BOOLEAN, ID, INTEGER, TEXT, TIMESTAMP, Column, Shape
 
-# As Django declares them, and converts values by.
+# As Django declares them, and picks converters by.
 _TYPES = {BOOLEAN: "bool", TEXT: "text", TIMESTAMP: "datetime", INTEGER: "integer", BIGINT: "bigint"}
 _DEFAULTS = {"true": "1", "false": "0"}
 
 
 def find_object(cursor: Any, name: str) -> tuple[str, str, str] | None:
-    """What has this name, as its kind, its own spelling of the name, and its SQL; or None."""
+    """The object of this name as (kind, name as spelled there, SQL), or None."""
     cursor.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master WHERE lower(name) = %s", [name])
-    found = cursor.fetchone()
-    return (found[0], found[1], found[2]) if found else None
+    row = cursor.fetchone()
+    return (row[0], row[1], row[2]) if row else None
 
 
 def judge_sqlite(cursor: Any, shape: Shape) -> list[Fault]:
-    """Why what stands under the table's name cannot be used; nothing if nothing stands."""
-    found = find_object(cursor, shape.table)
-    if found is None:
+    """Why the existing object of the table's name cannot be used; empty if it can, or if there is none."""
+    existing = find_object(cursor, shape.table)
+    if existing is None:
         return []
-    kind, name, sql = found
+    kind, name, sql = existing
     if kind != "table":
         problem = f"the {kind} {name} has this name"
         return [Fault(shape.table, None, problem, (f'DROP {kind.upper()} "{name}"',))]
@@ -38,28 +38,28 @@ def judge_sqlite(cursor: Any, shape: Shape) -> list[Fault]:
 
 
 def _find_differences(cursor: Any, shape: Shape, name: str, sql: str) -> list[tuple[str | None, str]]:
-    found: list[tuple[str | None, str]] = []
+    differences: list[tuple[str | None, str]] = []
     cursor.execute(f'PRAGMA table_info("{name}")')
     existing = {row[1]: row[2:] for row in cursor.fetchall()}
     for column in (ID, *shape.columns):
         if column.name not in existing:
-            found.append((column.name, "is missing"))
+            differences.append((column.name, "is missing"))
             continue
         described, wanted = _describe(column, *existing.pop(column.name)), _describe_wanted(column)
         if described != wanted:
-            found.append((column.name, f"is {described}, not {wanted}"))
+            differences.append((column.name, f"is {described}, not {wanted}"))
     for column_name, (_, not_null, default, is_key) in existing.items():
         if is_key or (not_null and default is None):
-            found.append((column_name, "is one of its own that must be given a value"))
+            differences.append((column_name, "is one of its own that must be given a value"))
     text = _normalize(sql)
     for check in shape.checks:
         if f"constraint {check.name} check {_normalize(check.condition)}" not in text:
-            found.append((check.column, f"lacks CONSTRAINT {check.name} CHECK ({check.condition})"))
-    return found
+            differences.append((check.column, f"lacks CONSTRAINT {check.name} CHECK ({check.condition})"))
+    return differences
 
 
 def _describe(column: Column, type_: str, not_null: int, default: str | None, is_key: int) -> str:
-    # A key of type integer is never NULL there, whether it says so or not.
+    # An INTEGER PRIMARY KEY is never NULL, declared so or not.
     is_required = bool(not_null or (is_key and column is ID))
     parts = [type_.lower(), "NOT NULL" if is_required else "NULL", "" if default is None else f"DEFAULT {default}"]
     return " ".join(part for part in (*parts, "PRIMARY KEY" if is_key else "") if part)

@@ -1,1 +1,1 @@
-"""Operations that Django does not have, frozen with the migrations that use them."""
+"""Custom migration operations, frozen together with the migrations that use them."""

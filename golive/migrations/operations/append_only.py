@@ -1,4 +1,4 @@
-"""Triggers that keep `golive_event` append only, in the database itself: nobody's code can go around them."""
+"""Triggers that keep `golive_event` append-only in the database itself, so that no code can bypass it."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ _SQLITE = """
 CREATE TRIGGER golive_event_no_{verb} BEFORE {verb} ON golive_event
 BEGIN SELECT RAISE(ABORT, 'golive_event is append only: {verb} is refused'); END
 """
-# REPLACE deletes the row that is in its way without asking the trigger above.
+# REPLACE deletes a conflicting row without firing the trigger above.
 _SQLITE_REPLACE = """
 CREATE TRIGGER golive_event_no_REPLACE BEFORE INSERT ON golive_event
 WHEN EXISTS (SELECT 1 FROM golive_event WHERE sequence = NEW.sequence OR hash = NEW.hash
@@ -31,7 +31,7 @@ _VERBS = ("UPDATE", "DELETE")
 
 def refuse_alteration(apps: Any, schema_editor: Any) -> None:
     if schema_editor.connection.vendor == "postgresql":
-        # Per statement, not per row: TRUNCATE passes a row trigger.
+        # Per statement, not per row: TRUNCATE does not fire row triggers.
         schema_editor.execute(_POSTGRESQL, params=None)
         return
     for verb in _VERBS:

@@ -1,14 +1,14 @@
-"""Indexes made and dropped while the table is in use: nobody who writes an event, a stop least of all, waits for it.
+"""Create and drop indexes while the table is in use, without blocking writers of events, above all a stop.
 
-On PostgreSQL by CREATE and DROP INDEX CONCURRENTLY, which leave an invalid index behind when they are cut off. So both
-operations can be repeated. They need a migration with `atomic = False`.
+PostgreSQL's CREATE and DROP INDEX CONCURRENTLY leave an invalid index behind if interrupted, so both operations can be
+repeated. They require a migration with `atomic = False`.
 """
 
 from typing import Any
 
 from django.db import NotSupportedError, migrations
 
-# In the search path's own table: an index of this name in another schema is none of ours.
+# Only on the table in the search path: an index of this name in another schema is not ours.
 _EXISTING = """
 SELECT i.indisvalid AND i.indisready FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid
 WHERE c.relname = %s AND i.indrelid = to_regclass(%s)
@@ -16,7 +16,7 @@ WHERE c.relname = %s AND i.indrelid = to_regclass(%s)
 
 
 class AddIndexConcurrently(migrations.AddIndex):
-    """As AddIndex: an invalid index is dropped and made again, and a valid one stays."""
+    """AddIndex that rebuilds an invalid index and leaves a valid one alone."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         model = to_state.apps.get_model(app_label, self.model_name)
@@ -30,7 +30,7 @@ class AddIndexConcurrently(migrations.AddIndex):
 
 
 class RemoveIndexConcurrently(migrations.RemoveIndex):
-    """As RemoveIndex: where there is no such index, nothing is done."""
+    """RemoveIndex that does nothing if the index does not exist."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         model = from_state.apps.get_model(app_label, self.model_name)
@@ -69,7 +69,7 @@ def _options(schema_editor: Any) -> dict[str, bool]:
 
 
 def _find_existing(schema_editor: Any, model: Any, name: str) -> bool | None:
-    """Whether the index is valid; None if there is none."""
+    """Whether the index is valid; None if it does not exist."""
     connection, table = schema_editor.connection, model._meta.db_table
     with connection.cursor() as cursor:
         if connection.vendor != "postgresql":

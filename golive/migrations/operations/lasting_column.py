@@ -1,4 +1,4 @@
-"""A column that is never dropped while its table stands: the hashes of events are made of what it holds."""
+"""A column that outlives a reverse migration, because event hashes are computed from it."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from django.db import migrations
 
 
 class AddLastingField(migrations.AddField):
-    """As AddField; migrating back leaves the column in the table, and forward again takes it as it is.
+    """AddField that keeps the column when migrated backwards, and reuses it when migrated forwards again.
 
-    Without its salt no event of version 2 can be verified any more, and the table refuses to have it written again.
+    Without its salt no event of version 2 could be verified, and the append-only table would not accept it again.
     """
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
@@ -24,4 +24,4 @@ class AddLastingField(migrations.AddField):
             super().database_forwards(app_label, schema_editor, from_state, to_state)
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        """Nothing: an older release works beside a column that it does not know."""
+        """Do nothing: an older release ignores an unknown column."""

@@ -1,5 +1,5 @@
-"""Row 1 of both tables and the first events. A frozen copy of what the app did when this migration was written:
-a migration must go on doing the same when the app has moved on. A test holds the hash to that of `golive.domain.chain`.
+"""Create row 1 of both tables and the first events. Frozen as of this migration: a migration must keep doing the same
+when the app changes. A test checks the hash against that of `golive.domain.chain`.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ _SUBJECTS = (("SystemMetadata", "system_metadata", _SYSTEM), ("GoLiveState", "go
 
 
 def seed(apps: Any, schema_editor: Any) -> None:
-    """Make each missing row with its safe defaults, and record it; a row that stands is recorded and left as it is."""
+    """Create each missing row with its safe defaults; an existing row is left as it is. Record both as events."""
     alias = schema_editor.connection.alias
     event_model = apps.get_model("golive", "Event")
     newest = event_model.objects.using(alias).order_by("-sequence").first()
@@ -24,13 +24,13 @@ def seed(apps: Any, schema_editor: Any) -> None:
     for model_name, table, columns in _SUBJECTS:
         row, created = apps.get_model("golive", model_name).objects.using(alias).get_or_create(id=1)
         if newest is not None and not created:
-            continue  # migrated back and forward again: the record of this row goes on
+            continue  # migrated back and forward again: the row already has its first event
         sequence += 1
         event = _make_event(sequence, head, table, "seed" if created else "adopt", _record(row, columns))
         head = event["hash"]
         at = datetime.fromisoformat(event["at"])
         if not settings.USE_TZ and schema_editor.connection.vendor == "sqlite":
-            at = at.replace(tzinfo=None)  # in UTC, as it is stored in any project
+            at = at.replace(tzinfo=None)  # naive UTC, as every project stores it
         event_model.objects.using(alias).create(**{**event, "at": at})
     apps.get_model("golive", "GoLiveState").objects.using(alias).filter(id=1).update(event_head=head)
 
