@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -eu -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-fast soak check bench bench-load bench-propagation bench-audit screenshots release format clean
+.PHONY: help setup run test test-fast soak check bench bench-load bench-propagation bench-audit screenshots release lock format clean
 # Targets that are not told to wait for each other would otherwise mix their output under `make -j`.
 .NOTPARALLEL:
 
@@ -44,9 +44,9 @@ $(PYTHON):
 	exit 1
 
 # -qq leaves out all but errors, which is what should be seen when it fails.
-$(INSTALLED): requirements.txt requirements-dev.txt $(PYTHON)
+$(INSTALLED): requirements-dev.txt $(PYTHON)
 	@echo 'Installing the requirements (the first time this takes a minute)'
-	@$(PYTHON) -m pip install -qq --disable-pip-version-check -r requirements-dev.txt || { \
+	@$(PYTHON) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt || { \
 		echo 'make: pip could not install requirements-dev.txt; its message is above' >&2; exit 1; }
 	@touch $@
 
@@ -121,6 +121,15 @@ screenshots: setup ## Take pictures of every page, wide and narrow, light and da
 
 release: setup ## Build the sdist and the wheel into dist/ and check them (uploads nothing)
 	@$(PYTHON) -m tests.release
+
+# Universal: for every system and Python from 3.11 on. Keeps the versions that it finds; ARGS=--upgrade takes the newest.
+LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+
+lock: setup ## Write requirements*.txt, exact and with hashes, from requirements*.in (ARGS=--upgrade)
+	@$(LOCK) requirements.in --output-file requirements.txt $(ARGS)
+	@$(LOCK) requirements-dev.in --output-file requirements-dev.txt $(ARGS)
+	@$(LOCK) --no-deps requirements-bench.in --output-file requirements-bench.txt $(ARGS)
 
 clean: ## Remove what can be made again (not .env, not the database)
 	rm -rf $(VENV) tests/openfeature_js/node_modules .bench staticfiles screenshots build dist *.egg-info .artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

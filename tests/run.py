@@ -40,6 +40,7 @@ WITHOUT_DATABASE = (
     "tests/test_docstrings.py",
     "tests/test_explain.py",
     "tests/test_import_contracts.py",
+    "tests/test_requirements.py",
     "tests/management/test_audit_command.py",
     "tests/postgresql/test_circuit_breaker.py",
     "tests/valhalla/test_environment.py",

@@ -18,6 +18,7 @@ from tests.package.conftest import copy_tree
 from tests.package.environments import make_environment, pip
 from tests.release import BuildError, Distributions, build, find_faults, read_heading
 from tests.support.documents import find_blocks
+from tests.support.requirements import read_locked
 from tests.support.server import ROOT
 
 pytestmark = pytest.mark.slow
@@ -91,14 +92,10 @@ def test_pip_install__as_the_guide_says__brings_the_app(distributions: Distribut
 
 
 def test_requirements__of_the_package__are_met_by_the_pinned_ones() -> None:
-    pins = {}
-    for line in (ROOT / "requirements.txt").read_text().splitlines():
-        if line and not line.startswith(("#", " ")):
-            pin = Requirement(line.split(" ")[0])
-            pins[pin.name.lower()] = str(pin.specifier).removeprefix("==")
+    locked = {name: pin.specifier for name, pin in read_locked("requirements.txt").items()}
     wanted = [Requirement(text) for text in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["service"])]
 
-    unmet = [str(want) for want in wanted if not want.specifier.contains(pins.get(want.name.lower(), "0"))]
+    unmet = [str(want) for want in wanted if not want.specifier.contains(str(locked[want.name.lower()])[2:])]
 
     assert unmet == []
 

@@ -26,10 +26,9 @@ from typing import Any
 
 import pytest
 import yaml
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from tests.support.postgres import fresh_database
+from tests.support.requirements import read_locked
 from tests.support.server import ROOT, STOP_SECONDS, Response, find_free_port, request
 
 HOSTNAME = "valhalla.onrender.com"
@@ -134,32 +133,6 @@ def test_blueprint__shutdown__leaves_gunicorn_the_time_it_takes(service: dict[st
     assert int(graceful) < service["maxShutdownDelaySeconds"]
 
 
-def test_requirements__each_line__is_an_exact_pin_and_none_is_missing() -> None:
-    pins = _read_pins()
-
-    missing = {
-        f"{name} needs {needed.name}"
-        for name, extras in pins.items()
-        for text in importlib.metadata.requires(name) or []
-        if _is_needed(needed := Requirement(text), extras) and canonicalize_name(needed.name) not in pins
-    }
-    assert not missing
-
-
-def _is_needed(requirement: Requirement, extras: set[str]) -> bool:
-    if requirement.marker is None:
-        return True
-    return any(requirement.marker.evaluate({"extra": extra}) for extra in extras | {""})
-
-
-def _read_pins() -> dict[str, set[str]]:
-    """Each distribution in requirements.txt with the extras asked for. Fails on one without an exact version."""
-    lines = (line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines())
-    requirements = [Requirement(line) for line in lines if line]
-    assert all(re.fullmatch(r"==[\w.]+", str(requirement.specifier)) for requirement in requirements)
-    return {canonicalize_name(requirement.name): requirement.extras for requirement in requirements}
-
-
 # -- what it does ------------------------------------------------------------------------------------------------------
 
 
@@ -258,7 +231,7 @@ def _make_production_environment(target: Path) -> None:
     venv.create(target, with_pip=True, symlinks=True)
     python = target / "bin" / "python"
     (packages,) = target.glob("lib/python*/site-packages")
-    for name in _read_pins():
+    for name in read_locked("requirements.txt"):
         distribution = importlib.metadata.distribution(name)
         for top in {file.parts[0] for file in distribution.files or [] if file.parts[0] not in ("..", "__pycache__")}:
             (packages / top).symlink_to(Path(str(distribution.locate_file(top))))
