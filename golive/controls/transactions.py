@@ -94,18 +94,12 @@ def rehearse(write: Write[T], using: str) -> T:
 
     Returns the result. Raises NotAppliedError, or what `write` raises, if it could not be done.
     """
-    try:
-        with database_deadline(REHEARSAL_SECONDS), _transaction(using, _REHEARSAL_SETTINGS):
-            result, _ = write()
-            if connections[using].vendor == "postgresql":
-                with connections[using].cursor() as cursor:
-                    cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            transaction.set_rollback(True, using=using)
-    except GoLiveError:
-        raise
-    except Exception as error:
-        drop_dead_connection(using)
-        raise _explain(error, is_committing=False, using=using) from error
+    with _explained_transaction(using, _REHEARSAL_SETTINGS, limit_seconds=REHEARSAL_SECONDS):
+        result, _ = write()
+        if connections[using].vendor == "postgresql":
+            with connections[using].cursor() as cursor:
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        transaction.set_rollback(True, using=using)
     return result
 
 
@@ -123,18 +117,26 @@ def _find_remaining() -> float:
 
 def _commit(write: Write[T], using: str) -> tuple[T, int]:
     check_no_transaction(using)
+    with _explained_transaction(using, _SETTINGS, limit_seconds=WRITE_SECONDS):
+        return write()
+
+
+@contextmanager
+def _explained_transaction(using: str, settings: Mapping[str, str], *, limit_seconds: float) -> Iterator[None]:
+    """A transaction that must end in time; raises a GoLiveError for whatever goes wrong, inside or at COMMIT.
+
+    For any exception: a failure before COMMIT undoes everything, and the caller of a stop has to know which it was.
+    """
     is_committing = False
     try:
-        with database_deadline(WRITE_SECONDS), _transaction(using, _SETTINGS):
-            outcome = write()
-            is_committing = True
+        with database_deadline(limit_seconds), _transaction(using, settings):
+            yield
+            is_committing = not transaction.get_rollback(using)
     except GoLiveError:
         raise
     except Exception as error:
-        # Any exception: a failure before COMMIT undoes everything, and the caller of a stop has to know which it was.
         drop_dead_connection(using)
         raise _explain(error, is_committing=is_committing, using=using) from error
-    return outcome
 
 
 @contextmanager
