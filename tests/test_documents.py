@@ -32,7 +32,7 @@ from golive.middleware import LIVENESS_PATHS
 from golive.readiness import registry, unregister
 from golive.web import problems
 from tests.support.documents import find_anchors, find_blocks, find_documents, find_links, read, read_all, resolve
-from tests.support.server import ROOT
+from tests.support.server import ROOT, VARIABLES
 from valhalla import environment
 
 DOCUMENTS = find_documents()
@@ -154,6 +154,8 @@ def test_settings__table__is_what_the_environment_reads(variables: set[str]) -> 
     ours, _, others = read("docs/deploy/settings.md").partition("Read by other programs")
 
     assert read_first_cells(ours) == variables
+    # The tests clear the same ones before anything else.
+    assert set(VARIABLES) == variables
     assert {"GOLIVE_GATE", "GOLIVE_TOKEN"} <= read_first_cells(others)
 
 
