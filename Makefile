@@ -132,5 +132,5 @@ lock: setup ## Write requirements*.txt, exact and with hashes, from requirements
 	@$(LOCK) --no-deps requirements-bench.in --output-file requirements-bench.txt $(ARGS)
 
 clean: ## Remove what can be made again (not .env, not the database)
-	rm -rf $(VENV) tests/openfeature_js/node_modules .bench staticfiles screenshots build dist *.egg-info .artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) tests/openfeature_js/node_modules .bench staticfiles screenshots build dist *.egg-info .artifacts .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

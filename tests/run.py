@@ -1,8 +1,9 @@
 """What `make test` runs: pytest on SQLite and on PostgreSQL, side by side, and one summary of all.
 
-`python -m tests.run [--strict | --fast] [arguments for pytest]`. What the machine lacks (Chromium, PostgreSQL,
-pgbouncer, nginx, Caddy, HAProxy, Node.js, Alertmanager, wrk) is left out and said so. With `--strict`, or CI=true in
-the environment, that is a failure, and so is every skipped test.
+`python -m tests.run [--strict | --fast] [arguments for pytest]`. A run of everything also measures which lines and
+branches the test processes reach, on both databases together (`.coverage`). What the machine lacks (Chromium,
+PostgreSQL, pgbouncer, nginx, Caddy, HAProxy, Node.js, Alertmanager, wrk) is left out and said so. With `--strict`, or
+CI=true in the environment, that is a failure, and so is every skipped test.
 """
 
 from __future__ import annotations
@@ -154,6 +155,11 @@ class Options:
         is_ci = os.environ.get("CI", "").lower() in ("true", "1")
         return cls((known.strict or is_ci) and not known.fast, known.fast, known.markers, tuple(others))
 
+    @property
+    def is_everything(self) -> bool:
+        """Whether the whole suite was asked for, so that what it does not reach means something."""
+        return not (self.fast or self.markers or self.arguments)
+
 
 def main(arguments: Sequence[str]) -> int:
     options = Options.parse(arguments)
@@ -174,7 +180,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.strict and left_out:
             return _report([Outcome("Set-up", problem=f"cannot run {reason}") for reason in left_out], [])
         outcomes = _run_side_by_side(runs, options)
-        return _report(_judge(outcomes, options), left_out)
+        return _report(_judge(outcomes, options), left_out, _describe_coverage() if options.is_everything else "")
 
 
 def _find_missing_programs() -> dict[str, str]:
@@ -231,7 +237,25 @@ def _run_side_by_side(runs: Sequence[Run], options: Options) -> list[Outcome]:
         stack.push(lambda kind, *_: _end(processes, is_interrupted=kind is KeyboardInterrupt) if kind else None)
         for number, process in enumerate(processes):
             process.start(stack, is_shown=number == 0)
-        return [process.finish() for process in processes]
+        outcomes = [process.finish() for process in processes]
+        if options.is_everything:
+            _combine_coverage([process.coverage for process in processes])
+        return outcomes
+
+
+def _combine_coverage(files: Sequence[Path]) -> None:
+    """Write what all runs reached together to `.coverage`."""
+    written = [str(path) for path in files if path.exists()]
+    command = [*(sys.executable, "-m", "coverage", "combine", "--quiet"), *written]
+    subprocess.run(command, cwd=ROOT, check=False)
+
+
+def _describe_coverage() -> str:
+    command = [*(sys.executable, "-m", "coverage", "report", "--precision=1", "--format=total")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return f"not measured: {(done.stdout + done.stderr).strip()}"
+    return f"{done.stdout.strip()} % of lines and branches, by the test processes (`coverage report -m` lists the rest)"
 
 
 class _Process:
@@ -241,9 +265,11 @@ class _Process:
         self._run, self._folder = run, folder
         folder.mkdir()
         self._report, self._output = folder / "junit.xml", folder / "output"
+        self.coverage = folder / "coverage"
         markers = f"({run.markers}) and ({options.markers})" if options.markers else run.markers
+        measured = ("-m", "coverage", "run", f"--data-file={self.coverage}") if options.is_everything else ()
         self._command = [
-            *(sys.executable, "-m", "pytest", "-m", markers, f"--junit-xml={self._report}"),
+            *(sys.executable, *measured, "-m", "pytest", "-m", markers, f"--junit-xml={self._report}"),
             *(f"--deselect={prefix}" for prefix in run.without),
             *run.folders,
             *options.arguments,
@@ -332,7 +358,7 @@ def _judge(outcomes: list[Outcome], options: Options) -> list[Outcome]:
     return judged
 
 
-def _report(outcomes: list[Outcome], left_out: list[str]) -> int:
+def _report(outcomes: list[Outcome], left_out: list[str], coverage: str = "") -> int:
     """Print the summary, the totals as its last line; the exit code."""
     print(f"\n{' Summary ':#^100}")
     for outcome in outcomes:
@@ -343,6 +369,8 @@ def _report(outcomes: list[Outcome], left_out: list[str]) -> int:
             print(f"  FAILED: {outcome.problem}")
     for reason in left_out:
         print(f"Left out: {reason}")
+    if coverage:
+        print(f"Coverage: {coverage}")
     failures = sum(outcome.failures for outcome in outcomes)
     print(f"{sum(outcome.passed for outcome in outcomes)} passed, {failures} failed", flush=True)
     return 1 if failures else 0

@@ -23,7 +23,8 @@ from golive.state.snapshots import Snapshot
 from tests.api.contract import assert_documented
 from tests.support.changes import apply, go_live
 from tests.support.factories import make_go_live
-from tests.support.faults import renamed_table, run_sql, wait_until
+from tests.support.faults import renamed_table, run_sql
+from tests.support.patience import wait_until
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "BREW")
 ALLOWED = make_go_live(go_live_enabled=True, kill_switch_engaged=False)

@@ -21,8 +21,8 @@ from golive.admission import RESERVED
 from golive.identity.sign_in import MAX_HASHES
 from tests.api.callers import make_token
 from tests.api.service import Service, manage, running_service
-from tests.support.faults import wait_until
-from tests.support.people import OPERATORS, make_user, sign_in
+from tests.support.accounts import OPERATORS, make_user, sign_in
+from tests.support.patience import wait_until
 from tests.support.postgres import PostgresServer
 from tests.support.served import server_environment
 from tests.support.server import GunicornServer, Response, request

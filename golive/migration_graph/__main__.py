@@ -15,6 +15,6 @@ if not __package__:
     # Run as a script: sys.path[0] is this folder, so the package that contains it would not be importable.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from golive.migration_graph.cli import main
+from golive.migration_graph.cli import COMMAND, main
 
-sys.exit(main())
+sys.exit(main(program=COMMAND))

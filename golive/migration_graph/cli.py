@@ -21,7 +21,8 @@ from golive.migration_graph.reports import FORMATS, render
 
 SOUND, FINDINGS, UNUSABLE = 0, 1, 2
 BROKEN_PIPE: Final = 141  # what a shell reports for a process killed by SIGPIPE
-PROGRAM: Final = "audit_migrations"
+COMMAND: Final = "audit_migrations"
+PROGRAM: Final = "golive-audit"
 
 
 class Stream(Protocol):
@@ -81,8 +82,12 @@ def run(
     out: Stream,
     errors: Stream,
     is_coloured: bool | None = None,
+    program: str = COMMAND,
 ) -> int:
-    """Run the audit, write the report and return the exit code. `is_coloured` None: decide from `out`."""
+    """Run the audit, write the report and return the exit code.
+
+    `is_coloured` None: decide from `out`. `program`: how the caller was invoked, for messages.
+    """
     try:
         request = AuditRequest(options.history, options.database, options.lock_file, options.write_lock)
         result = run_audit(default_path if options.path is None else options.path, request, read_applied)
@@ -92,10 +97,10 @@ def run(
         else:
             _write_file(options.output, render(result.report, options.format))
     except UnusableInputError as error:
-        _write_error(errors, str(error))
+        _write_error(errors, program, str(error))
         return UNUSABLE
     if result.refusal is not None:
-        _write_error(errors, result.refusal)
+        _write_error(errors, program, result.refusal)
     return SOUND if result.report.sound and result.refusal is None else FINDINGS
 
 
@@ -111,29 +116,36 @@ def can_colour(stream: Stream) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _write_error(errors: Stream, text: str) -> None:
+def _write_error(errors: Stream, program: str, text: str) -> None:
     from golive.migration_graph.reports.words import make_visible
 
-    errors.write(f"{PROGRAM}: {make_visible(text)}\n")
+    errors.write(f"{program}: {make_visible(text)}\n")
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print one line, as for any other unusable input."""
-        self.exit(UNUSABLE, f"{PROGRAM}: {message}; --help lists the arguments\n")
+        self.exit(UNUSABLE, f"{self.prog}: {message}; --help lists the arguments\n")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> int:
     """Audit without Django, for other projects. PATH defaults to the current folder."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # An unencodable character must not abort the report.
             stream.reconfigure(errors="backslashreplace")
-    parser = _Parser(prog=PROGRAM, description="Audit a folder of migrations. Nothing in it is imported or run.")
+    parser = _Parser(prog=program, description="Audit a folder of migrations. Nothing in it is imported or run.")
     add_arguments(parser)
     options = Options.choose(vars(parser.parse_args(arguments)))
     try:
-        code = run(options, default_path=".", read_applied=_refuse_database, out=sys.stdout, errors=sys.stderr)
+        code = run(
+            options,
+            default_path=".",
+            read_applied=_refuse_database,
+            out=sys.stdout,
+            errors=sys.stderr,
+            program=program,
+        )
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader closed the pipe, as `head` does. Redirect stdout, or Python complains again at exit.

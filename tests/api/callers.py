@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
 
 from golive.controls import token_changes
-from golive.controls.apply import apply_change
-from golive.domain.changes import ALL_PERMISSIONS, CHANGES, Acknowledgement, Actor, Channel
+from golive.domain.changes import ALL_PERMISSIONS, CHANGES, Actor, Channel
 from golive.domain.scopes import SCOPES
-from golive.models import ApiToken, Event
-from golive.state.history import newest_event
+from golive.models import ApiToken
 from tests.api.contract import assert_documented
 
 ALERTMANAGER = "/api/hooks/alertmanager"
@@ -69,14 +66,6 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def make_person(permissions: Iterable[str] = (), *, username: str = "maria") -> User:
-    user = User.objects.create_user(username, is_staff=True)
-    for permission in permissions:
-        label, codename = permission.split(".")
-        user.user_permissions.add(Permission.objects.get(content_type__app_label=label, codename=codename))
-    return user
-
-
 def sign_in(user: User, client: Client) -> str:
     """Sign somebody in; the CSRF token that their browser would send."""
     client.force_login(user)
@@ -99,21 +88,3 @@ def call(
     body = json.dumps({} if fields is None else fields).encode() if content is None else content
     shown = {**(bearer(token) if token else {}), **(headers or {})}
     return client.generic(change.method, change.path, data=body, content_type=content_type or "", headers=shown)
-
-
-def make_change(name: str, *, reason: str = "It is time.", actor: str = "bea", **fields: object) -> Acknowledgement:
-    """Make a change past the web, by somebody who may do everything."""
-    return apply_change(
-        CHANGES[name], actor=Actor(actor, ALL_PERMISSIONS), reason=reason, channel=Channel.CLI, fields=fields
-    )
-
-
-def go_live() -> None:
-    for name in ("complete", "release", "enable"):
-        make_change(name)
-
-
-def newest() -> Event:
-    event = newest_event()
-    assert event is not None
-    return event

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from golive.domain.changes import CHANGES
 from golive.domain.scopes import SCOPES
 from tests.api.contract import assert_documented
-from tests.support.faults import wait_until
+from tests.support.patience import wait_until
 from tests.support.postgres import SCHEMES, fresh_database
 from tests.support.server import ROOT, GunicornServer, Response, clean_environment, request
 

@@ -11,7 +11,8 @@ from django.test import Client
 
 from golive.models import Event
 from golive.state import singletons
-from tests.api.callers import ALERTMANAGER, bearer, go_live, make_token, newest
+from tests.api.callers import ALERTMANAGER, bearer, make_token
+from tests.support.changes import go_live, newest
 
 # As Alertmanager 0.28 sends it, but for the names.
 MESSAGE: dict[str, Any] = {

@@ -11,7 +11,9 @@ from django.test import Client
 from golive.domain.changes import CHANGES, Direction
 from golive.models import Event
 from golive.state import singletons
-from tests.api.callers import bearer, call, go_live, make_change, make_person, make_token, newest, sign_in
+from tests.api.callers import bearer, call, make_token, sign_in
+from tests.support.accounts import make_user
+from tests.support.changes import go_live, make_change, newest
 
 SAFE = [name for name, change in CHANGES.items() if change.direction is Direction.SAFE]
 STRICT = [name for name, change in CHANGES.items() if change.direction is not Direction.SAFE]
@@ -89,7 +91,7 @@ def test_old_call__with_changed_by_and_reason__works_once_a_token_is_added(clien
 
 
 def test_change__by_a_signed_in_person__is_theirs(client: Client) -> None:
-    maria = make_person(["golive.engage_kill_switch"])
+    maria = make_user(permissions=["golive.engage_kill_switch"])
     csrf = sign_in(maria, client)
 
     response = call(client, "engage", {"changed_by": "somebody else"}, headers={"X-CSRFToken": csrf})
@@ -101,7 +103,7 @@ def test_change__by_a_signed_in_person__is_theirs(client: Client) -> None:
 
 @pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded", "multipart/form-data"])
 def test_csrf_token__in_the_body__is_not_looked_for(client: Client, kind: str) -> None:
-    csrf = sign_in(make_person(["golive.engage_kill_switch"]), client)
+    csrf = sign_in(make_user(permissions=["golive.engage_kill_switch"]), client)
 
     response = call(client, "engage", content=f"csrfmiddlewaretoken={csrf}".encode(), content_type=kind)
 
@@ -110,7 +112,7 @@ def test_csrf_token__in_the_body__is_not_looked_for(client: Client, kind: str) -
 
 
 def test_bearer_and_session__together__the_token_alone_counts(client: Client) -> None:
-    csrf = sign_in(make_person(["golive.engage_kill_switch"]), client)
+    csrf = sign_in(make_user(permissions=["golive.engage_kill_switch"]), client)
 
     refused = call(client, "engage", token=make_token("disable"), headers={"X-CSRFToken": csrf})
     other_scheme = call(client, "engage", headers={"Authorization": "Basic eDp5", "X-CSRFToken": csrf})

@@ -14,10 +14,10 @@ import pytest
 
 from golive.domain.changes import CHANGES
 from golive.state import singletons
-from tests.api.callers import ALERTMANAGER, bearer, make_token, newest
+from tests.api.callers import ALERTMANAGER, bearer, make_token
 from tests.run import find_server_program
-from tests.support.faults import wait_until
-from tests.support.people import go_live
+from tests.support.changes import go_live, newest
+from tests.support.patience import wait_until
 from tests.support.served import server_environment
 from tests.support.server import GunicornServer, find_free_port, request
 

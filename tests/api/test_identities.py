@@ -20,14 +20,14 @@ from tests.api.callers import (
     ALERTMANAGER,
     BAD_TOKEN,
     bearer,
-    make_change,
     make_expired_token,
-    make_person,
     make_revoked_token,
     make_token,
     sign_in,
 )
 from tests.api.contract import find_template
+from tests.support.accounts import make_user
+from tests.support.changes import make_change
 
 HISTORY = "/api/governance/go-live/history"
 READS = (
@@ -64,7 +64,7 @@ def _token(*scopes: str) -> Identity:
 
 def _person(*permissions: str, is_active: bool = True, has_csrf: bool = True) -> Identity:
     def headers(client: Client) -> dict[str, str]:
-        user = make_person(permissions)
+        user = make_user(permissions=permissions)
         csrf = sign_in(user, client)
         if not is_active:
             type(user).objects.filter(pk=user.pk).update(is_active=False)

@@ -15,8 +15,9 @@ from golive.api.ofrep import FLAGS_PATH
 from golive.domain.flags import SAFE_VALUES
 from golive.identity import tokens
 from golive.identity.throttle import TOKENS
-from tests.api.callers import BAD_TOKEN, go_live, make_change, make_token
+from tests.api.callers import BAD_TOKEN, make_token
 from tests.http.endpoints import execute, without_table
+from tests.support.changes import go_live, make_change
 
 ALLOWED = f"{FLAGS_PATH}/execution-allowed"
 PATHS = (ALLOWED, FLAGS_PATH)

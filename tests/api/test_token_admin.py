@@ -11,7 +11,8 @@ from django.test import Client
 from golive.domain.changes import ALL_PERMISSIONS
 from golive.identity import tokens
 from golive.models import ApiToken
-from tests.api.callers import make_person, make_token
+from tests.api.callers import make_token
+from tests.support.accounts import make_user
 
 LIST = "/admin/golive/apitoken/"
 ADD = f"{LIST}add/"
@@ -20,7 +21,7 @@ MAKE, VIEW, REVOKE = "golive.add_apitoken", "golive.view_apitoken", "golive.revo
 
 def client_of(*permissions: str) -> Client:
     client = Client(raise_request_exception=False)
-    client.force_login(make_person(permissions))
+    client.force_login(make_user(permissions=permissions))
     return client
 
 
@@ -117,7 +118,7 @@ def test_list__is_for_those_who_may_see_it_and_leads_to_no_form() -> None:
     assert "Revoke" not in page.content.decode()
     assert "secret" not in page.content.decode()
     client = Client(raise_request_exception=False)
-    client.force_login(make_person(username="other"))
+    client.force_login(make_user(username="other"))
     assert client.get(LIST).status_code == 403
 
 
@@ -126,7 +127,7 @@ def test_token__cannot_be_edited(rest: str) -> None:
     make_token()
     path = f"{LIST}{ApiToken.objects.get().pk}/{rest}"
     client = Client(raise_request_exception=False)
-    boss = make_person(username="boss")
+    boss = make_user(username="boss")
     type(boss).objects.filter(pk=boss.pk).update(is_superuser=True)
     client.force_login(boss)
 

@@ -19,7 +19,8 @@ from golive.identity.checks import check_token_owners
 from golive.models import ApiToken, Event
 from golive.readiness.checks import check_events_intact
 from golive.state import history
-from tests.api.callers import issue, make_person, make_token, revoke
+from tests.api.callers import issue, make_token, revoke
+from tests.support.accounts import make_user
 from tests.support.changes import check_sound, problem_keys
 from tests.support.factories import make_actor
 from tests.support.faults import failing_writes, run_sql
@@ -39,7 +40,7 @@ def token_events() -> list[Event]:
 
 def sign_in(*permissions: str, username: str = "maria") -> Client:
     client = Client(raise_request_exception=False)
-    client.force_login(make_person(permissions, username=username))
+    client.force_login(make_user(permissions=permissions, username=username))
     return client
 
 
@@ -221,7 +222,7 @@ def _leave(user: User) -> None:
 def _be_replaced(user: User) -> None:
     """Somebody else who gets the same name did not make the token."""
     user.delete()
-    make_person([ENGAGE], username="maria")
+    make_user(permissions=[ENGAGE], username="maria")
 
 
 @pytest.mark.parametrize(
@@ -254,7 +255,7 @@ def test_owner__lost_the_right__is_counted_for_all_and_named_at_a_shell(
 
 @pytest.mark.parametrize(("created_by", "is_fine"), [("root@host", True), ("gone", False), ("maria", True)])
 def test_owner__of_a_token_without_an_event__is_judged_by_name(created_by: str, is_fine: bool) -> None:
-    make_person([ENGAGE], username="maria")
+    make_user(permissions=[ENGAGE], username="maria")
     ApiToken.objects.create(
         name="old", prefix="p", secret_hash="h", scopes=["engage"], created_by=created_by, created_at=datetime.now(UTC)
     )

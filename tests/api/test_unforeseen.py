@@ -16,7 +16,7 @@ from golive.state import singletons, snapshots
 from tests.api.callers import ALERTMANAGER, bearer, make_token
 from tests.http import endpoints
 from tests.http.endpoints import assert_problem, execute
-from tests.support.people import go_live
+from tests.support.changes import go_live
 
 STOPS = [change for change in CHANGES.values() if change.direction is Direction.SAFE]
 

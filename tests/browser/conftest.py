@@ -11,8 +11,8 @@ from django.contrib.auth.models import User
 from django.db import connections
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
 
+from tests.support.accounts import sign_in
 from tests.support.chromium import WAIT_MS, WIDE, Complaints, Scheme, chromium
-from tests.support.people import sign_in
 from tests.support.served import server_environment
 from tests.support.server import GunicornServer
 

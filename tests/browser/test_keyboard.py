@@ -6,7 +6,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visitors
-from tests.support.people import OPERATORS, RELEASE_MANAGERS, go_live, make_user
+from tests.support.accounts import OPERATORS, RELEASE_MANAGERS, make_user
+from tests.support.changes import go_live
 
 pytestmark = pytest.mark.browser
 

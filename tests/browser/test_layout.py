@@ -13,9 +13,10 @@ from golive.controls.token_changes import make_token
 from golive.domain.changes import Channel
 from golive.domain.scopes import SCOPES
 from tests.browser.conftest import Visitors
+from tests.support.accounts import OPERATORS, RELEASE_MANAGERS, make_user
+from tests.support.changes import make_change
 from tests.support.chromium import NARROW, WIDE, Scheme, find_overflow
 from tests.support.factories import make_actor
-from tests.support.people import OPERATORS, RELEASE_MANAGERS, make_change, make_user
 
 pytestmark = pytest.mark.browser
 

@@ -10,8 +10,9 @@ from django.core.management import call_command
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visitors
+from tests.support.accounts import OPERATORS, RELEASE_MANAGERS, make_user
+from tests.support.changes import go_live, make_change
 from tests.support.chromium import fill_in_login
-from tests.support.people import OPERATORS, RELEASE_MANAGERS, go_live, make_change, make_user
 from tests.support.server import GunicornServer, request
 
 pytestmark = pytest.mark.browser

@@ -7,8 +7,9 @@ from django.db import connection
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Visitors
+from tests.support.accounts import OPERATORS, make_user
+from tests.support.changes import go_live, make_change
 from tests.support.chromium import WAIT_MS
-from tests.support.people import OPERATORS, go_live, make_change, make_user
 from tests.support.served import server_environment
 from tests.support.server import GunicornServer
 

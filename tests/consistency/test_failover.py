@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.consistency.standby import StandbyServer
-from tests.support.faults import Proxy, wait_until
+from tests.support.faults import Proxy
+from tests.support.patience import wait_until
 from tests.support.postgres import PostgresServer
 from tests.support.server import ROOT, clean_environment
 

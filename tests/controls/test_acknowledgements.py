@@ -23,10 +23,10 @@ from golive.domain.rows import GO_LIVE_STATE
 from golive.models import Event
 from golive.state import history, leases, snapshots
 from tests.api.callers import ALERTMANAGER, bearer, make_token
+from tests.support.accounts import make_user, sign_in
 from tests.support.changes import FAULTS, NAMES, apply, apply_effectively, check_sound, go_live, newest, prepare
 from tests.support.factories import make_actor
 from tests.support.faults import failing_writes, run_sql
-from tests.support.people import make_user, sign_in
 
 pytestmark = [pytest.mark.usefixtures("database"), pytest.mark.leased]
 

@@ -27,8 +27,8 @@ from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
 from golive.models import Event
 from golive.state import singletons
 from tests.support.changes import SEEDED, TOWARD_SAFE, apply, check_sound, events, go_live, snapshot
-from tests.support.faults import Fate, database_url, proxied, rerouted, run_sql, wait_until, watched_statements
-from tests.support.patience import ends_within
+from tests.support.faults import Fate, database_url, proxied, rerouted, run_sql, watched_statements
+from tests.support.patience import ends_within, wait_until
 from tests.support.postgres import PostgresServer
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.usefixtures("database")]

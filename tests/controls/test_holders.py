@@ -19,9 +19,9 @@ from golive.domain.holders import Holder
 from golive.management.commands.golive import Command
 from golive.state import singletons
 from tests.api.callers import bearer, make_client, make_token
+from tests.support.accounts import make_user, sign_in
 from tests.support.changes import apply, check_sound, go_live, snapshot
 from tests.support.faults import database_url, rerouted
-from tests.support.people import make_user, sign_in
 from tests.support.roles import WEB_GRANTS, login
 
 pytestmark = pytest.mark.usefixtures("database")

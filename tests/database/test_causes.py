@@ -22,7 +22,8 @@ from golive.postgresql.base import DeadlineExceededError
 from golive.state import singletons, snapshots
 from tests.api.callers import bearer, make_token
 from tests.support.changes import apply, go_live, snapshot
-from tests.support.faults import rerouted, run_sql, wait_until, watched_statements
+from tests.support.faults import rerouted, run_sql, watched_statements
+from tests.support.patience import wait_until
 from tests.support.roles import login
 
 pytestmark = pytest.mark.usefixtures("database")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.deploys.project import Project
 from tests.deploys.test_migrate_ddl import transaction
-from tests.support.faults import wait_until
+from tests.support.patience import wait_until
 
 pytestmark = pytest.mark.postgresql
 

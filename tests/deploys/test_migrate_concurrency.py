@@ -14,7 +14,7 @@ from golive.deploys.sessions import LOCK_KEY
 from tests.deploys.catalogue import describe_database
 from tests.deploys.conftest import ADOPT_EVENTS, LEGACY_ROWS, SEED_EVENTS, MakeProject
 from tests.deploys.project import RELEASE, SEEN, Project, add_app
-from tests.support.faults import wait_until
+from tests.support.patience import wait_until
 
 pytestmark = pytest.mark.postgresql
 

@@ -15,8 +15,7 @@ from django.core.management import CommandError, call_command
 
 from tests.deploys.conftest import SEED_EVENTS
 from tests.deploys.project import Project, add_app
-from tests.support.faults import wait_until
-from tests.support.patience import SLACK
+from tests.support.patience import SLACK, wait_until
 from tests.support.server import GunicornServer, request
 
 pytestmark = pytest.mark.postgresql

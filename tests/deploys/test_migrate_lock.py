@@ -20,7 +20,7 @@ from golive.deploys.record_table import RecordTable
 from tests.deploys.catalogue import describe_database
 from tests.deploys.conftest import SEED_EVENTS, MakeProject
 from tests.deploys.project import SECONDS, Project, add_app
-from tests.support.patience import SLACK
+from tests.support.patience import SLACK, wait_until
 from tests.support.postgres import USER, PostgresServer
 
 pytestmark = pytest.mark.postgresql
@@ -29,13 +29,6 @@ BUSY = {"0001_busy": 'migrations.RunSQL("SELECT pg_sleep(3)"),'}
 LOCK_SESSIONS = (
     "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'golive %'"
 )
-
-
-def await_true(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    ends_at = time.monotonic() + SLACK * seconds
-    while not condition():
-        assert time.monotonic() < ends_at, f"{what} within {SLACK * seconds} s"
-        time.sleep(0.05)
 
 
 def end(process: subprocess.Popen[str], seconds: float = SECONDS) -> tuple[int, str, float]:
@@ -57,7 +50,7 @@ def holder_of(project: Project) -> int:
 
 def await_busy(project: Project) -> None:
     busy = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'SELECT pg_sleep%'"
-    await_true(lambda: bool(project.query(busy)), "it is in the middle of a migration")
+    wait_until(lambda: bool(project.query(busy)), 30, problem="no migration is being applied")
 
 
 @contextmanager
@@ -67,7 +60,9 @@ def frozen(project: Project, where: str, *arguments: str) -> Iterator[subprocess
         "migrate", *arguments
     )
     try:
-        await_true(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, "it is frozen")
+        wait_until(
+            lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, 30, problem="it did not freeze"
+        )
         yield process
     finally:
         process.kill()
@@ -94,7 +89,7 @@ def test_migrate__frozen_holder_thaws__both_are_done(make_project: MakeProject, 
     project = make_project()
     with frozen(project, where) as first:
         second = project.start("migrate", "--lock-timeout", "60")
-        await_true(lambda: len(project.query(LOCK_SESSIONS)) == 5, "the second one waits")
+        wait_until(lambda: len(project.query(LOCK_SESSIONS)) == 5, 30, problem="the second one does not wait")
         first.send_signal(signal.SIGCONT)
         assert (end(first)[0], end(second)[0]) == (0, 0)
     assert project.events() == SEED_EVENTS
@@ -152,7 +147,7 @@ def test_migrate__database_restarted_in_the_middle__it_ends_and_the_waiting_one_
     first = project.start("migrate")
     await_busy(project)
     second = project.start("migrate", "--lock-timeout", "60")
-    await_true(lambda: len(project.query(LOCK_SESSIONS)) == 5, "the second one waits")
+    wait_until(lambda: len(project.query(LOCK_SESSIONS)) == 5, 30, problem="the second one does not wait")
 
     server.stop("immediate")
     code, output, seconds = end(first)
@@ -205,7 +200,7 @@ def test_migrate__ended_by_a_signal__the_lock_is_free(project: Project, tmp_path
     process.communicate(timeout=SECONDS)
 
     assert process.returncode != 0
-    await_true(lambda: not holder_of(project), "the lock is free", 5)
+    wait_until(lambda: not holder_of(project), 5, problem="the lock is not free")
     done = project.having(EXTRA_APPS="").run("migrate", "--lock-timeout", "5")
     assert done.returncode == 0, done.stderr
 
@@ -249,14 +244,14 @@ def test_lock__left_by_an_exception__is_free_and_leaves_no_session(
 
     with make_lock(migrated) as lock:
         lock.check()
-    await_true(lambda: not migrated.query(LOCK_SESSIONS), "no session is left", 5)
+    wait_until(lambda: not migrated.query(LOCK_SESSIONS), 5, problem="a session is left")
 
 
 def test_lock__not_had__leaves_no_session(migrated: Project) -> None:
     with make_lock(migrated), pytest.raises(LockError, match="not acquired within 0 s"), make_lock(migrated):
         pass
 
-    await_true(lambda: not migrated.query(LOCK_SESSIONS), "no session is left", 5)
+    wait_until(lambda: not migrated.query(LOCK_SESSIONS), 5, problem="a session is left")
 
 
 def test_lock__its_session_ended__is_told_at_once(migrated: Project) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploys.project import Project
-from tests.support.faults import wait_until
+from tests.support.patience import wait_until
 from tests.support.postgres import find_installation
 from tests.support.server import ROOT, GunicornServer, request
 

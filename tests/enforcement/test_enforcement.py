@@ -16,8 +16,8 @@ from tests.api.service import Service, running_service
 from tests.enforced.urls import BACKOFFICE, EXEMPT, GUARDED
 from tests.enforced.views import CHUNKS
 from tests.enforcement.conftest import Shop, running_shop
-from tests.support.faults import Proxy, wait_until
-from tests.support.patience import SLACK
+from tests.support.faults import Proxy
+from tests.support.patience import SLACK, wait_until
 from tests.support.server import Response, request
 
 # The database of production is enough: nothing here depends on its kind.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import pytest
 
 from tests.api.service import SHORT_LEASE_MS, Service, running_service
 from tests.support.faults import Proxy
+from tests.support.patience import await_start
 from tests.support.server import ROOT, Response, clean_environment, find_free_port, request
 
 
@@ -45,14 +44,8 @@ def running_application(gate_url: str) -> Iterator[int]:
     environment = clean_environment({"GATE_URL": gate_url, "WEB_CONCURRENCY": "1"})
     process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
     try:
-        ends_at = time.monotonic() + 120
-        while True:
-            assert process.poll() is None, "uvicorn ended"
-            assert time.monotonic() < ends_at, "uvicorn does not answer"
-            with suppress(OSError, http.client.HTTPException):
-                if request("GET", f"http://127.0.0.1:{port}/health").status == 200:
-                    break
-            time.sleep(0.05)
+        health = f"http://127.0.0.1:{port}/health"
+        await_start(process, lambda: request("GET", health).status == 200, read_log=lambda: "its output is above")
         yield port
     finally:
         with suppress(ProcessLookupError):

@@ -22,9 +22,8 @@ from golive import guard
 from golive.domain.decision import MESSAGES, Code
 from golive.guard import ALLOWED, STATE_UNKNOWN, GateClient
 from tests.guard.fake_gate import DENIED, FakeGate, Held, answer, answer_and_close, close, drip, hang, pour
-from tests.support.faults import wait_until
 from tests.support.forks import ask_fork, held_by_another_thread
-from tests.support.patience import ends_within
+from tests.support.patience import ends_within, wait_until
 from tests.support.server import ROOT, find_free_port
 
 # Seconds of a client whose gate does not answer; and of one whose gate certainly does, on a busy machine too.

@@ -10,8 +10,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.guard.conftest import Guarded
-from tests.support.faults import wait_until
-from tests.support.patience import SLACK
+from tests.support.patience import SLACK, wait_until
 from tests.support.server import Response
 
 pytestmark = pytest.mark.slow

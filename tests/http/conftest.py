@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from tests.http.rooms import BROWSER, snapshot
-from tests.support.people import RELEASE_MANAGERS, make_user, sign_in
+from tests.support.accounts import RELEASE_MANAGERS, make_user, sign_in
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from django.test import Client
 
 from golive.domain.changes import CHANGES, Change
 from golive.domain.rows import GO_LIVE_STATE
-from tests.support.people import go_live, make_change
+from tests.support.changes import go_live, make_change
 
 CONTROL, SYSTEM, EVENTS = "/admin/golive/golivestate/", "/admin/golive/systemmetadata/", "/admin/golive/event/"
 LOGIN = "/admin/login/"

@@ -24,7 +24,8 @@ from tests.http.rooms import (
     snapshot,
     typed_in,
 )
-from tests.support.people import go_live, make_change, make_user, sign_in
+from tests.support.accounts import make_user, sign_in
+from tests.support.changes import go_live, make_change
 
 MARKUP = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>&amp;</textarea></dialog>"
 

@@ -22,7 +22,7 @@ from tests.http.rooms import (
     snapshot,
     typed_in,
 )
-from tests.support.people import make_user, sign_in
+from tests.support.accounts import make_user, sign_in
 
 FORGED: dict[str, Any] = {
     "id": "1",

@@ -26,7 +26,7 @@ from tests.http.rooms import (
     prepare,
     snapshot,
 )
-from tests.support.people import OPERATORS, OVERRIDE, RELEASE_MANAGERS, make_user, sign_in
+from tests.support.accounts import OPERATORS, OVERRIDE, RELEASE_MANAGERS, make_user, sign_in
 
 ALL_BUT_OVERRIDE = frozenset(NAMES)
 GUARDED = tuple(name for name, change in CHANGES.items() if change.is_guarded)

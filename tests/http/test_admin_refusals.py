@@ -23,9 +23,9 @@ from tests.http.rooms import (
     snapshot,
     typed_in,
 )
-from tests.support.changes import fake_checklist
+from tests.support.accounts import OPERATORS, make_user, sign_in
+from tests.support.changes import fake_checklist, make_change
 from tests.support.factories import make_result
-from tests.support.people import OPERATORS, make_change, make_user, sign_in
 
 MARKUP = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>&amp;</textarea></dialog>"
 

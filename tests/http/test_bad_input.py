@@ -10,7 +10,7 @@ from django.test import Client
 
 from tests.http import endpoints
 from tests.http.endpoints import READS, assert_problem
-from tests.support.people import make_user, sign_in
+from tests.support.accounts import make_user, sign_in
 
 UNKNOWN_PATHS = (
     "/api",

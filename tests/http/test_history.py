@@ -11,7 +11,7 @@ from django.test import Client
 
 from tests.http import endpoints
 from tests.http.endpoints import assert_problem, describe
-from tests.support.people import go_live, make_change
+from tests.support.changes import go_live, make_change
 
 EVENT_SHAPE = {
     "sequence": "int",

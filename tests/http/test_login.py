@@ -17,9 +17,10 @@ from golive.identity import sign_in as sign_in_module
 from golive.models import CredentialFailure
 from golive.state.singletons import read_go_live
 from tests.http.rooms import CONTROL, LOGIN, apply_url
+from tests.support.accounts import OPERATORS, make_user, sign_in
+from tests.support.changes import go_live
 from tests.support.faults import renamed_table
 from tests.support.forks import ask_fork, held_by_another_thread
-from tests.support.people import OPERATORS, go_live, make_user, sign_in
 
 
 @pytest.fixture(autouse=True)

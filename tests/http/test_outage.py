@@ -28,7 +28,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.patience import SLACK
+from tests.support.patience import SLACK, wait_until
 from tests.support.postgres import PostgresServer
 from tests.support.server import ROOT, GunicornServer, Response, clean_environment, request
 
@@ -151,13 +151,6 @@ def service(started: Service) -> Iterator[Service]:
     check_recovered(started)
     yield started
     started.postgres.thaw()
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float, problem: str) -> None:
-    deadline = time.monotonic() + SLACK * seconds
-    while not condition():
-        assert time.monotonic() < deadline, problem
-        time.sleep(0.02)
 
 
 # -- what must be true of every answer ---------------------------------------------------------------------------------

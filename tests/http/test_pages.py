@@ -15,7 +15,8 @@ from golive.domain.errors import StateUnknownError
 from golive.state import singletons
 from tests.http import endpoints
 from tests.http.rooms import BROWSER
-from tests.support.people import go_live, make_change, make_user, sign_in
+from tests.support.accounts import make_user, sign_in
+from tests.support.changes import go_live, make_change
 
 MARKUP = '<script>alert("x")</script><img src=x onerror=alert(1)> \' " & </textarea></dialog>'
 

@@ -15,7 +15,8 @@ from tests.api.callers import ALERTMANAGER, bearer, make_token
 from tests.http import endpoints
 from tests.http.endpoints import assert_problem
 from tests.http.rooms import CONTROL, LOGIN, apply_url
-from tests.support.people import go_live, make_user, sign_in
+from tests.support.accounts import make_user, sign_in
+from tests.support.changes import go_live
 
 STOPS = [change for change in CHANGES.values() if change.direction is Direction.SAFE]
 OTHERS = [change for change in CHANGES.values() if change.direction is not Direction.SAFE]

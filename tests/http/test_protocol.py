@@ -10,7 +10,8 @@ from django.test import Client
 
 from tests.http import endpoints
 from tests.http.endpoints import ALL, READS, TAGGED, WRITING_METHODS, assert_problem
-from tests.support.people import make_change, make_user, sign_in
+from tests.support.accounts import make_user, sign_in
+from tests.support.changes import make_change
 
 SLASHED = [f"{path}/" for path in ALL]
 VOLATILE = (endpoints.RUNBOOK, endpoints.MARKDOWN)  # hold the moment at which they were made

@@ -9,7 +9,7 @@ from django.test import Client
 
 from tests.http import endpoints
 from tests.http.endpoints import describe
-from tests.support.people import go_live, make_change
+from tests.support.changes import go_live, make_change
 
 SYSTEM_SHAPE = {
     "version": "str",

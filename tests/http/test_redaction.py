@@ -12,7 +12,8 @@ from django.test import Client
 from tests.api.callers import ALERTMANAGER, bearer, call, make_token
 from tests.http import endpoints
 from tests.http.endpoints import assert_problem
-from tests.support.people import OPERATORS, go_live, make_change, make_user, sign_in
+from tests.support.accounts import OPERATORS, make_user, sign_in
+from tests.support.changes import go_live, make_change
 
 NAME, REASON = "ann-of-the-night-shift", "The queue is on fire at customer Smith."
 OPEN = (*endpoints.LIVENESS, endpoints.READINESS)

@@ -15,8 +15,9 @@ from golive.domain.checklist import Severity
 from golive.readiness import Finding, registry
 from tests.http import endpoints
 from tests.http.endpoints import describe
+from tests.support.accounts import OPERATORS, make_user
+from tests.support.changes import make_change
 from tests.support.patience import ends_within
-from tests.support.people import OPERATORS, make_change, make_user
 
 ITEM_SHAPE = {"id": "str", "ok": "bool", "severity": "str", "message": "str", "detail": "str"}
 SECRET = "hunter2-in-the-connection-string"

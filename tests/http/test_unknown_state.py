@@ -13,7 +13,8 @@ from django.test import Client
 
 from tests.http import endpoints
 from tests.http.endpoints import assert_problem, execute, without_table
-from tests.support.people import go_live, make_user, sign_in
+from tests.support.accounts import make_user, sign_in
+from tests.support.changes import go_live
 
 
 @contextmanager

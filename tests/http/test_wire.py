@@ -14,8 +14,7 @@ import pytest
 
 from golive.database.deadline import READ_SECONDS
 from tests.http import endpoints
-from tests.support.faults import wait_until
-from tests.support.patience import ends_within
+from tests.support.patience import ends_within, wait_until
 from tests.support.served import server_environment
 from tests.support.server import GunicornServer, request
 

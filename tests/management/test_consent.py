@@ -16,8 +16,8 @@ from golive.database import installation
 from golive.models import Event
 from golive.state import singletons
 from tests.management.test_golive_command import DONE, REFUSED, run_golive
+from tests.support.changes import make_change
 from tests.support.faults import database_url
-from tests.support.people import make_change
 from tests.support.server import ROOT, clean_environment
 
 pytestmark = pytest.mark.usefixtures("database")

@@ -21,15 +21,15 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from golive.controls.apply import apply_change
 from golive.database import installation
 from golive.domain.chain import DRIFT, RECONCILE
-from golive.domain.changes import ALL_PERMISSIONS, CHANGES, Actor, Channel
+from golive.domain.changes import CHANGES
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
 from golive.management.commands.golive import Command
 from golive.models import Event, GoLiveState, SystemMetadata
 from golive.readiness import runner
 from golive.state import history, singletons
+from tests.support.changes import go_live, make_changes, newest
 from tests.support.faults import append_only_suspended, database_url, renamed_table, run_sql
 from tests.support.patience import ends_within
 from tests.support.server import ROOT, clean_environment
@@ -96,28 +96,8 @@ def run_golive(*arguments: str | bytes, **values: str) -> Outcome:
     return outcome
 
 
-def apply_changes(*names: str) -> None:
-    for name in names:
-        apply_change(
-            CHANGES[name],
-            actor=Actor("preparation", ALL_PERMISSIONS),
-            reason="Prepare the test.",
-            channel=Channel.CLI,
-        )
-
-
-def go_live() -> None:
-    apply_changes("complete", "release", "enable")
-
-
 def count_events() -> int:
     return Event.objects.count()
-
-
-def newest_event() -> Event:
-    event = history.newest_event()
-    assert event is not None
-    return event
 
 
 # -- status ------------------------------------------------------------------------------------------------------------
@@ -135,7 +115,7 @@ def test_status__as_seeded__says_why_not_and_exits_1(golive: Golive) -> None:
 
 
 def test_status__go_live_disabled__says_so_and_exits_1(golive: Golive) -> None:
-    apply_changes("complete", "release")
+    make_changes("complete", "release")
 
     outcome = golive("status")
 
@@ -308,7 +288,7 @@ def test_golive__subcommands__are_those_of_the_contract() -> None:
 
 @pytest.mark.parametrize("name", EFFECTS)
 def test_change__with_a_reason__is_made_and_recorded(golive: Golive, name: str) -> None:
-    apply_changes(*PREPARATIONS[name])
+    make_changes(*PREPARATIONS[name])
     events = count_events()
 
     outcome = golive(name, "--reason", "  Because it must be.\n")
@@ -318,7 +298,7 @@ def test_change__with_a_reason__is_made_and_recorded(golive: Golive, name: str) 
     if name in DECISIONS:
         assert outcome.out.splitlines()[1] == DECISIONS[name]
     assert read_effect(name) == EFFECTS[name][1]
-    event = newest_event()
+    event = newest()
     assert (event.sequence, event.action, event.reason) == (events + 1, name, "Because it must be.")
     assert (event.channel, event.changed, event.override) == ("cli", True, False)
     assert (event.user_id, event.on_behalf_of, event.request_id, event.remote_addr) == (None, None, None, None)
@@ -326,13 +306,13 @@ def test_change__with_a_reason__is_made_and_recorded(golive: Golive, name: str) 
 
 @pytest.mark.parametrize("name", WITHOUT_REASON)
 def test_change_toward_safe__without_a_reason__is_made_and_recorded(golive: Golive, name: str) -> None:
-    apply_changes(*PREPARATIONS[name])
+    make_changes(*PREPARATIONS[name])
 
     outcome = golive(name)
 
     assert (outcome.code, outcome.err) == (DONE, "")
     assert read_effect(name) == EFFECTS[name][1]
-    assert (newest_event().action, newest_event().reason) == (name, "")
+    assert (newest().action, newest().reason) == (name, "")
 
 
 @pytest.mark.parametrize("name", WITH_REASON_ONLY)
@@ -340,7 +320,7 @@ def test_change_toward_safe__without_a_reason__is_made_and_recorded(golive: Goli
 def test_change_toward_live__without_a_proper_reason__is_refused(
     golive: Golive, name: str, reason: tuple[str, ...]
 ) -> None:
-    apply_changes(*PREPARATIONS[name])
+    make_changes(*PREPARATIONS[name])
     before, events = read_effect(name), count_events()
 
     outcome = golive(name, *reason)
@@ -369,7 +349,7 @@ def test_change_toward_live__override__passes_and_keeps_what_failed(golive: Goli
 
     assert (outcome.code, outcome.err) == (DONE, "")
     assert read_effect(name) == EFFECTS[name][1]
-    event = newest_event()
+    event = newest()
     assert (event.action, event.override, event.reason) == (name, True, "It burns.")
     assert event.failed_checks == [{"id": "backend_complete", "detail": "Mark the backend complete first."}]
 
@@ -383,24 +363,24 @@ def test_override__without_a_reason__is_refused(golive: Golive, name: str) -> No
 
 
 def test_override__nothing_fails__is_not_recorded_as_one(golive: Golive) -> None:
-    apply_changes("complete")
+    make_changes("complete")
 
     outcome = golive("release", "--reason", "Go.", "--override", "backend_complete")
 
     assert outcome.code == DONE
-    assert (newest_event().override, newest_event().failed_checks) == (False, None)
+    assert (newest().override, newest().failed_checks) == (False, None)
 
 
 @pytest.mark.parametrize("name", EFFECTS)
 def test_change__already_so__is_recorded_and_says_so(golive: Golive, name: str) -> None:
-    apply_changes(*PREPARATIONS[name], name)
+    make_changes(*PREPARATIONS[name], name)
     before, events = singletons.read_both(), count_events()
 
     outcome = golive(name, "--reason", "Again.")
 
     assert (outcome.code, outcome.err) == (DONE, "")
     assert outcome.out.startswith(f"{name}: nothing to change; the request is recorded (event {events + 1}).\n")
-    assert (newest_event().changed, newest_event().reason) == (False, "Again.")
+    assert (newest().changed, newest().reason) == (False, "Again.")
     go_live_row, system = singletons.read_both()
     raised = (go_live_row.revision - before[0].revision, system.revision - before[1].revision)
     assert raised == {"engage": (1, 0), "disable": (1, 0), "reopen": (0, 1)}.get(name, (0, 0))
@@ -413,8 +393,8 @@ def test_engage__reason_that_cannot_stay_as_it_is__is_cut_and_told_on_stderr(gol
     notes = outcome.err.splitlines()
     assert len(notes) == 2
     assert all(note.startswith("Note: reason had" if "control" in note else "Note: reason was") for note in notes)
-    assert len(newest_event().reason) == 1000
-    assert "\x1b" not in newest_event().reason
+    assert len(newest().reason) == 1000
+    assert "\x1b" not in newest().reason
 
 
 def test_reopen__released_kill_switch__is_engaged_with_it(golive: Golive) -> None:
@@ -447,7 +427,7 @@ def test_complete__bad_field__is_refused_naming_it(golive: Golive, field: tuple[
 
 @pytest.mark.parametrize("name", EFFECTS)
 def test_change__missing_row__is_not_made_and_exits_2(golive: Golive, name: str) -> None:
-    apply_changes(*PREPARATIONS[name])
+    make_changes(*PREPARATIONS[name])
     GoLiveState.objects.all().delete()
     events = count_events()
 
@@ -462,7 +442,7 @@ def test_change__missing_row__is_not_made_and_exits_2(golive: Golive, name: str)
 
 @pytest.mark.slow
 def test_engage__row_held_by_another__is_not_applied_and_exits_2_within_5_seconds(golive: Golive) -> None:
-    apply_changes("complete", "release")
+    make_changes("complete", "release")
     events = count_events()
 
     with row_held_by_another(), ends_within(5):
@@ -496,21 +476,21 @@ def row_held_by_another() -> Iterator[None]:
 def test_actor__by_default__is_the_user_at_the_host(golive: Golive) -> None:
     golive("engage")
 
-    assert newest_event().actor == f"{getpass.getuser()}@{socket.gethostname()}"
+    assert newest().actor == f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def test_actor__given__is_taken(golive: Golive) -> None:
-    apply_changes("complete")
+    make_changes("complete")
 
     golive("release", "--reason", "Go.", "--actor", "Ada Lovelace")
 
-    assert (newest_event().actor, singletons.read_go_live().changed_by) == ("Ada Lovelace", "Ada Lovelace")
+    assert (newest().actor, singletons.read_go_live().changed_by) == ("Ada Lovelace", "Ada Lovelace")
 
 
 def test_actor__blank__is_the_default(golive: Golive) -> None:
     golive("engage", "--actor", "  ")
 
-    assert newest_event().actor == f"{getpass.getuser()}@{socket.gethostname()}"
+    assert newest().actor == f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 @pytest.mark.parametrize("error", [KeyError, OSError])
@@ -527,27 +507,27 @@ def test_actor__user_without_a_name__is_unknown_at_the_host(
     outcome = golive("engage")
 
     assert outcome.code == DONE
-    assert newest_event().actor == f"unknown@{socket.gethostname()}"
+    assert newest().actor == f"unknown@{socket.gethostname()}"
 
 
 def test_engage__actor_that_is_no_utf8__is_made_all_the_same() -> None:
     outcome = run_golive("engage", "--actor", b"caf\xe9")
 
     assert outcome.code == DONE
-    assert newest_event().actor.startswith("caf")
+    assert newest().actor.startswith("caf")
 
 
 def test_engage__actor_with_control_characters__does_not_reach_the_record(golive: Golive) -> None:
     golive("engage", "--actor", "Ada\x1b[2J\r\nEve")
 
-    assert re.fullmatch(r"[ -~]+", newest_event().actor)
+    assert re.fullmatch(r"[ -~]+", newest().actor)
 
 
 def test_engage__reason_that_is_no_utf8__is_made_all_the_same() -> None:
     outcome = run_golive("engage", "--reason", b"caf\xe9 is on fire")
 
     assert outcome.code == DONE
-    assert newest_event().reason == "caf is on fire"
+    assert newest().reason == "caf is on fire"
 
 
 # -- usage -------------------------------------------------------------------------------------------------------------
@@ -598,7 +578,7 @@ def test_golive__help__exits_0_and_explains_the_exit_codes(golive: Golive, argum
 
 
 def test_history__text__says_who_when_what_and_why_newest_first(golive: Golive) -> None:
-    apply_changes("complete")
+    make_changes("complete")
     golive("enable", "--reason", "Go on.", "--actor", "ada")
     golive("engage", "--reason", "Stop it.", "--actor", "eve")
 
@@ -620,7 +600,7 @@ def test_history__override__is_marked(golive: Golive) -> None:
 
 
 def test_history__limit__gives_so_many(golive: Golive) -> None:
-    apply_changes("complete", "engage")
+    make_changes("complete", "engage")
 
     outcome = golive("history", "--limit", "1")
 
@@ -628,7 +608,7 @@ def test_history__limit__gives_so_many(golive: Golive) -> None:
 
 
 def test_history__more_than_the_default__gives_twenty(golive: Golive) -> None:
-    apply_changes(*["engage"] * 20)
+    make_changes(*["engage"] * 20)
 
     assert len(golive("history").out.splitlines()) == 20
 
@@ -637,7 +617,7 @@ def test_history__more_than_the_default__gives_twenty(golive: Golive) -> None:
 def test_history__json__is_what_the_api_answers(
     golive: Golive, client: Client, limit: int, following: str | None
 ) -> None:
-    apply_changes("complete", "engage")
+    make_changes("complete", "engage")
 
     outcome = golive("history", "--json", "--limit", str(limit))
 
@@ -723,7 +703,7 @@ def events_intact() -> bool:
 def test_reconcile__row_changed_by_sql__is_a_blocker_until_it_is_recorded(
     golive: Golive, table: str, column: str, value: object
 ) -> None:
-    apply_changes("complete")
+    make_changes("complete")
     run_sql(f"UPDATE {table} SET {column} = %s", [value])
 
     refused = golive("release", "--reason", "Go.")
@@ -743,7 +723,7 @@ def test_reconcile__row_changed_by_sql__is_a_blocker_until_it_is_recorded(
 
 
 def test_reconcile__altered_event__is_acknowledged_and_no_longer_a_blocker(golive: Golive) -> None:
-    apply_changes("complete")
+    make_changes("complete")
     with append_only_suspended():
         Event.objects.filter(sequence=3).update(actor="somebody else")
     assert not events_intact()
@@ -848,7 +828,7 @@ def test_process__production_without_hosts_and_web_tier__works() -> None:
 
     assert (status.code, status.err) == (NOT_ALLOWED, "")
     assert (engaged.code, engaged.err) == (DONE, "")
-    assert newest_event().action == "engage"
+    assert newest().action == "engage"
 
 
 def test_process__terminal_without_unicode__does_not_fail() -> None:
@@ -862,7 +842,7 @@ def test_process__terminal_without_unicode__does_not_fail() -> None:
 
 def test_process__reader_that_goes_away__leaves_no_traceback() -> None:
     """As in `manage.py golive history | head -1`."""
-    apply_changes(*["engage"] * 30)
+    make_changes(*["engage"] * 30)
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -891,7 +871,7 @@ def test_lease__within_the_limits__is_set_and_recorded(golive: Golive, lease_ms:
 
     assert outcome.code == DONE, outcome.err
     assert singletons.read_go_live().lease_ms == lease_ms
-    event = newest_event()
+    event = newest()
     assert (event.action, event.actor, event.reason, event.channel) == ("lease", "ann", "Quicker stops", "cli")
     assert event.changed is (lease_ms != 250)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -46,6 +47,16 @@ def test_exit_code__is_that_of_the_audit(bare: FreshEnvironment, tmp_path: Path)
     codes = {folder.name: bare.run(bare.audit, folder, folder=tmp_path).returncode for folder in (sound, broken, empty)}
 
     assert codes == {"sound": 0, "broken": 1, "empty": 2}
+
+
+@pytest.mark.parametrize("arguments", [("nowhere",), ("--unheard-of",)])
+def test_error__is_one_line_in_the_name_of_the_program(
+    bare: FreshEnvironment, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    done = bare.run(bare.audit, *arguments, folder=tmp_path)
+
+    assert done.returncode == 2
+    assert re.fullmatch(r"golive-audit: .+\n", done.stderr)
 
 
 def test_command__of_the_guide__audits_a_project(bare: FreshEnvironment, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from golive.postgresql import circuit_breaker
-from tests.support.faults import wait_until
 from tests.support.forks import ask_fork, held_by_another_thread
+from tests.support.patience import wait_until
 
 ALIAS = "hanging"
 

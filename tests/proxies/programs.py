@@ -7,7 +7,6 @@ import re
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -15,12 +14,13 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.run import find_server_program
+from tests.support.patience import await_start
 from tests.support.server import ROOT, find_free_port
 
 FOLDER = ROOT / "docs/consumers/proxies"
 _GATE, _BACKEND, _SIGN_IN = "127.0.0.1:8000", "127.0.0.1:9000", "127.0.0.1:4180"
 _MAIN, _TWO_SERVERS = "8080", "8081"
-_START_SECONDS = 60
+_STOP_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -145,16 +145,11 @@ def _running(command: list[str], variables: dict[str, str], folder: str, ports: 
     with log.open("wb") as output:
         process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=output, stderr=output)
     try:
-        ends_at = time.monotonic() + _START_SECONDS
-        for port in ports.values():
-            while not _is_open(port):
-                assert process.poll() is None, f"{command[0]} ended: {log.read_text()}"
-                assert time.monotonic() < ends_at, f"{command[0]} does not listen: {log.read_text()}"
-                time.sleep(0.05)
+        await_start(process, lambda: all(map(_is_open, ports.values())), read_log=log.read_text)
         yield
     finally:
         process.terminate()
-        process.wait(_START_SECONDS)
+        process.wait(_STOP_SECONDS)
 
 
 def _is_open(port: int) -> bool:

@@ -16,9 +16,9 @@ from golive.readiness import registry, runner
 from golive.readiness.registry import Check, Finding, register, unregister
 from golive.readiness.runner import run_all, run_checklist, run_checks
 from golive.state import singletons
-from tests.support.faults import proxied, renamed_table, rerouted, run_sql, wait_until
+from tests.support.faults import proxied, renamed_table, rerouted, run_sql
 from tests.support.forks import ask_fork, held_by_another_thread
-from tests.support.patience import ends_within
+from tests.support.patience import ends_within, wait_until
 
 # Promise 2 of docs/explain/design.md: what is unknown is answered within 3 seconds.
 LIMIT_SECONDS = 3.0

@@ -12,8 +12,9 @@ from golive.domain.checklist import Checklist, CheckResult, Severity
 from golive.readiness import registry, runner, shared_runs
 from golive.readiness.shared_runs import TOO_LATE, TOO_MANY, SharedRun
 from golive.state import leases
-from tests.support.faults import run_sql, wait_until
+from tests.support.faults import run_sql
 from tests.support.forks import ask_fork, held_by_another_thread
+from tests.support.patience import wait_until
 
 pytestmark = pytest.mark.usefixtures("database")
 

@@ -25,8 +25,9 @@ from golive.domain.decision import decide
 from golive.state import permits, singletons
 from golive.state.permits import Permit
 from tests.support.changes import apply, go_live
-from tests.support.faults import database_url, is_postgresql, renamed_table, rerouted, run_sql, wait_until
+from tests.support.faults import database_url, is_postgresql, renamed_table, rerouted, run_sql
 from tests.support.forks import ask_fork
+from tests.support.patience import wait_until
 from tests.support.roles import login
 from tests.support.server import ROOT
 

@@ -18,16 +18,8 @@ from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA
 from golive.models import GoLiveState, SystemMetadata
 from golive.state import singletons
 from tests.support.changes import go_live
-from tests.support.faults import (
-    is_postgresql,
-    proxied,
-    renamed_table,
-    rerouted,
-    run_sql,
-    wait_until,
-    watched_statements,
-)
-from tests.support.patience import SLACK, ends_within
+from tests.support.faults import is_postgresql, proxied, renamed_table, rerouted, run_sql, watched_statements
+from tests.support.patience import SLACK, ends_within, wait_until
 
 pytestmark = pytest.mark.usefixtures("database")
 

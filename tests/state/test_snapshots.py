@@ -25,9 +25,9 @@ from golive.state import leases, snapshots
 from golive.state.singletons import Reading
 from golive.state.snapshots import PATIENCE_SECONDS, Snapshot, SnapshotCache
 from tests.support.factories import make_rows
-from tests.support.faults import Proxy, proxied, renamed_table, run_sql, wait_until
+from tests.support.faults import Proxy, proxied, renamed_table, run_sql
 from tests.support.forks import ask_fork, held_by_another_thread
-from tests.support.patience import ends_within
+from tests.support.patience import ends_within, wait_until
 from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.leased

@@ -50,10 +50,19 @@ def apply_effectively(name: str, **options: Any) -> Acknowledgement:
     return apply(name, **{**fields, **options})
 
 
+def make_change(name: str, *, reason: str = "It is time.", actor: str = "bea", **fields: Any) -> Acknowledgement:
+    """Make a change in a shell, as an actor with all permissions."""
+    return apply(name, actor=make_actor(actor), reason=reason, channel=Channel.CLI, **fields)
+
+
+def make_changes(*names: str) -> None:
+    for name in names:
+        make_change(name)
+
+
 def go_live() -> None:
-    """Go live from the safe defaults: complete, release, enable."""
-    for name in ("complete", "release", "enable"):
-        apply(name, actor=make_actor("ann"))
+    """Go live from the safe defaults."""
+    make_changes("complete", "release", "enable")
 
 
 def prepare(name: str) -> None:

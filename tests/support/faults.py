@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum
@@ -13,7 +12,7 @@ from urllib.parse import quote
 
 from django.db import OperationalError, connection
 
-from tests.support.patience import SLACK
+from tests.support.patience import SLACK, wait_until
 
 
 def run_sql(statement: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
@@ -98,14 +97,6 @@ def watched_statements(before: Callable[[str], None] | None = None) -> Iterator[
 
     with connection.execute_wrapper(watch):
         yield statements
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait until the condition is true. Raises AssertionError after SLACK times `seconds`."""
-    ends_at = time.monotonic() + SLACK * seconds
-    while not condition():
-        assert time.monotonic() < ends_at, f"not within {SLACK * seconds:g} s"
-        time.sleep(0.01)
 
 
 def database_url() -> str:

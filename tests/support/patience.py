@@ -7,9 +7,11 @@ limit is used is tested by other means: the deadline, the lock timeout, the orde
 
 from __future__ import annotations
 
+import http.client
+import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 SLACK = 10
 
@@ -21,3 +23,26 @@ def ends_within(promised_seconds: float) -> Iterator[None]:
     yield
     seconds = time.monotonic() - began
     assert seconds < SLACK * promised_seconds, f"{seconds:.1f} s, promised were {promised_seconds:g} s"
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0, *, problem: str = "it did not come about") -> None:
+    """Wait until the condition is true. Raises AssertionError with the problem after SLACK times `seconds`."""
+    ends_at = time.monotonic() + SLACK * seconds
+    while not condition():
+        assert time.monotonic() < ends_at, f"{problem} within {SLACK * seconds:g} s"
+        time.sleep(0.01)
+
+
+def await_start(process: subprocess.Popen[bytes], is_up: Callable[[], bool], *, read_log: Callable[[], str]) -> None:
+    """Wait until a program that was just started serves; `is_up` may raise what `request` raises, too.
+
+    Raises AssertionError with its log if it ends, or is not up within two minutes.
+    """
+    ends_at = time.monotonic() + 120
+    while True:
+        assert process.poll() is None, f"it ended: {read_log()}"
+        assert time.monotonic() < ends_at, f"it does not answer: {read_log()}"
+        with suppress(OSError, http.client.HTTPException):
+            if is_up():
+                return
+        time.sleep(0.05)

@@ -17,7 +17,6 @@ import re
 import secrets
 import signal
 import subprocess
-import time
 import venv
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.patience import await_start
 from tests.support.postgres import fresh_database
 from tests.support.requirements import read_locked
 from tests.support.server import ROOT, STOP_SECONDS, Response, find_free_port, request
@@ -174,11 +174,7 @@ class Deployment:
                 start_new_session=True,
             )
         try:
-            deadline = time.monotonic() + 60
-            while not self._is_healthy():
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.1)
+            await_start(process, lambda: self.get("/health", HTTP).status == 200, read_log=log.read_text)
             yield
         finally:
             if process.poll() is None:
@@ -187,12 +183,6 @@ class Deployment:
 
     def get(self, path: str, headers: Mapping[str, str]) -> Response:
         return request("GET", f"http://127.0.0.1:{self.port}{path}", headers=headers)
-
-    def _is_healthy(self) -> bool:
-        try:
-            return self.get("/health", HTTP).status == 200
-        except OSError:
-            return False
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Users and their changes: factories for tests that need the database."""
+"""Users, signed in or not: factories for tests that need the database."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from typing import Any
 
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
-
-from golive.controls.apply import apply_change
-from golive.domain.changes import CHANGES, Acknowledgement, Channel
-from tests.support.factories import make_actor
 
 OPERATORS, RELEASE_MANAGERS = "Operators", "Release managers"
 OVERRIDE = "golive.override_checklist"
@@ -42,14 +38,3 @@ def sign_in(user: User, **options: Any) -> Client:
     client = Client(raise_request_exception=False, **options)
     client.force_login(user)
     return client
-
-
-def make_change(name: str, *, reason: str = "It is time.", actor: str = "bea", **fields: object) -> Acknowledgement:
-    """Make a change without going through HTTP, as an actor with all permissions."""
-    return apply_change(CHANGES[name], actor=make_actor(actor), reason=reason, channel=Channel.CLI, fields=fields)
-
-
-def go_live() -> None:
-    """Take the system live in the usual way: complete, release, enable."""
-    for name in ("complete", "release", "enable"):
-        make_change(name)
