@@ -17,7 +17,7 @@ from golive.web import problems
 from golive.web.problems import HttpError
 
 KIB = 1024
-CHANGE_LIMIT = 16 * KIB
+MAX_CHANGE_BYTES = 16 * KIB
 _PIECE = 64 * KIB
 # Valid requests have at most four.
 _MAX_LEVELS = 20
@@ -25,7 +25,7 @@ _MAX_LEVELS = 20
 Fields = dict[str, object]
 
 
-def read_strictly(request: HttpRequest, *, limit: int = CHANGE_LIMIT) -> Fields:
+def read_strictly(request: HttpRequest, *, limit: int = MAX_CHANGE_BYTES) -> Fields:
     """The fields of a JSON object. Raises HttpError: 400, 413 or 415."""
     content = _read(request, limit)
     _check_type(request, content)
@@ -41,7 +41,7 @@ def read_strictly(request: HttpRequest, *, limit: int = CHANGE_LIMIT) -> Fields:
     return value
 
 
-def read_leniently(request: HttpRequest, *, limit: int = CHANGE_LIMIT) -> tuple[Fields, tuple[str, ...]]:
+def read_leniently(request: HttpRequest, *, limit: int = MAX_CHANGE_BYTES) -> tuple[Fields, tuple[str, ...]]:
     """The fields that can be parsed from any input, and notes on what was ignored. Never fails."""
     try:
         content = _read(request, limit)

@@ -15,9 +15,9 @@ from golive.domain.changes import ENGAGE, check_can_apply
 from golive.identity import credentials
 from golive.identity.actors import origin_of
 
-ALERT_LIMIT = 1024 * body.KIB
+MAX_ALERT_BYTES = 1024 * body.KIB
 # Read and discarded of a longer message, so that its sender receives the answer.
-_DISCARD_LIMIT = 15 * ALERT_LIMIT
+_MAX_DISCARDED_BYTES = 15 * MAX_ALERT_BYTES
 ALERT_PATH = "/api/hooks/alertmanager"
 
 
@@ -27,7 +27,7 @@ def take_alerts(request: HttpRequest) -> HttpResponse:
     actor = authenticate(request)
     check_can_apply(ENGAGE, actor.permissions)
     with_details = credentials.can_see_details(request)
-    beginning = body.read_beginning(request, limit=ALERT_LIMIT, discard=_DISCARD_LIMIT)
+    beginning = body.read_beginning(request, limit=MAX_ALERT_BYTES, discard=_MAX_DISCARDED_BYTES)
     if beginning.problem is None:
         fields, notes = body.parse_leniently(beginning.content)
     else:

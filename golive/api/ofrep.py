@@ -31,8 +31,8 @@ FLAGS_PATH = "/ofrep/v1/evaluate/flags"
 # Bodies of clients without a context, accepted without parsing.
 _EMPTY_BODIES = (b"", b"{}", b'{"context":{}}', b'{"context": {}}')
 # A longer body is accepted unparsed. It is read up to the second limit; beyond it the connection may be closed.
-_CONTEXT_LIMIT = 64 * body.KIB
-_DISCARD_LIMIT = 8 * 1024 * body.KIB
+_MAX_CONTEXT_BYTES = 64 * body.KIB
+_MAX_DISCARDED_BYTES = 8 * 1024 * body.KIB
 _VARY = f"Authorization, Cookie, {API_KEY_HEADER}"
 _UNKNOWN = Snapshot(None, None, 0.0)
 _ERROR_CODES = {HTTPStatus.BAD_REQUEST: "PARSE_ERROR", HTTPStatus.NOT_FOUND: "FLAG_NOT_FOUND"}
@@ -104,5 +104,7 @@ def _read_answers(request: HttpRequest) -> Answers:
 
 def _check_body(request: HttpRequest) -> None:
     """Raise HttpError for a body that violates the protocol. The context itself affects no value."""
-    if not body.is_object_in(request, "context", limit=_CONTEXT_LIMIT, discard=_DISCARD_LIMIT, empty=_EMPTY_BODIES):
+    if not body.is_object_in(
+        request, "context", limit=_MAX_CONTEXT_BYTES, discard=_MAX_DISCARDED_BYTES, empty=_EMPTY_BODIES
+    ):
         raise InvalidContextError

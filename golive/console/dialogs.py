@@ -11,10 +11,10 @@ from golive.domain.changes import CHANGES, OVERRIDE_PERMISSION, Change, Directio
 from golive.domain.checklist import CheckResult
 from golive.domain.effects import is_in_effect
 from golive.domain.errors import ChecklistFailedError, GoLiveError, InvalidRequestError
-from golive.domain.reasons import NAME_LIMIT, NOTES_LIMIT, REASON_LIMIT
+from golive.domain.reasons import MAX_NAME_LENGTH, MAX_NOTES_LENGTH, MAX_REASON_LENGTH
 from golive.domain.rows import GoLiveRow, SystemRow
 
-LIMITS = {"reason": REASON_LIMIT, "version": NAME_LIMIT, "notes": NOTES_LIMIT}
+LIMITS = {"reason": MAX_REASON_LENGTH, "version": MAX_NAME_LENGTH, "notes": MAX_NOTES_LENGTH}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from golive.domain.errors import (
     InvalidRequestError,
     NotAppliedError,
 )
-from golive.domain.reasons import REASON_LIMIT, find_fault
+from golive.domain.reasons import MAX_REASON_LENGTH, find_fault
 from golive.domain.requests import ChangeRequest
 from golive.domain.rows import (
     SYSTEM_METADATA,
@@ -31,7 +31,7 @@ def reconcile(
     that the old one is no longer valid. A break in the chain stays visible; the event acknowledges it. Raises as
     `apply_change`, and InvalidRequestError for a bad reason.
     """
-    fault = find_fault(reason, limit=REASON_LIMIT, required=True)
+    fault = find_fault(reason, limit=MAX_REASON_LENGTH, required=True)
     if fault:
         raise InvalidRequestError([FieldError("reason", fault)])
     request = ChangeRequest(reason=reason.strip())

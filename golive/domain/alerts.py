@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from golive.domain.reasons import REASON_LIMIT
+from golive.domain.reasons import MAX_REASON_LENGTH
 
 RESOLVED = "resolved"
 UNREADABLE = "An Alertmanager message came that cannot be read."
@@ -104,7 +104,7 @@ def _reason(firing: Iterable[object], fields: Mapping[str, object]) -> str:
     size = 0
     distinct = dict.fromkeys(_summary(alert) for alert in firing) or {_common_summary(fields): None}
     for summary in distinct:
-        if summaries and size + len(summary) + len(_MORE) >= REASON_LIMIT:
+        if summaries and size + len(summary) + len(_MORE) >= MAX_REASON_LENGTH:
             summaries.append(_MORE)
             break
         summaries.append(summary)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from golive.domain.reasons import REASON_LIMIT
+from golive.domain.reasons import MAX_REASON_LENGTH
 
 # The interval between two batches. The first repetition is written at once, later ones wait to be batched; when many
 # wait, the interval is shorter, so that they do not use up the threads.
@@ -74,7 +74,7 @@ def merge(members: Sequence[Repetition]) -> Repetition:
         return members[0]
     names = dict.fromkeys(member.on_behalf_of for member in members)
     reasons = [text for text in dict.fromkeys(_describe(each, with_name=len(names) > 1) for each in members) if text]
-    room = REASON_LIMIT - len(_count(len(members), len(reasons))) - 1
+    room = MAX_REASON_LENGTH - len(_count(len(members), len(reasons))) - 1
     taken: list[str] = []
     for reason in reasons:
         # The first reason is always included, truncated if need be.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 
-REASON_LIMIT = 1_000
-NAME_LIMIT = 200
-NOTES_LIMIT = 10_000
+MAX_REASON_LENGTH = 1_000
+MAX_NAME_LENGTH = 200
+MAX_NOTES_LENGTH = 10_000
 
 _ALLOWED_CONTROLS = "\n\t"
 _REFUSED_CATEGORIES = ("Cc", "Cs")  # control characters (NUL among them) and lone surrogates, which UTF-8 cannot carry

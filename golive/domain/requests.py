@@ -7,13 +7,18 @@ from dataclasses import dataclass, replace
 
 from golive.domain.changes import Change, Direction
 from golive.domain.errors import FieldError, InvalidRequestError
-from golive.domain.reasons import NAME_LIMIT, NOTES_LIMIT, REASON_LIMIT, clean_text, find_fault
+from golive.domain.reasons import MAX_NAME_LENGTH, MAX_NOTES_LENGTH, MAX_REASON_LENGTH, clean_text, find_fault
 from golive.domain.rows import MAX_LEASE_MS
 
 COMMON_FIELDS = ("reason", "changed_by", "override", "expected_revision")
 # More ids than any checklist has.
 MAX_OVERRIDES = 100
-_LIMITS = {"reason": REASON_LIMIT, "changed_by": NAME_LIMIT, "version": NAME_LIMIT, "notes": NOTES_LIMIT}
+_LIMITS = {
+    "reason": MAX_REASON_LENGTH,
+    "changed_by": MAX_NAME_LENGTH,
+    "version": MAX_NAME_LENGTH,
+    "notes": MAX_NOTES_LENGTH,
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def _read_strictly(change: Change, fields: Mapping[str, object], checks: Collect
     for name in fields:
         if name not in known:
             # Cleaned before it is echoed: the name is untrusted input.
-            errors.append(FieldError(clean_text(name, limit=NAME_LIMIT)[0], "is unknown; remove it"))
+            errors.append(FieldError(clean_text(name, limit=MAX_NAME_LENGTH)[0], "is unknown; remove it"))
     request = ChangeRequest(reason="")
     for name in ("reason", "changed_by", *(name for name in change.takes if name in _LIMITS)):
         value = fields.get(name)
@@ -106,7 +111,7 @@ def _read_override(value: object, checks: Collection[str], errors: list[FieldErr
         fault = f"names {len(value):,} items; at most {MAX_OVERRIDES} are allowed"
     elif unknown := [item for item in value if item not in checks]:
         # Cleaned before it is echoed: the id is untrusted input.
-        fault = f"names what is no item of the checklist: {clean_text(unknown[0], limit=NAME_LIMIT)[0]}"
+        fault = f"names what is no item of the checklist: {clean_text(unknown[0], limit=MAX_NAME_LENGTH)[0]}"
     if fault is None:
         return tuple(dict.fromkeys(value))  # type: ignore[call-overload]  # a list of texts, as checked above
     errors.append(FieldError("override", f"{fault}; the items are {', '.join(checks)}" if checks else fault))

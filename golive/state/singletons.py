@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,20 +19,10 @@ from golive.domain.errors import StateUnknownError
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, GoLiveRow, Rows, SystemRow
 from golive.postgresql.search_path import drop_foreign_schemas
 from golive.state import failover
+from golive.state.columns import GO_LIVE_COLUMNS, SYSTEM_COLUMNS, Columns, read_go_live_row, read_system_row
 
-_GO_LIVE_COLUMNS = (
-    "go_live_enabled",
-    "kill_switch_engaged",
-    "changed_by",
-    "reason",
-    "updated_at",
-    "revision",
-    "lease_ms",
-    "event_head",
-)
-_SYSTEM_COLUMNS = ("version", "backend_complete", "notes", "updated_at", "completed_at", "revision")
-_GO_LIVE = (GO_LIVE_STATE, "g", _GO_LIVE_COLUMNS)
-_SYSTEM = (SYSTEM_METADATA, "s", _SYSTEM_COLUMNS)
+_GO_LIVE = (GO_LIVE_STATE, "g", GO_LIVE_COLUMNS)
+_SYSTEM = (SYSTEM_METADATA, "s", SYSTEM_COLUMNS)
 
 # A write statement that changes nothing.
 _TAKE_ONLY_LOCK = "UPDATE golive_credential_failure SET failures = failures WHERE 0"
@@ -45,26 +34,26 @@ _OUR_TABLES = "SELECT oid FROM pg_class WHERE oid = ANY (%s::oid[]) AND relnames
 # For each database, the OIDs of the tables known to be in a schema that may be used.
 _our_tables: dict[str, frozenset[int]] = {}
 
-_Part = tuple[str, str, tuple[str, ...]]
+_Part = tuple[str, str, Columns]
 T = TypeVar("T")
 
 
 def read_go_live(*, using: str = DEFAULT_DB_ALIAS) -> GoLiveRow:
     """The current row of `go_live_state`. Raises StateUnknownError if it is missing or cannot be read."""
     (values,) = _select((_GO_LIVE,), using)
-    return _go_live_row(values)
+    return read_go_live_row(values)
 
 
 def read_system(*, using: str = DEFAULT_DB_ALIAS) -> SystemRow:
     """The current row of `system_metadata`. Raises StateUnknownError if it is missing or cannot be read."""
     (values,) = _select((_SYSTEM,), using)
-    return _system_row(values)
+    return read_system_row(values)
 
 
 def read_both(*, using: str = DEFAULT_DB_ALIAS) -> tuple[GoLiveRow, SystemRow]:
     """Both rows, read by one statement. Raises StateUnknownError if either is missing or cannot be read."""
     go_live, system = _select((_GO_LIVE, _SYSTEM), using)
-    return _go_live_row(go_live), _system_row(system)
+    return read_go_live_row(go_live), read_system_row(system)
 
 
 @dataclass(frozen=True)
@@ -90,7 +79,7 @@ def read_rows(*, using: str = DEFAULT_DB_ALIAS) -> Reading:
         for _ in range(2):
             with suppress(StateUnknownError):
                 go_live, system = _select((_GO_LIVE, _SYSTEM), using)
-                return _read_each(partial(_go_live_row, go_live), partial(_system_row, system))
+                return _read_each(partial(read_go_live_row, go_live), partial(read_system_row, system))
         return _read_each(partial(read_go_live, using=using), partial(read_system, using=using))
 
 
@@ -177,8 +166,8 @@ def _read_in_order(*, with_system: bool, lock: str, using: str) -> Rows:
             raise StateUnknownError(_two_rows(table))
         by_name[name] = list(rows[0]) if rows else None
     return Rows(
-        go_live=_go_live_row(by_name["g"]) if by_name["g"] else None,
-        system=_system_row(by_name["s"]) if by_name["s"] else None,
+        go_live=read_go_live_row(by_name["g"]) if by_name["g"] else None,
+        system=read_system_row(by_name["s"]) if by_name["s"] else None,
     )
 
 
@@ -191,7 +180,7 @@ def take_only_lock(*, using: str) -> None:
         cursor.execute(_TAKE_ONLY_LOCK)
 
 
-def _column_list(name: str, columns: Sequence[str], using: str) -> str:
+def _column_list(name: str, columns: Iterable[str], using: str) -> str:
     # SQLite stores any value in any column, and its driver would turn a boolean other than 1 into False, which for the
     # kill switch means "not engaged". The unary plus returns each value as stored, to be validated below.
     sign = "+" if connections[using].vendor == "sqlite" else ""
@@ -273,70 +262,3 @@ def _are_tables_ours(parts: tuple[_Part, ...], rows: list[tuple[Any, ...]], usin
 
 def _two_rows(table: str) -> str:
     return f"There is more than one row with id 1 in {table}; its key is missing. Run `manage.py migrate`."
-
-
-def _go_live_row(values: list[Any] | None) -> GoLiveRow:
-    if values is None:
-        raise StateUnknownError("Row 1 of go_live_state is missing. Run `manage.py migrate`.")
-    enabled, engaged, changed_by, reason, updated_at, revision, lease_ms, event_head = values
-    return GoLiveRow(
-        go_live_enabled=_boolean(enabled, "go_live_enabled"),
-        kill_switch_engaged=_boolean(engaged, "kill_switch_engaged"),
-        changed_by=_text(changed_by, "changed_by"),
-        reason=_text(reason, "reason"),
-        updated_at=_moment(updated_at, "updated_at"),
-        revision=_number(revision, "revision"),
-        lease_ms=_number(lease_ms, "lease_ms"),
-        event_head=_text(event_head, "event_head"),
-    )
-
-
-def _system_row(values: list[Any] | None) -> SystemRow:
-    if values is None:
-        raise StateUnknownError("Row 1 of system_metadata is missing. Run `manage.py migrate`.")
-    version, complete, notes, updated_at, completed_at, revision = values
-    return SystemRow(
-        version=_text(version, "version") or "",
-        backend_complete=_boolean(complete, "backend_complete"),
-        notes=_text(notes, "notes"),
-        updated_at=_moment(updated_at, "updated_at"),
-        completed_at=_moment(completed_at, "completed_at"),
-        revision=_number(revision, "revision"),
-    )
-
-
-def _unreadable(column: str) -> StateUnknownError:
-    return StateUnknownError(f"The column {column} holds a value that cannot be read.")
-
-
-def _boolean(value: Any, column: str) -> bool:
-    if value is True or (type(value) is int and value == 1):
-        return True
-    if value is False or (type(value) is int and value == 0):
-        return False
-    raise _unreadable(column)
-
-
-def _number(value: Any, column: str) -> int:
-    if type(value) is not int:
-        raise _unreadable(column)
-    return value
-
-
-def _text(value: Any, column: str) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise _unreadable(column)
-    return value
-
-
-def _moment(value: Any, column: str) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    except ValueError:
-        raise _unreadable(column) from None
-    if moment is None:
-        return None
-    if not isinstance(moment, datetime):
-        raise _unreadable(column)
-    # SQLite stores times without a zone, in UTC.
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golive.domain.reasons import REASON_LIMIT, clean_text, find_fault
+from golive.domain.reasons import MAX_REASON_LENGTH, clean_text, find_fault
 
 # Every character, lone surrogates and NUL among them.
 ANY_TEXT = st.text(st.characters())
@@ -18,28 +18,28 @@ def _is_control(character: str) -> bool:
 
 
 def test_reason_limit__is_that_of_the_contract() -> None:
-    assert REASON_LIMIT == 1_000
+    assert MAX_REASON_LENGTH == 1_000
 
 
 @pytest.mark.parametrize("text", ["x", "x" * 1_000, "  " + "x" * 1_000 + "\n\n", "a\nb\tc", "Grüße 🛑 停止", "👩‍🚒"])
 def test_find_fault__a_good_reason__is_none(text: str) -> None:
-    assert find_fault(text, limit=REASON_LIMIT, required=True) is None
+    assert find_fault(text, limit=MAX_REASON_LENGTH, required=True) is None
 
 
 @pytest.mark.parametrize("value", [None, "", " ", "\n\t ", "\u2003"])
 def test_find_fault__nothing_said__is_a_fault_only_if_required(value: str | None) -> None:
-    assert "is required" in (find_fault(value, limit=REASON_LIMIT, required=True) or "")
-    assert find_fault(value, limit=REASON_LIMIT, required=False) is None
+    assert "is required" in (find_fault(value, limit=MAX_REASON_LENGTH, required=True) or "")
+    assert find_fault(value, limit=MAX_REASON_LENGTH, required=False) is None
 
 
 @pytest.mark.parametrize("value", [0, 1, True, False, 1.5, [], ["x"], {}, {"a": 1}, b"x"], ids=repr)
 @pytest.mark.parametrize("required", [True, False])
 def test_find_fault__not_a_text__is_a_fault(value: Any, required: bool) -> None:
-    assert find_fault(value, limit=REASON_LIMIT, required=required) == "must be a text"
+    assert find_fault(value, limit=MAX_REASON_LENGTH, required=required) == "must be a text"
 
 
 def test_find_fault__one_character_too_many__is_a_fault_with_both_numbers() -> None:
-    fault = find_fault("x" * 1_001, limit=REASON_LIMIT, required=True)
+    fault = find_fault("x" * 1_001, limit=MAX_REASON_LENGTH, required=True)
 
     assert fault is not None
     assert "1,001" in fault
@@ -47,14 +47,14 @@ def test_find_fault__one_character_too_many__is_a_fault_with_both_numbers() -> N
 
 
 def test_find_fault__characters_beyond_the_basic_plane__count_as_one_each() -> None:
-    assert find_fault("🛑" * 1_000, limit=REASON_LIMIT, required=True) is None
-    assert find_fault("🛑" * 1_001, limit=REASON_LIMIT, required=True) is not None
+    assert find_fault("🛑" * 1_000, limit=MAX_REASON_LENGTH, required=True) is None
+    assert find_fault("🛑" * 1_001, limit=MAX_REASON_LENGTH, required=True) is not None
 
 
 def test_find_fault__every_character__refuses_the_controls_but_newline_and_tab_and_nothing_else() -> None:
     characters = [chr(number) for number in range(0x3000)] + [chr(number) for number in range(0xD7F0, 0xE010)]
 
-    refused = {c for c in characters if find_fault(f"a{c}b", limit=REASON_LIMIT, required=True) is not None}
+    refused = {c for c in characters if find_fault(f"a{c}b", limit=MAX_REASON_LENGTH, required=True) is not None}
 
     assert refused == {c for c in characters if _is_control(c)}
     assert {"\x00", "\x07", "\x1b", "\r", "\x7f", "\x85", "\ud800"} <= refused
@@ -130,7 +130,7 @@ def _nest(depth: int) -> list[Any]:
 )
 def test_clean_text__a_value_that_python_cannot_write_out__does_not_fail(value: Any) -> None:
     # Python refuses to write out an integer of more than 4,300 digits, and anything nested too deeply.
-    cleaned, remarks = clean_text(value, limit=REASON_LIMIT)
+    cleaned, remarks = clean_text(value, limit=MAX_REASON_LENGTH)
 
-    assert len(cleaned) <= REASON_LIMIT
+    assert len(cleaned) <= MAX_REASON_LENGTH
     assert remarks

@@ -8,7 +8,7 @@ from golive.domain.changes import Change, Channel, Direction
 from golive.domain.checklist import Severity
 from golive.domain.decision import Code
 from golive.domain.flags import SAFE_VALUES
-from golive.domain.reasons import NAME_LIMIT, NOTES_LIMIT, REASON_LIMIT
+from golive.domain.reasons import MAX_NAME_LENGTH, MAX_NOTES_LENGTH, MAX_REASON_LENGTH
 from golive.domain.requests import MAX_OVERRIDES
 from golive.domain.rows import SUBJECTS
 
@@ -257,18 +257,22 @@ SCHEMAS: dict[str, Schema] = {
 
 def request_schema(change: Change) -> Schema:
     """The request schema of a change. Toward safe any body is accepted, so it describes only the fields in use."""
-    reason = f"Why; 1 to {REASON_LIMIT:,} characters" if change.is_reason_required else f"Why; at most {REASON_LIMIT:,}"
+    reason = (
+        f"Why; 1 to {MAX_REASON_LENGTH:,} characters"
+        if change.is_reason_required
+        else f"Why; at most {MAX_REASON_LENGTH:,}"
+    )
     if change.direction is Direction.SAFE:
         return {
             "description": "Nothing in it refuses a stop: what cannot be used is cleaned or ignored, and said.",
             "properties": {
                 "reason": {"description": f"A text. {reason} characters; may be left out"},
-                "changed_by": {"description": f"A text. For whom; at most {NAME_LIMIT} characters"},
+                "changed_by": {"description": f"A text. For whom; at most {MAX_NAME_LENGTH} characters"},
             },
         }
     properties: Schema = {
-        "reason": described(_text(REASON_LIMIT, required=change.is_reason_required), reason),
-        "changed_by": described(_text(NAME_LIMIT), "For whom; kept as `on_behalf_of`"),
+        "reason": described(_text(MAX_REASON_LENGTH, required=change.is_reason_required), reason),
+        "changed_by": described(_text(MAX_NAME_LENGTH), "For whom; kept as `on_behalf_of`"),
         "expected_revision": described(
             nullable(NUMBER_FROM_1), "The revision that you saw; 412 if it is another by now"
         ),
@@ -281,8 +285,8 @@ def request_schema(change: Change) -> Schema:
             "description": "The ids of checklist items that may fail; needs the scope override. What fails and is not"
             " named refuses the change, and an id that the checklist does not have is refused",
         },
-        "version": described(_text(NAME_LIMIT), "Left out: stays"),
-        "notes": described(_text(NOTES_LIMIT), "Left out: stay; empty: cleared"),
+        "version": described(_text(MAX_NAME_LENGTH), "Left out: stays"),
+        "notes": described(_text(MAX_NOTES_LENGTH), "Left out: stay; empty: cleared"),
     }
     extra = tuple(name for name in ("version", "notes") if name not in change.takes)
     remaining = {name: schema for name, schema in properties.items() if name not in extra}

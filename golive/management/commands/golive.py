@@ -41,7 +41,7 @@ from golive.domain.errors import (
     RefusedError,
     StateUnknownError,
 )
-from golive.domain.reasons import NAME_LIMIT, clean_text
+from golive.domain.reasons import MAX_NAME_LENGTH, clean_text
 from golive.domain.rows import MAX_LEASE_MS
 from golive.management.shell import consent
 from golive.management.shell.token_command import WRONG_USAGE, add_token, run_token
@@ -52,7 +52,7 @@ from golive.web import representations
 
 ALLOWED, NOT_ALLOWED, UNKNOWN = 0, 1, 2
 REFUSED, NOT_APPLIED = 1, 2
-HISTORY_LIMIT = 20
+DEFAULT_HISTORY_LENGTH = 20
 MAX_FORCED = 3
 
 
@@ -82,7 +82,9 @@ class Command(BaseCommand):
         _add_actor(lease)
         listing = commands.add_parser("history", help="list the newest events, newest first")
         listing.add_argument("--json", action="store_true", help="as the history endpoint answers it")
-        listing.add_argument("--limit", type=int, default=HISTORY_LIMIT, help="how many events (default %(default)s)")
+        listing.add_argument(
+            "--limit", type=int, default=DEFAULT_HISTORY_LENGTH, help="how many events (default %(default)s)"
+        )
         listing.add_argument(
             "--verify", action="store_true", help="recompute the whole chain instead; exit 1 on a fault"
         )
@@ -318,7 +320,7 @@ def _add_actor(parser: ArgumentParser) -> None:
 def _actor(options: dict[str, Any]) -> Actor:
     """Anybody with a shell here may do everything, and may choose the name."""
     # On one line: the name is shown in lists and logs.
-    name = " ".join(clean_text(options.get("actor"), limit=NAME_LIMIT)[0].split())
+    name = " ".join(clean_text(options.get("actor"), limit=MAX_NAME_LENGTH)[0].split())
     if not name:
         try:
             name = f"{getpass.getuser()}@{socket.gethostname()}"

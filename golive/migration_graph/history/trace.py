@@ -17,11 +17,11 @@ from golive.migration_graph.history.timeline import Timeline, read_timeline
 from golive.migration_graph.history.versions import Origin, Version
 from golive.migration_graph.model import Edit, Episode, Finding, Graph, Report, Severity
 
-TIME_LIMIT_SECONDS = 60.0
+MAX_SECONDS = 60.0
 _MAX_NAMES = 3
 
 
-def trace(report: Report, layout: Layout, *, seconds: float = TIME_LIMIT_SECONDS) -> tuple[Report, EdgeOrigins]:
+def trace(report: Report, layout: Layout, *, seconds: float = MAX_SECONDS) -> tuple[Report, EdgeOrigins]:
     """The report with `introduced_by`, `edit`, `episodes` and `history_note`; and the origin of each edge of a loop.
 
     The origins are for `golive.migration_graph.remedies.ranking.rank_remedies`. If the history cannot be read, the note
