@@ -4,8 +4,8 @@ A worker has a fixed number of threads, and a request holds one while it waits f
 hash, or the lease that a stop has to outlast. So each kind of request that may wait has its own limit, enforced before
 Django runs; over the limit the response is an immediate 503 instead of a place in a queue:
 
-- The gate and the `/health` probes are never limited, and RESERVED threads are theirs alone. Reads served from the
-  snapshot are not limited either: they wait less than a second, and on no other request.
+- The gate, the `/health` probes and reads served from the snapshot are never limited: they wait less than a second, and
+  on no other request. RESERVED threads are kept for these.
 - Changes toward safe may use all the other threads.
 - All remaining requests together leave STOP_THREADS free for those changes: authenticated requests, sign-ins, and
   reads of the checks, the last two with small limits of their own.
@@ -35,7 +35,7 @@ from golive.web import overload
 
 logger = logging.getLogger(__name__)
 
-# For the gate and the probes.
+# For everything that is never limited: the gate, the probes and reads from the snapshot.
 RESERVED = 2
 # For changes toward safe, whatever the other load.
 STOP_THREADS = 4

@@ -59,7 +59,7 @@ def check_failover(**kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def check_safe_migrate(**kwargs: Any) -> list[CheckMessage]:
-    """That the `migrate` which is asked for is the one that runs."""
+    """With GOLIVE_SAFE_MIGRATE, `migrate` is the one of this app, not another app's."""
     if not safe_migrate.is_wanted():
         return []
     owner = get_commands().get("migrate")
@@ -98,7 +98,7 @@ def _check_prefixes() -> list[CheckMessage]:
 
 @register()
 def check_admin_namespace(**kwargs: Any) -> list[CheckMessage]:
-    """No project takes its own views for exempt because their namespace has the admin's name."""
+    """Views in a namespace called `admin` that no AdminSite made are guarded; warn about them."""
     if not enforcement.is_enforced() or not getattr(settings, "ROOT_URLCONF", None):
         return []
     _, others = enforcement.find_admin_views(get_resolver())

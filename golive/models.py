@@ -1,4 +1,4 @@
-"""The tables: two singletons, the log of events, tokens and credential failures. Fields and constraints only.
+"""The tables: two singletons, the event log, tokens and credential failures. Fields and constraints only.
 
 Reads go through `golive.state`, writes through `golive.controls`; nothing else touches the two rows.
 Defaults are set in the database and on the model: raw SQL gets the safe values, and an unsaved instance is safe too

@@ -88,7 +88,7 @@ class Verifier:
         """Check the next event. Raises UnusableInputError if it is not an event at all."""
         sequence = event.get("sequence")
         if type(sequence) is not int or not isinstance(event.get("hash"), str):
-            raise UnusableInputError("it is no event: sequence or hash is missing")
+            raise UnusableInputError("it is not an event: sequence or hash is missing")
         try:
             computed = hash_event(event)
         except (KeyError, ValueError, TypeError, RecursionError) as error:
@@ -192,7 +192,7 @@ def _check_row(subject: str, action: str, before: Any, after: Any, changed: bool
             yield "seed sets the safe values only"
     elif action in ("drift", "reconcile"):
         if changed is not (before != after):
-            yield "what it says of a change does not agree with before and after"
+            yield "its `changed` does not agree with before and after"
     elif isinstance(before, dict) and isinstance(after, dict):
         yield from _check_change(subject, action, before, after, changed)
     elif (subject, action) in _CHANGES:
@@ -210,7 +210,7 @@ def _check_change(subject: str, action: str, before: Event, after: Event, change
     if any(after.get(name) is not value for name, value in leaves.items()):
         yield f"{action} cannot leave that behind"
     if changed is not bool(altered):
-        yield f"it says {'changed' if changed else 'not changed'}, and before and after say otherwise"
+        yield f"it says {'changed' if changed else 'not changed'}, but before and after disagree"
     yield from _check_stamps(action, before, after, changed)
 
 

@@ -1,4 +1,4 @@
-"""The only writer of the event log: the events and rows of one transaction, chained by hash."""
+"""The only writer of events and rows outside the migrations: those of one transaction, chained by hash."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ PERIOD_SECONDS = 30.0
 REPEAT_SECONDS = 60.0
 
 POSSIBLE = "A stop was rehearsed and rolled back."
-_TIMED_OUT = "A rehearsal of the stop did not come to its end in time."
+_TIMED_OUT = "The rehearsal of a stop did not finish in time."
 
 
 @dataclass(frozen=True)

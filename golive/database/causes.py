@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import psycopg
 from django.db import Error, connections
 
-TABLES_MISSING = "The tables are not there as they should be. Run `manage.py migrate`."
+TABLES_MISSING = "Tables or columns are missing. Run `manage.py migrate`."
 NO_ANSWER = "The database does not answer"
-_NO_TABLES = "The tables are not there as they should be (run `manage.py migrate`)"
+_NO_TABLES = "Tables or columns are missing (run `manage.py migrate`)"
 _READ_ONLY = "The database is read-only"
 _DISK_FULL = "The disk of the database is full"
 _TOO_MANY_CONNECTIONS = "No connection slot of the database is left"
-_OVERFLOW = "A revision or a sequence has come to its end, so that nothing can be counted any more"
+_OVERFLOW = "A revision or sequence has reached its maximum"
 _REFUSED_BY_RULE = "A trigger, a rule or a constraint of the database refused it"
-_NO_PASSWORD = "The database does not take the password"  # noqa: S105 - says that it is wrong
+_NO_PASSWORD = "The database rejects the password"  # noqa: S105 - says that it is wrong
 _NO_LOGIN = "The database refuses the login"
 _NO_DATABASE = "There is no database of that name"
 _RESTARTING = "The database is starting or shutting down"

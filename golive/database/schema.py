@@ -92,7 +92,7 @@ def find_faults(tables: dict[str, Description], *, using: str = DEFAULT_DB_ALIAS
             faults.append(f"{table}: the table is missing")
             continue
         if not described["is_table"]:
-            faults.append(f"{table}: it is no table")
+            faults.append(f"{table}: it is not a table")
         faults += _find_column_faults(model, described["columns"], connection)
         faults += _find_constraint_faults(model, described, connection)
     triggers = tables[Event._meta.db_table]["triggers"]

@@ -59,7 +59,7 @@ class Attempts:
         if sqlstate.startswith(_CONNECTION_LOST) or (not sqlstate and is_operational):
             is_atomic = self.under_way.is_atomic
             rest = "is rolled back, or done if it was at its COMMIT" if is_atomic else "is not atomic and stays in part"
-            return f"{where}The connection was lost: {message}. What was under way {rest}. Run migrate again."
+            return f"{where}The connection was lost: {message}. The migration in progress {rest}. Run migrate again."
         if sqlstate not in (_LOCK_NOT_AVAILABLE, _DEADLOCK, _QUERY_CANCELED):
             return None
         if not self.under_way.is_atomic:

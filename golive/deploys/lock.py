@@ -188,7 +188,7 @@ class MigrationLock:
         for holder in holders:
             if holder.pid not in self._ignored_pids:
                 self._ignored_pids.add(holder.pid)
-                self._report(f"Passing over the advisory lock of {holder}: its role could not migrate.")
+                self._report(f"Ignoring the advisory lock of {holder}: its role could not migrate.")
 
     def _describe_timeout(self, holder: sessions.Holder | None, trouble: str) -> str:
         waited = (
@@ -228,7 +228,7 @@ class MigrationLock:
         assert self._table is not None  # noqa: S101 - for the type checker
         while orphans := sessions.find_workers(self._ask, self._table.quoted):
             for pid in orphans.keys() - ended:
-                self._report(f"Ending pid {pid} ({orphans[pid]}), which works on without the lock.")
+                self._report(f"Ending pid {pid} ({orphans[pid]}), which is still working without the lock.")
                 try:
                     self._ask("SELECT pg_terminate_backend(%s)", (pid,))
                 except psycopg.errors.InsufficientPrivilege as error:
@@ -280,7 +280,7 @@ class MigrationLock:
 
 
 def _describe(holder: sessions.Holder, another: str = "another") -> str:
-    who = f"{another} migrate" if holder.is_migrate else f"{another} session that is no migrate"
+    who = f"{another} migrate" if holder.is_migrate else f"{another} session that is not a migrate"
     return f"{who}: {holder}"
 
 

@@ -106,7 +106,7 @@ class Verifier:
         return Result(
             "token",
             is_accepted,
-            "taken" if is_accepted else f"{answer.status}: not taken. {reason}".strip(),
+            "accepted" if is_accepted else f"{answer.status}: rejected. {reason}".strip(),
             answer.latency_ms,
         )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from golive.domain.reasons import MAX_REASON_LENGTH
 
 RESOLVED = "resolved"
-UNREADABLE = "An Alertmanager message came that cannot be read."
+UNREADABLE = "An Alertmanager message could not be read."
 UNNAMED = "An alert is firing that has neither summary nor name."
 _MORE = "… and more alerts."
 # Not strict: raw line breaks inside strings are accepted, as in every lenient reader here.

@@ -111,7 +111,7 @@ def _read_override(value: object, checks: Collection[str], errors: list[FieldErr
         fault = f"names {len(value):,} items; at most {MAX_OVERRIDES} are allowed"
     elif unknown := [item for item in value if item not in checks]:
         # Cleaned before it is echoed: the id is untrusted input.
-        fault = f"names what is no item of the checklist: {clean_text(unknown[0], limit=MAX_NAME_LENGTH)[0]}"
+        fault = f"names an unknown checklist item: {clean_text(unknown[0], limit=MAX_NAME_LENGTH)[0]}"
     if fault is None:
         return tuple(dict.fromkeys(value))  # type: ignore[call-overload]  # a list of texts, as checked above
     errors.append(FieldError("override", f"{fault}; the items are {', '.join(checks)}" if checks else fault))

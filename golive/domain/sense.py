@@ -92,7 +92,7 @@ def _check_row(event: Event) -> Iterator[str]:
     elif action in ("drift", "reconcile"):
         # Both record a change made behind the controls, so anything may have changed.
         if changed is not (before != after):
-            yield "what it says of a change does not agree with before and after"
+            yield "its `changed` does not agree with before and after"
     elif isinstance(before, Mapping) and isinstance(after, Mapping):
         may_alter = _MAY_ALTER.get((subject, action))
         if may_alter is None:

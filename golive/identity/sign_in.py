@@ -70,7 +70,7 @@ class SignInForm(AdminAuthenticationForm):
 
 def _locked_out(seconds: int) -> HttpError:
     wait = f"{seconds} seconds" if seconds < 120 else f"{-(-seconds // 60)} minutes"
-    detail = f"Signing in has failed too often for this name from your address. Try again in {wait}."
+    detail = f"Too many failed sign-ins for this name from your address. Try again in {wait}."
     return HttpError(HTTPStatus.TOO_MANY_REQUESTS, "TOO_MANY_FAILURES", detail, headers={"Retry-After": str(seconds)})
 
 

@@ -99,7 +99,7 @@ CATALOGUE: Final = {
             "MG204",
             "irreversible",
             Severity.WARNING,
-            "A revision has no downgrade, or an empty one: it cannot be undone, or claims to be and is not.",
+            "A revision has no downgrade, or an empty one: it cannot be undone, or only appears to be.",
             "Write the downgrade, or let it raise an error that says why there is none.",
         ),
         FindingType(

@@ -80,7 +80,7 @@ def check_migration_graph() -> Finding:
 )
 def check_environment() -> Finding:
     if getattr(settings, "APP_ENV", "production") != "production":
-        return Finding(True, f"APP_ENV is {settings.APP_ENV}; the settings of production are not asked for.")
+        return Finding(True, f"APP_ENV is {settings.APP_ENV}; production settings are not required.")
     messages = system_checks.run_checks(tags=[system_checks.Tags.security], include_deployment_checks=True)
     open_messages = [
         message for message in messages if message.level >= system_checks.WARNING and not message.is_silenced()
@@ -112,7 +112,7 @@ if failover.is_enabled():
     @register("failover", severity=Severity.BLOCKER, message="The database has not failed over since the last change")
     def check_failover() -> Finding:
         problem = failover.find_problem(DEFAULT_DB_ALIAS)
-        return Finding(problem is None, problem.detail if problem else "It is as at the last change.")
+        return Finding(problem is None, problem.detail if problem else "No failover since the last change.")
 
 
 @register("kill_switch_reach", severity=Severity.WARN, message="Somebody besides superusers can stop execution")

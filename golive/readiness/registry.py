@@ -30,7 +30,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """A registered check. `is_in_checklist` False: shown in the runbook and `/readyz` only."""
+    """A registered check. `is_in_checklist` False: shown in the runbook only."""
 
     id: str
     severity: Severity

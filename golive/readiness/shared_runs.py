@@ -30,7 +30,7 @@ MAX_STALE_SECONDS = 10.0
 # Slightly more than a run may take, so that a run that uses all its time still reaches those who wait.
 WAIT_SECONDS = runner.RUN_SECONDS + 0.1
 
-TOO_MANY = "The check was not run: too many ask at this moment. Ask again in a second."
+TOO_MANY = "The check was not run: too many requests. Try again in a second."
 TOO_LATE = "The check did not end in time."
 FAILED = "The check could not run."
 

@@ -94,7 +94,7 @@ def _take_shared_lock(stack: ExitStack, check: Callable[[GoLiveRow], None], usin
             is_held, isolation = cursor.fetchone()
         if not is_held:
             # Permits share the lock and stops do not take it, so some other session holds it exclusively.
-            raise StateUnknownError("A session holds the lock of permits for itself alone, so none can be given.")
+            raise StateUnknownError("A session holds the permit lock exclusively, so no permit can be granted.")
         if isolation == "read committed":
             row = singletons.read_go_live(using=using)
         else:

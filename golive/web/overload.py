@@ -17,7 +17,7 @@ from golive.web.request_id import choose_request_id
 logger = logging.getLogger(__name__)
 
 STATUS = HTTPStatus.SERVICE_UNAVAILABLE
-NOT_READ = "Too many requests at this moment, so this one was not looked at. Ask again in a second."
+NOT_READ = "Too many requests at this moment, so this one was not processed. Try again in a second."
 NOT_DONE = "Too many requests at this moment; nothing was done. Repeat the request."
 
 

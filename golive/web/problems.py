@@ -45,7 +45,7 @@ TITLES = {
     "INVALID_REQUEST": "The request's content is refused",
     "TLS_REQUIRED": "This needs HTTPS",
     "REQUEST_TOO_LARGE": "The request is too large",
-    "UNSUPPORTED_MEDIA_TYPE": "The body is not of a type that is read here",
+    "UNSUPPORTED_MEDIA_TYPE": "This type of body is not supported",
     "TOO_MANY_FAILURES": "Too many bad credentials came from this address",
     "CHECKLIST_FAILED": "The go-live checklist fails",
     "REVISION_MISMATCH": "The state was changed meanwhile",
@@ -118,8 +118,8 @@ def lacks_tls(request: HttpRequest) -> bool:
 
 def tls_required() -> HttpError:
     detail = (
-        "Not over plain HTTP: use https://. A proxy that ends TLS must say so by the header X-Forwarded-Proto: https. "
-        "Over plain HTTP are answered: a stop, whatever it carries, and reads without credentials."
+        "Use https://. A proxy that terminates TLS must send the header X-Forwarded-Proto: https. "
+        "Over plain HTTP only stops and reads without credentials are answered."
     )
     return HttpError(HTTPStatus.FORBIDDEN, "TLS_REQUIRED", detail)
 

@@ -61,7 +61,7 @@ def holder(session: Holder) -> Json:
 def permits_outstanding(count: int | None) -> str:
     """A sentence on what a stop's acknowledgement means for work that had begun before it."""
     if count is None:
-        return "It is not known whether permits are still held: what they began may go on."
+        return "It is not known whether permits are still held; work under them may continue."
     if count == 0:
         return "No permit is held."
     are, them = ("permit is", "it") if count == 1 else ("permits are", "them")

@@ -77,7 +77,7 @@ def test_status_page__state_unknown_and_known_again__says_so(visitors: Visitors)
         _let_time_pass(page)
         _expect_code(page, "STATE_UNKNOWN")
         expect(page.locator("h1")).to_have_text("The go-live state cannot be known. Execution is not allowed.")
-        expect(page.get_by_text("What follows is the last that was known.")).to_be_visible()
+        expect(page.get_by_text("Below is the last known state.")).to_be_visible()
         assert page.title() == "STATE_UNKNOWN · Valhalla status"
     finally:
         with connection.cursor() as cursor:
@@ -85,7 +85,7 @@ def test_status_page__state_unknown_and_known_again__says_so(visitors: Visitors)
     _let_time_pass(page)
 
     _expect_code(page, "ALLOWED")
-    expect(page.get_by_text("What follows is the last that was known.")).to_be_hidden()
+    expect(page.get_by_text("Below is the last known state.")).to_be_hidden()
 
 
 def test_pages__service_gone_and_back__say_so(browser: Browser, visitors: Visitors) -> None:

@@ -46,7 +46,7 @@ def run_command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[An
 
 # What is wrong with DATABASE_URL, and what is said of it.
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "password": ({"PASSWORD": SECRET}, "The database does not take the password"),
+    "password": ({"PASSWORD": SECRET}, "The database rejects the password"),
     "database": ({"NAME": "test_no_such_database"}, "There is no database of that name"),
     "role": ({"USER": "nobody_of_that_name", "PASSWORD": SECRET}, "The database "),
     "host": ({"HOST": "no-such-host.invalid"}, "The host's name is not known"),

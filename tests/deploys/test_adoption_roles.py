@@ -105,7 +105,7 @@ def test_refusal__rows_that_are_hidden__are_not_taken_for_none(roles: Roles) -> 
     assert "go_live_state: row security hides rows" in told
     roles.sandbox.execute(*read_remedies(told))
     told = roles.sandbox.refuse()
-    assert "go_live_state.id is another than 1 in 1 of 2 rows (2)" in told
+    assert "go_live_state.id is not 1 in 1 of 2 rows (2)" in told
 
 
 def test_refusal__no_key_and_no_right_to_make_one__names_the_schema(cluster: Roles) -> None:

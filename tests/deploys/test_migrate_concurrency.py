@@ -26,7 +26,7 @@ atomic = False
     migrations.RunPython(await_another),
     AddIndexConcurrently("thing", models.Index(fields=["name"], name="extra_thing_name")),
 """
-WAITING = "Waiting for another session that is no migrate: pid "
+WAITING = "Waiting for another session that is not a migrate: pid "
 OVERTAKEN = """
     migrations.RunPython(await_another_that_creates),
 """

@@ -327,7 +327,7 @@ def test_migrate__advisory_lock_of_a_role_that_may_only_connect__is_passed_over(
 
             assert code == 1, output
             pid = hostile.info.backend_pid
-            assert re.search(rf"Passing over the advisory lock of pid {pid} .*user plain.* could not migrate", output)
+            assert re.search(rf"Ignoring the advisory lock of pid {pid} .*user plain.* could not migrate", output)
             assert f"Another migrate holds it: pid {holder_of(project)} (golive migrate " in output
             first.send_signal(signal.SIGCONT)
             assert end(first)[0] == 0
@@ -386,7 +386,7 @@ def test_lock__holder_without_a_name__is_named_without_a_worker_that_is_another_
             with pytest.raises(LockError) as refused, make_lock(project):
                 pass
 
-    assert f"Another session that is no migrate holds it: pid {pid} (no name)" in str(refused.value)
+    assert f"Another session that is not a migrate holds it: pid {pid} (no name)" in str(refused.value)
     assert "it works as" not in str(refused.value)
 
 

@@ -125,7 +125,7 @@ def test_login__too_many_failures_of_an_account_from_an_address__is_locked_out_w
     assert answer.status_code == 429
     assert 0 < int(answer["Retry-After"]) <= 15 * 60
     page = answer.content.decode()
-    assert "Signing in has failed too often for this name from your address. Try again in 15 minutes." in page
+    assert "Too many failed sign-ins for this name from your address. Try again in 15 minutes." in page
     assert "<!doctype html>" in page
     assert len(hashed) == before
 

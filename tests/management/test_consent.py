@@ -100,7 +100,7 @@ def test_terminal__anything_but_yes__does_nothing_and_exits_1(answer: str) -> No
     code, shown = at_a_terminal("release", "--reason", "Mended.", answer=answer)
 
     assert code == REFUSED
-    assert "Nothing was done: it was not confirmed with yes." in shown
+    assert "Nothing was done: you did not type yes." in shown
     assert Event.objects.count() == before
 
 

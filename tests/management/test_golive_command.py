@@ -194,7 +194,7 @@ def test_golive__a_table_missing__names_the_remedy(golive: Golive, arguments: tu
         outcome = golive(*arguments)
 
     assert (outcome.code, outcome.out) == (2, "")
-    assert "The tables are not there as they should be. Run `manage.py migrate`.\n" in outcome.err
+    assert "Tables or columns are missing. Run `manage.py migrate`.\n" in outcome.err
 
 
 @pytest.mark.postgresql

@@ -118,7 +118,7 @@ def _make_gates() -> dict[str, dict[str, Operation]]:
 
 
 def _make_probes() -> dict[str, dict[str, Operation]]:
-    alive = "The process lives; no database is asked"
+    alive = "The process is alive; the database is not queried"
     paths = {
         f"/{path}": _open(
             f"read{path.capitalize()}", alive, {"200": answer(alive, reference("Liveness"), {"status": "ok"})}

@@ -274,7 +274,7 @@ def request_schema(change: Change) -> Schema:
         "reason": described(_text(MAX_REASON_LENGTH, required=change.is_reason_required), reason),
         "changed_by": described(_text(MAX_NAME_LENGTH), "For whom; kept as `on_behalf_of`"),
         "expected_revision": described(
-            nullable(NUMBER_FROM_1), "The revision that you saw; 412 if it is another by now"
+            nullable(NUMBER_FROM_1), "The revision that you saw; 412 if it has changed since"
         ),
         "override": {
             "anyOf": [

@@ -39,4 +39,4 @@ class Command(BaseCommand):
                 return
             password = secrets.token_urlsafe(15)
             users.create_superuser(username=username, email="", password=password)
-        self.stdout.write(f"Account:  {username}\nPassword: {password}\nThe password is shown this once only.")
+        self.stdout.write(f"Account:  {username}\nPassword: {password}\nThe password is shown only once.")

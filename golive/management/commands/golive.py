@@ -58,7 +58,7 @@ MAX_FORCED = 3
 
 class Command(BaseCommand):
     help = (
-        "Look at the go-live controls and work them. Exit code of status: 0 allowed, 1 not allowed, 2 unknown; "
+        "Show and operate the go-live controls. Exit code of status: 0 allowed, 1 not allowed, 2 unknown; "
         "of all others: 0 done, 1 refused by a rule, 2 not applied, unknown or wrong usage."
     )
     # A stop must not depend on anything else being in order.
@@ -68,7 +68,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         commands = parser.add_subparsers(dest="subcommand", metavar="COMMAND")
         status = commands.add_parser("status", help="say whether execution is allowed")
-        status.add_argument("--json", action="store_true", help="as /api/status answers it")
+        status.add_argument("--json", action="store_true", help="the same JSON as /api/status")
         for change in CHANGES.values():
             if change is not EDIT:
                 _add_change(
@@ -81,12 +81,12 @@ class Command(BaseCommand):
         lease.add_argument("--reason", default="", help="why; may be left out")
         _add_actor(lease)
         listing = commands.add_parser("history", help="list the newest events, newest first")
-        listing.add_argument("--json", action="store_true", help="as the history endpoint answers it")
+        listing.add_argument("--json", action="store_true", help="the same JSON as the history endpoint")
         listing.add_argument(
             "--limit", type=int, default=DEFAULT_HISTORY_LENGTH, help="how many events (default %(default)s)"
         )
         listing.add_argument(
-            "--verify", action="store_true", help="recompute the whole chain instead; exit 1 on a fault"
+            "--verify", action="store_true", help="recompute the whole chain instead; exit code 1 if anything is wrong"
         )
         listing.add_argument(
             "--export",
@@ -306,7 +306,7 @@ def _add_change(parser: ArgumentParser, change: Change) -> None:
             "--expected-revision",
             type=int,
             metavar="N",
-            help="the revision that you looked at; refused if it is another by now. Without it a terminal is asked",
+            help="the revision that you looked at; refused if it has changed since. Without it, a terminal prompts",
         )
     for name in change.takes:
         parser.add_argument(f"--{name}", help=f"the new {name}")

@@ -20,7 +20,7 @@ _MARKS = {True: "ok", False: "FAIL", None: "skip"}
 
 class Command(BaseCommand):
     help = (
-        "Look at a deployment: every endpoint with its latency, rows, schema, record of events, served release. "
+        "Look at a deployment: every endpoint with its latency, rows, schema, event log, served release. "
         "Run it where the service's DATABASE_URL is set. Exit code 0 all well, 1 something failed, 2 wrong usage."
     )
     requires_system_checks: list[str] = []

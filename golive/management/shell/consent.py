@@ -16,7 +16,7 @@ from golive.domain.rows import Rows, format_time
 from golive.state import history, singletons
 from golive.text import make_visible
 
-NOT_CONFIRMED = "Nothing was done: it was not confirmed with yes."
+NOT_CONFIRMED = "Nothing was done: you did not type yes."
 
 
 def is_terminal(output: OutputWrapper) -> bool:
@@ -50,7 +50,7 @@ def ask(change: Change, output: OutputWrapper, *, refused: int, read_line: Calla
 def describe_stop(stop: RecordedChange | None) -> str:
     """Who stopped, when and why, on one line."""
     if stop is None:
-        return "Stopped: since the beginning, or longer ago than the newest events tell."
+        return "Stopped since installation, or before the newest events."
     return f"Stopped by {_describe(stop)}"
 
 

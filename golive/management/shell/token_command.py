@@ -26,7 +26,7 @@ _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=
 
 def add_token(parser: ArgumentParser, add_actor: Callable[[ArgumentParser], None]) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    create = actions.add_parser("create", help="make a token; it is shown this once")
+    create = actions.add_parser("create", help="create a token; it is shown only once")
     create.add_argument("name", help="who will use it; the record shows it as token:NAME")
     create.add_argument("--scope", action="append", required=True, help=f"one of {', '.join(SCOPES)}; may be repeated")
     create.add_argument("--expires", metavar="TIME", help="12h, 90d or 4w from now (default: never)")
@@ -60,7 +60,7 @@ def _create(command: BaseCommand, options: dict[str, Any], actor: Actor) -> None
     )
     command.stderr.write(
         f"{token.name}: {', '.join(token.scopes)}; expires {format_time(token.expires_at) or 'never'}. "
-        f"The token is shown this once only.\nEnvironment: {installation.describe()}"
+        f"The token is shown only once.\nEnvironment: {installation.describe()}"
     )
     # The only output on stdout, so that a script can capture it.
     command.stdout.write(text)

@@ -205,8 +205,8 @@ def _find_irreversible(graph: Graph) -> Iterator[Finding]:
         if node.is_reversible is False:
             if graph.kind is Kind.ALEMBIC:
                 message = f"{node.name} has no downgrade that does anything."
-                hint = "Write the downgrade, or accept that only a backup leads back behind this revision."
+                hint = "Write the downgrade, or accept that only a backup can undo this revision."
             else:
-                message = f"{node.name} runs code or SQL that says no way back."
+                message = f"{node.name} runs code or SQL that has no reverse."
                 hint = "Give reverse_code or reverse_sql (`noop` if nothing is to be done)."
             yield make_finding("MG204", message, hint, file=key, line=node.line, revisions=(node.name,))

@@ -93,7 +93,7 @@ def _read_id(key: str, names: Bindings, doc: dict[str, str], findings: list[Find
             make_finding(
                 "MG105",
                 f"{key} binds no `revision`: Alembic refuses the whole folder because of it.",
-                "Move a file that is no revision out of the versions folder, or give it a name that begins with "
+                "Move a file that is not a revision out of the versions folder, or give it a name that begins with "
                 "`__init__`, which Alembic skips.",
                 file=key,
                 line=1,

@@ -69,7 +69,7 @@ def _report_no_class(key: str, name: str, content: bytes, names: Bindings) -> Pa
         finding = make_finding(
             "MG105",
             f"{key} has no class `Migration`: Django refuses to load the app because of it.",
-            "Give a file that is no migration a name that begins with an underscore, or move it out of the folder.",
+            "Give a file that is not a migration a name that begins with an underscore, or move it out of the folder.",
             file=key,
             line=1,
             revisions=(name,),

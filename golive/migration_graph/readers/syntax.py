@@ -73,7 +73,7 @@ def _report_syntax(key: str, content: bytes, error: SyntaxError) -> Finding:
             key,
             content.count(b"\n", 0, conflict.start()) + 1,
             "has unresolved conflict markers of a merge",
-            "Decide which side holds, and take the lines with <<<<<<<, ======= and >>>>>>> out.",
+            "Decide which side is right, and remove the lines with <<<<<<<, ======= and >>>>>>>.",
         )
     line = error.lineno if error.lineno and error.lineno > 0 else 1
     return _report(key, line, f"is not valid Python: {error.msg}", "Repair the syntax: nothing can load this file.")

@@ -45,7 +45,7 @@ def judge_absent(cursor: Any, shape: Shape) -> list[Fault]:
     if existing_type is None:
         return []
     remedy = (f"ALTER {existing_type} RENAME TO {shape.table}_type",)
-    return [Fault(shape.table, None, "a type of this name stands where the table would be made", remedy)]
+    return [Fault(shape.table, None, "a type with this name prevents creating the table", remedy)]
 
 
 def judge_relation(cursor: Any, table: ExistingTable, shape: Shape) -> list[Fault]:
@@ -113,7 +113,9 @@ def _judge_names(table: ExistingTable, shape: Shape) -> list[Fault]:
     faults = []
     for constraint in table.constraints:
         if constraint.name in ours and constraint.kind != "c":
-            problem = f"has a constraint {constraint.name} that is no check, and one of this name is to be made"
+            problem = (
+                f"has a constraint {constraint.name} that is not a check; a check with this name must be made"
+            )
             rename = f"ALTER TABLE {table.sql} RENAME CONSTRAINT {constraint.sql} TO {constraint.name}_old"
             faults.append(Fault(shape.table, None, problem, (rename,)))
     return faults
@@ -141,9 +143,9 @@ def _judge_id(cursor: Any, table: ExistingTable, shape: Shape) -> list[Fault]:
     keep = remedies.keep_one_row(table, rows=rows, has_row_1=ones > 0)
     if rows > ones:
         others = _list_other_ids(cursor, table)
-        faults.append(Fault(shape.table, "id", f"is another than 1 in {rows - ones} of {rows} rows ({others})", keep))
+        faults.append(Fault(shape.table, "id", f"is not 1 in {rows - ones} of {rows} rows ({others})", keep))
     elif ones > 1:
-        faults.append(Fault(shape.table, "id", f"is 1 in {ones} rows, and one row is to be", keep))
+        faults.append(Fault(shape.table, "id", f"is 1 in {ones} rows, but must be 1 in exactly one", keep))
     if not ones:
         faults += _judge_row_creation(table, shape)
     return faults
