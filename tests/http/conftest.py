@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.http.rooms import BROWSER, snapshot
+from tests.http.console_pages import BROWSER, snapshot
 from tests.support.accounts import RELEASE_MANAGERS, make_user, sign_in
 
 

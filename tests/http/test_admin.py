@@ -8,8 +8,7 @@ import pytest
 from django.test import Client
 
 from tests.http import endpoints
-from tests.http.endpoints import without_table
-from tests.http.rooms import (
+from tests.http.console_pages import (
     BROWSER,
     CONTROL,
     EVENTS,
@@ -24,6 +23,7 @@ from tests.http.rooms import (
     snapshot,
     typed_in,
 )
+from tests.http.endpoints import without_table
 from tests.support.accounts import make_user, sign_in
 from tests.support.changes import go_live, make_change
 

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from golive.domain.changes import CHANGES
-from tests.http.rooms import (
+from tests.http.console_pages import (
     CONTROL,
     EVENTS,
     NAMES,

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from golive.domain.changes import ALL_PERMISSIONS, CHANGES
-from tests.http.rooms import (
+from tests.http.console_pages import (
     CONTROL,
     EVENTS,
     FIELDS,

@@ -8,8 +8,7 @@ import pytest
 from django.test import Client
 
 from tests.http import endpoints
-from tests.http.endpoints import execute
-from tests.http.rooms import (
+from tests.http.console_pages import (
     BROWSER,
     CONTROL,
     SYSTEM,
@@ -23,6 +22,7 @@ from tests.http.rooms import (
     snapshot,
     typed_in,
 )
+from tests.http.endpoints import execute
 from tests.support.accounts import OPERATORS, make_user, sign_in
 from tests.support.changes import fake_checklist, make_change
 from tests.support.factories import make_result

@@ -16,7 +16,7 @@ from golive.identity import session_keys, throttle
 from golive.identity import sign_in as sign_in_module
 from golive.models import CredentialFailure
 from golive.state.singletons import read_go_live
-from tests.http.rooms import CONTROL, LOGIN, apply_url
+from tests.http.console_pages import CONTROL, LOGIN, apply_url
 from tests.support.accounts import OPERATORS, make_user, sign_in
 from tests.support.changes import go_live
 from tests.support.faults import renamed_table

@@ -14,7 +14,7 @@ from django.test import Client
 from golive.domain.errors import StateUnknownError
 from golive.state import singletons
 from tests.http import endpoints
-from tests.http.rooms import BROWSER
+from tests.http.console_pages import BROWSER
 from tests.support.accounts import make_user, sign_in
 from tests.support.changes import go_live, make_change
 

@@ -13,8 +13,8 @@ from golive.middleware import READ_METHODS
 from golive.state import singletons
 from tests.api.callers import ALERTMANAGER, bearer, make_token
 from tests.http import endpoints
+from tests.http.console_pages import CONTROL, LOGIN, apply_url
 from tests.http.endpoints import assert_problem
-from tests.http.rooms import CONTROL, LOGIN, apply_url
 from tests.support.accounts import make_user, sign_in
 from tests.support.changes import go_live
 
