@@ -23,6 +23,9 @@ from golive.domain.flags import SAFE_VALUES
 from golive.gate import GATES
 from tests.support.server import ROOT, GunicornServer, clean_environment
 
+# The services have a SQLite file of their own, whatever database the other tests are on.
+pytestmark = pytest.mark.sqlite_only
+
 RELEASE = "0123456789abcdef"
 
 
