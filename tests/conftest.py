@@ -16,6 +16,7 @@ from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 
 from golive.state import snapshots
+from tests.support.patience import find_patient_limits
 
 
 @pytest.fixture(scope="session")
@@ -45,17 +46,9 @@ def without_lease(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture(autouse=True)
 def patient_checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process a check has 20 s, for a busy machine; tests marked `check_limits` have the 1 s of the service."""
-    from golive.controls import rehearsal
-    from golive.readiness import runner
-
     if request.node.get_closest_marker("check_limits") is None:
-        limits = runner.run_checks.__kwdefaults__
-        assert limits, "the limits are no defaults any more"
-        for name, seconds in limits.items():
-            monkeypatch.setitem(limits, name, 20 * seconds)
-        # What a change waits for its checklist, and the checklist for the rehearsal of a stop.
-        monkeypatch.setattr(runner, "RUN_SECONDS", 20 * runner.RUN_SECONDS)
-        monkeypatch.setattr(rehearsal, "WAIT_SECONDS", 20 * rehearsal.WAIT_SECONDS)
+        for holder, name, limit in find_patient_limits():
+            monkeypatch.setitem(holder, name, limit)
 
 
 @pytest.fixture(autouse=True)

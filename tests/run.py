@@ -46,8 +46,9 @@ WITHOUT_DATABASE = (
     "tests/postgresql/test_circuit_breaker.py",
     "tests/valhalla/test_environment.py",
 )
-# Folders that spend most of their time waiting for locks and processes; on PostgreSQL they run beside the rest.
-SLOW_ON_POSTGRESQL = ("tests/deploys/", "tests/consistency/")
+# Folders that spend most of their time waiting, for leases, locks and processes: they run beside the rest.
+SERVICES = ("tests/api/", "tests/browser/")
+DEPLOYS = ("tests/deploys/", "tests/consistency/")
 # What `--fast` runs: all that starts no server, in two halves, of which only the first has a database.
 FAST = (
     (
@@ -100,7 +101,7 @@ def find_wrk() -> str | None:
 
 @dataclass(frozen=True)
 class Run:
-    """One pytest process to be: its database, which tests by marker, and which folders, and which not."""
+    """One pytest process to be: its database (empty: a SQLite file), which tests by marker, which folders and not."""
 
     name: str
     database_url: str
@@ -168,7 +169,7 @@ def main(arguments: Sequence[str]) -> int:
         return _run_fast(options)
     with ExitStack() as stack:
         left_out: list[str] = []
-        runs = [Run("SQLite", "", "not postgresql")]
+        runs = _split(Run("SQLite", "", "not postgresql"), options, services=SERVICES)
         try:
             runs += _make_postgres_runs(stack, options)
         except PostgresError as error:
@@ -208,18 +209,25 @@ def _run_fast(options: Options) -> int:
 
 
 def _make_postgres_runs(stack: ExitStack, options: Options) -> list[Run]:
-    """Two runs on private servers, or one where the caller names the server or the tests. Raises PostgresError."""
+    """Runs on private servers, or one where the caller names the server or the tests. Raises PostgresError."""
     markers = "not sqlite_only"
     configured = os.environ.get("DATABASE_URL", "")
     if urlsplit(configured).scheme in SCHEMES:
         print("PostgreSQL: the server that DATABASE_URL names")
         return [Run("PostgreSQL", configured, markers, WITHOUT_DATABASE)]
+    runs = _split(Run("PostgreSQL", "", markers, WITHOUT_DATABASE), options, services=SERVICES, deploys=DEPLOYS)
+    return [replace(run, database_url=_start_postgres(stack)) for run in runs]
+
+
+def _split(run: Run, options: Options, **parts: tuple[str, ...]) -> list[Run]:
+    """The run without the folders of these parts, and a run for each part; one run if the caller chooses the tests."""
     # What the caller asks for may be a path, which pytest would add to ours.
     if options.arguments:
-        return [Run("PostgreSQL", _start_postgres(stack), markers, WITHOUT_DATABASE)]
+        return [run]
+    folders = tuple(folder for part in parts.values() for folder in part)
     return [
-        Run("PostgreSQL", _start_postgres(stack), markers, (*WITHOUT_DATABASE, *SLOW_ON_POSTGRESQL)),
-        Run("PostgreSQL, deploys", _start_postgres(stack), markers, WITHOUT_DATABASE, SLOW_ON_POSTGRESQL),
+        replace(run, without=(*run.without, *folders)),
+        *(replace(run, name=f"{run.name}, {name}", folders=part) for name, part in parts.items()),
     ]
 
 
@@ -278,7 +286,8 @@ class _Process:
 
     def start(self, stack: ExitStack, *, is_shown: bool) -> None:
         # The database is the only thing that the runs do not share, and nothing comes from the developer's shell.
-        settings = {**os.environ, **clean_environment({"DATABASE_URL": self._run.database_url})}
+        database_url = self._run.database_url or f"sqlite:///{self._folder / 'db.sqlite3'}"
+        settings = {**os.environ, **clean_environment({"DATABASE_URL": database_url})}
         output = None if is_shown else stack.enter_context(self._output.open("wb"))
         self.process = subprocess.Popen(
             self._command, cwd=ROOT, env=settings, stdout=output, stderr=None if is_shown else subprocess.STDOUT

@@ -36,7 +36,7 @@ _SETTINGS = {
 # A rehearsal must not block others, and must report soon that others block it.
 REHEARSAL_SECONDS = 0.9
 _REHEARSAL_LOCK_MS = 500
-_REHEARSAL_SETTINGS = {
+REHEARSAL_SETTINGS = {
     **_SETTINGS,
     "lock_timeout": str(_REHEARSAL_LOCK_MS),
     "statement_timeout": "800",
@@ -94,7 +94,7 @@ def rehearse(write: Write[T], using: str) -> T:
 
     Returns the result. Raises NotAppliedError, or what `write` raises, if it could not be done.
     """
-    with _explained_transaction(using, _REHEARSAL_SETTINGS, limit_seconds=REHEARSAL_SECONDS):
+    with _explained_transaction(using, REHEARSAL_SETTINGS, limit_seconds=REHEARSAL_SECONDS):
         result, _ = write()
         if connections[using].vendor == "postgresql":
             with connections[using].cursor() as cursor:
@@ -143,7 +143,7 @@ def _explained_transaction(using: str, settings: Mapping[str, str], *, limit_sec
 def _transaction(using: str, settings: Mapping[str, str]) -> Iterator[None]:
     """A transaction that does not depend on defaults of the server, database, role or session."""
     connection = connections[using]
-    if connection.vendor == "sqlite" and settings is _REHEARSAL_SETTINGS:
+    if connection.vendor == "sqlite" and settings is REHEARSAL_SETTINGS:
         with connection.cursor() as cursor:
             cursor.execute(f"PRAGMA busy_timeout = {_REHEARSAL_LOCK_MS}")
     with transaction.atomic(using=using, durable=True):

@@ -28,6 +28,8 @@ MAX_DETAIL = 300
 _BY_STATE: dict[str, tuple[str, bool]] = {
     "22003": (_OVERFLOW, True),
     "25006": (_READ_ONLY, True),
+    # The idle timeout: nothing was sent for too long, so it was not the database that was slow.
+    "25P03": ("The service paused in the middle of the transaction", False),
     "28P01": (_NO_PASSWORD, True),
     "3D000": (_NO_DATABASE, True),
     "3F000": (_NO_TABLES, True),

@@ -98,7 +98,8 @@ def is_on_postgresql() -> bool:
 
 @contextmanager
 def running_service(*, workers: int = 2, database_url: str | None = None, **variables: str) -> Iterator[Service]:
-    """A service on a migrated database of its own (or on `database_url`)."""
+    """A service on a migrated database of its own, with patient checks; or on `database_url`, with its own limits."""
+    application = "valhalla.wsgi:application" if database_url else "tests.support.patient_wsgi:application"
     with ExitStack() as stack:
         if database_url is None and is_on_postgresql():
             database_url = stack.enter_context(fresh_database("api"))
@@ -107,7 +108,7 @@ def running_service(*, workers: int = 2, database_url: str | None = None, **vari
             database_url = f"sqlite:///{Path(folder) / 'api.sqlite3'}"
         environment = {"DATABASE_URL": database_url, "SECRET_KEY": "only-for-tests-" + "0" * 40, **variables}
         manage(environment, "migrate", "--noinput")
-        server = stack.enter_context(GunicornServer(environment, workers=workers))
+        server = stack.enter_context(GunicornServer(environment, workers=workers, application=application))
         yield Service(server, environment)
 
 

@@ -60,15 +60,10 @@ def service() -> Iterator[Service]:
         yield running
 
 
-def go_live(service: Service) -> None:
-    for name in ("complete", "release", "enable"):
-        assert service.call(name, reason="It is time.").status == 200
-
-
 @pytest.mark.parametrize("defaults", DEFAULTS.values(), ids=DEFAULTS.keys())
 def test_client__all_is_well__sees_the_state_whatever_the_default(service: Service, defaults: dict[str, bool]) -> None:
     client = connect(service.server.url())
-    go_live(service)
+    service.allow_execution()
     live = ask_all(client, defaults)
     for name in ("engage", "disable", "reopen"):
         assert service.call(name).status == 200
@@ -125,7 +120,7 @@ def test_client__database_gone_or_hanging__is_told_the_safe_values() -> None:
         clients = [
             connect(service.server.url(), headers=headers) for headers in (None, {"X-API-Key": service.token("read")})
         ]
-        go_live(service)
+        service.allow_execution()
         live = [ask_all(client, SAFE_VALUES) for client in clients]
         postgres.freeze()
         time.sleep(1)  # longer than a lease

@@ -22,6 +22,9 @@ from schemathesis.specs.openapi.checks import (
 from golive.api.openapi.document import make_document
 from tests.api.service import Service, running_service
 
+# Once, on what production runs: that each database takes any text is tested with the changes themselves.
+pytestmark = pytest.mark.postgresql
+
 EXAMPLES = 12
 CHECKS = [
     not_a_server_error,

@@ -29,7 +29,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def server(django_db_setup: None) -> Iterator[GunicornServer]:
-    with GunicornServer(server_environment()) as server:
+    with GunicornServer(server_environment(), application="tests.support.patient_wsgi:application") as server:
         yield server
 
 

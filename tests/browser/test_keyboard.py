@@ -9,7 +9,8 @@ from tests.browser.conftest import Visitors
 from tests.support.accounts import OPERATORS, RELEASE_MANAGERS, make_user
 from tests.support.changes import go_live
 
-pytestmark = pytest.mark.browser
+# A page is made of the same rows on any database; test_story.py has both.
+pytestmark = [pytest.mark.browser, pytest.mark.sqlite_only]
 
 CONTROL = "/admin/golive/golivestate/"
 

@@ -13,7 +13,8 @@ from tests.support.chromium import WAIT_MS
 from tests.support.served import server_environment
 from tests.support.server import GunicornServer
 
-pytestmark = pytest.mark.browser
+# A page is made of the same rows on any database; test_story.py has both.
+pytestmark = [pytest.mark.browser, pytest.mark.sqlite_only]
 
 CONTROL = "/admin/golive/golivestate/"
 

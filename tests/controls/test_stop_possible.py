@@ -149,8 +149,8 @@ POSTGRESQL: dict[str, tuple[Callable[[], AbstractContextManager[Any]], str]] = {
     "refused at the commit": (lambda: failing_writes("golive_event", "INSERT", deferred=True), "A trigger, a rule"),
 }
 BOTH: dict[str, tuple[Callable[[], AbstractContextManager[Any]], str]] = {
-    "the last sequence": (last_sequence, "come to its end"),
-    "the last revision": (last_revision, "come to its end"),
+    "the last sequence": (last_sequence, "reached its maximum"),
+    "the last revision": (last_revision, "reached its maximum"),
     "no table of events": (lambda: renamed_table("golive_event"), "manage.py migrate"),
     "a trigger raises": (lambda: failing_writes("golive_event", "INSERT"), "A trigger, a rule or a constraint"),
 }
@@ -298,7 +298,7 @@ def test_rehearser__one_that_hangs__fails_for_all_and_is_not_begun_twice(monkeyp
     goes_on.set()
 
     assert [answer.ok for answer in answers] == [False] * 3
-    assert "did not come to its end" in answers[0].detail
+    assert "did not finish in time" in answers[0].detail
     assert runs == [1]
 
 

@@ -462,9 +462,14 @@ def make_releasable(service: Service) -> None:
     """Kill switch released, so that engaging it changes something."""
     service.operator.get(ROOM)
     completed = service.operator.post(f"{BACKEND}/complete/", reason="Prepare the test.")
-    released = service.operator.post(f"{APPLY}/release/", reason="Prepare the test.")
-    assert (completed.status, released.status) == (200, 200), released.text
-    assert not service.is_engaged()
+    assert completed.status == 200, completed.text
+
+    def release() -> bool:
+        released = service.operator.post(f"{APPLY}/release/", reason="Prepare the test.")
+        return released.status == 200 and not service.is_engaged()
+
+    # Again, if a check of the checklist had no time on a busy machine.
+    wait_until(release, seconds=RECOVERY_SECONDS, problem="the kill switch was not released")
 
 
 def test_engage__frozen_database__answers_in_5_seconds_that_it_was_not_done(service: Service) -> None:

@@ -12,8 +12,31 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 SLACK = 10
+# How many times as long the checks of the service get where a test is not about their limits.
+CHECKS_SLACK = 20
+
+
+def find_patient_limits() -> Iterator[tuple[dict[str, Any], str, Any]]:
+    """Each limit of the checks and of what they wait for, as a mapping, the key in it and the value for tests."""
+    from golive.controls import rehearsal, transactions
+    from golive.readiness import runner
+
+    defaults = runner.run_checks.__kwdefaults__
+    assert defaults, "the limits are no defaults any more"
+    for name, seconds in defaults.items():
+        yield defaults, name, CHECKS_SLACK * seconds
+    for module, name in (
+        (runner, "RUN_SECONDS"),
+        (rehearsal, "WAIT_SECONDS"),
+        (transactions, "REHEARSAL_SECONDS"),
+    ):
+        yield vars(module), name, CHECKS_SLACK * getattr(module, name)
+    # The lock's own timeout stays: waiting for a lock is not a matter of the machine.
+    for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        yield transactions.REHEARSAL_SETTINGS, name, "20000"
 
 
 @contextmanager
