@@ -13,7 +13,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from golive.controls import holders
+from golive.controls import holders, transactions
 from golive.domain.errors import NotAppliedError
 from golive.domain.holders import Holder
 from golive.management.commands.golive import Command
@@ -71,6 +71,21 @@ def test_stop__somebody_holds_what_it_needs__is_not_applied_and_names_them(state
     assert f"SELECT pg_terminate_backend({pid});" in refused.value.detail
     assert APPLICATION not in refused.value.detail
     assert snapshot() == before
+
+
+@pytest.mark.postgresql
+def test_stop__holders_cannot_be_found__is_not_applied_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise RuntimeError("the search failed")
+
+    go_live()
+    monkeypatch.setattr(transactions, "find_holders", refuse)
+
+    with holding(QUERY), pytest.raises(NotAppliedError, match="nothing was done") as refused:
+        apply("engage")
+
+    assert refused.value.holders == ()
+    assert connection.is_usable()
 
 
 @pytest.mark.postgresql
@@ -271,3 +286,18 @@ def test_command__by_force_with_the_right__ends_another_role_s_session(golive: G
 
     assert (code, "engage: done" in out) == (0, True)
     assert "Ended pid" in err
+
+
+@pytest.mark.postgresql
+def test_end__a_session_that_does_not_go__is_waited_for_no_longer_than_promised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(holders, "END_SECONDS", 0.1)
+    monkeypatch.setattr(holders, "_end_one", lambda holder, using: None)
+
+    with holding(QUERY):
+        found = holders.find_holders()
+        ended = holders.end(found)
+
+    assert ended == found
+    assert len(found) == 1

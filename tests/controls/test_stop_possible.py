@@ -344,6 +344,41 @@ def test_gate__first_request_of_a_process_and_of_a_fork__starts_the_watch(monkey
     assert started == [1, 1]
 
 
+def test_gate__no_watch_can_be_started__answers_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse() -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(rehearsal, "start_watch", refuse)
+    answers: list[str] = []
+    application = gate.Gate(lambda environ, start: [b""])
+
+    application({"PATH_INFO": "/gate/", "REQUEST_METHOD": "GET"}, lambda status, *_: answers.append(status))  # type: ignore[arg-type]
+
+    assert len(answers) == 1
+    assert "nothing watches whether a stop is possible" in caplog.text
+
+
+def test_watch__a_look_fails__goes_on(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    class Over(BaseException):
+        pass
+
+    looks: list[float] = []
+
+    def look(_: rehearsal.Watch, now: float) -> None:
+        looks.append(now)
+        raise Over if len(looks) == 2 else RuntimeError("unforeseen")
+
+    monkeypatch.setattr(rehearsal.Watch, "look", look)
+    monkeypatch.setattr(rehearsal, "PERIOD_SECONDS", 0.0)
+
+    with pytest.raises(Over):
+        rehearsal._run_watch()
+
+    assert "the watch over the stop failed; it goes on" in caplog.text
+
+
 def test_watch__started__looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     looked = threading.Event()
 

@@ -6,7 +6,7 @@ import pytest
 
 from golive.controls.reconcile import reconcile
 from golive.domain.chain import ChainVerifier, hash_event
-from golive.domain.changes import Channel
+from golive.domain.changes import CHANGES, Channel
 from golive.domain.rows import GO_LIVE_STATE, SYSTEM_METADATA, record_of
 from golive.models import Event
 from golive.readiness.checks import check_events_intact
@@ -19,9 +19,25 @@ from tests.support.changes import (
     problem_keys,
 )
 from tests.support.factories import make_actor
-from tests.support.faults import append_only_suspended, run_sql
+from tests.support.faults import append_only_suspended, renamed_table, run_sql
 
 pytestmark = pytest.mark.usefixtures("database")
+
+
+def test_find__no_event_at_all__is_nothing() -> None:
+    with append_only_suspended():
+        run_sql("DELETE FROM golive_event")
+
+    assert history.find_change(singletons.read_go_live()) is None
+    assert history.find_newest(CHANGES["engage"]) is None
+    assert history.read_recent(GO_LIVE_STATE, limit=5) == []
+
+
+def test_read_recent__events_cannot_be_read__is_nothing() -> None:
+    with renamed_table("golive_event"):
+        assert history.read_recent(GO_LIVE_STATE, limit=5) == []
+
+    assert len(history.read_recent(GO_LIVE_STATE, limit=5)) == 1
 
 
 def test_read_page__page_by_page__shows_every_event_once_newest_first() -> None:
