@@ -14,9 +14,13 @@ from typing import Any
 import pytest
 from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
+from hypothesis import settings
 
 from golive.state import snapshots
+from tests.support import profiles
 from tests.support.patience import find_patient_limits
+
+settings.load_profile(profiles.DEFAULT)
 
 
 @pytest.fixture(scope="session")

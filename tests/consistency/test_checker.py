@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.consistency.checker import ALLOWED, Change, History, Read, Violation
@@ -165,7 +165,6 @@ def code_at(changes: list[Change], commits: list[int], moment: float) -> str:
     return [change.code for change, at in zip(changes, commits, strict=True) if at <= moment][-1]
 
 
-@settings(deadline=None)
 @given(steps, reads, st.integers(0, 40), st.data())
 def test_right_system__whatever_its_leases_and_delays__has_no_violation(
     drawn: list[tuple[str, int, int, int | None]], asked: list[tuple[int, int, int]], lease: int, data: st.DataObject
@@ -182,7 +181,6 @@ def test_right_system__whatever_its_leases_and_delays__has_no_violation(
         assert history.judge(answer) is None
 
 
-@settings(deadline=None)
 @given(steps, reads)
 def test_any_answer__is_found_wrong__exactly_when_no_commit_times_can_explain_it(
     drawn: list[tuple[str, int, int, int | None]], asked: list[tuple[int, int, int]]
@@ -205,7 +203,6 @@ def is_explained(changes: list[Change], read: Read) -> bool:
     return False
 
 
-@settings(deadline=None)
 @given(steps, st.integers(1, 40), st.integers(0, 39))
 def test_acknowledgement__before_the_lease_is_over__is_found_by_a_read_in_between(
     drawn: list[tuple[str, int, int, int | None]], lease: int, early: int

@@ -22,6 +22,7 @@ from tests.conftest import reset_database
 from tests.support.changes import SEEDED, newest, problem_keys
 from tests.support.factories import make_actor
 from tests.support.faults import run_sql
+from tests.support.profiles import examples
 
 TOWARD_SAFE = ("engage", "disable", "reopen")
 GUARDED = ("release", "enable")
@@ -250,9 +251,8 @@ def test_controls__random_sequences_of_changes__do_what_the_model_does() -> None
     run_state_machine_as_test(
         ControlsMachine,
         settings=settings(
-            max_examples=20,
+            max_examples=examples(20),
             stateful_step_count=25,
-            deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
             # A failure is told as it was found: making it shorter on a real database would take minutes.

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from tests.deploys.legacy import LegacyTable, legacy_tables
 from tests.deploys.sandbox import TABLES, Sandbox, open_sandbox
 from tests.support.postgres import fresh_database
+from tests.support.profiles import examples
 
 pytestmark = pytest.mark.postgresql
 
 _BOUNDED = settings(
-    max_examples=40,
-    deadline=None,
+    max_examples=examples(40),
     derandomize=True,
     database=None,
     phases=[Phase.generate],  # without shrinking, which would take minutes; an example can be read as it is

@@ -19,6 +19,7 @@ from tests.deploys.remedies import read_remedies
 from tests.deploys.sandbox import Sandbox, open_sandbox
 from tests.deploys.snapshots import find_differences
 from tests.support.postgres import fresh_database
+from tests.support.profiles import examples
 
 pytestmark = pytest.mark.postgresql
 
@@ -113,8 +114,7 @@ def test_refusal__both_tables__are_told_at_once(base: Sandbox) -> None:
 
 
 @settings(
-    max_examples=12,
-    deadline=None,
+    max_examples=examples(12),
     derandomize=True,
     database=None,
     phases=[Phase.generate],

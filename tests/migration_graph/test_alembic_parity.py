@@ -15,6 +15,7 @@ from golive.migration_graph.audit import audit
 from golive.migration_graph.model import Report
 from tests.migration_graph.folders import BODY, chain, find, make_alembic, render
 from tests.migration_graph.oracles import Answer, Oracle
+from tests.support.profiles import examples
 
 NAMES = ("a1", "b2", "c3", "d4", "e5", "f6", "g7")
 # What keeps Alembic from loading a folder. MG103 (two files with one id) does not: it takes the last.
@@ -112,7 +113,7 @@ def has_true_cycle(report: Report) -> bool:
 
 
 @given(files=write_folder())
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(250), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_audit__random_graph_in_any_form__agrees_with_alembic(alembic: Oracle, files: dict[str, str]) -> None:
     folder = Path(tempfile.mkdtemp(prefix="parity-"))
     try:

@@ -19,6 +19,7 @@ from golive.migration_graph.graph.build import build_graph
 from golive.migration_graph.graph.upgrades import plan_upgrade
 from golive.migration_graph.model import Finding, Kind, Node, ParsedFile, Reference, Report, Role, Severity
 from tests.migration_graph.incident import revision
+from tests.support.profiles import examples
 
 Shape = Mapping[str, tuple[Sequence[str], Sequence[str]]]
 
@@ -154,7 +155,7 @@ def write_alembic(folder: Path, shape: Shape) -> ScriptDirectory:
     return ScriptDirectory(str(folder))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 @given(histories())
 def test_plan__any_sound_graph__is_the_order_of_real_alembic(
     tmp_path_factory: pytest.TempPathFactory, history: tuple[Shape, list[str]]

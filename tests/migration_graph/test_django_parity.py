@@ -16,6 +16,7 @@ from golive.migration_graph.audit import audit
 from golive.migration_graph.model import Kind
 from tests.migration_graph.folders import write
 from tests.migration_graph.oracles import Answer, Oracle
+from tests.support.profiles import examples
 
 STOPS = {"MG101", "MG102", "MG104", "MG105", "MG107"}
 NUMBERS = count()
@@ -86,7 +87,7 @@ def write_apps(draw: st.DrawFn) -> dict[str, dict[str, str]]:
 
 
 @given(apps=write_apps())
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_audit__random_project__agrees_with_django(django: Oracle, apps: dict[str, dict[str, str]]) -> None:
     folder = Path(tempfile.mkdtemp(prefix="parity-"))
     try:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from golive.migration_graph.readers.alembic import read_fully
 from golive.migration_graph.readers.fast_path import FastPath
+from tests.support.profiles import examples
 
 PLAIN = '''"""Add table users
 
@@ -200,7 +201,7 @@ def test_shortcut__file_that_says_more_than_the_forms__is_left_to_the_full_parse
         st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 12), st.sampled_from(["", *PIECES])), max_size=4
     ),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400))
 def test_shortcut__file_edited_anywhere__is_same_or_left_to_the_full_parse(
     source: str, edits: list[tuple[float, int, str]]
 ) -> None:

@@ -19,6 +19,7 @@ from golive.migration_graph.model import Finding, Kind, Node, ParsedFile, Refere
 from tests.migration_graph.examining import examine
 from tests.migration_graph.git_repository import GitRepository
 from tests.migration_graph.incident import revision
+from tests.support.profiles import examples
 
 Tree = dict[str, ParsedFile]
 
@@ -131,7 +132,7 @@ def replay_all(kind: Kind, commits: Sequence[Made]) -> tuple[Replay, list[set[De
     return replay, standing, sum(size > 3 for size in sizes)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(120), suppress_health_check=list(HealthCheck))
 @given(histories())
 def test_replay__any_history__equals_a_full_audit_at_every_commit(history: tuple[Kind, list[Made]]) -> None:
     kind, commits = history
@@ -261,7 +262,7 @@ def plots(draw: st.DrawFn) -> Plot:
     return Plot(tuple(edits), guilty, before)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(12), suppress_health_check=list(HealthCheck))
 @given(plots())
 def test_ranking__the_edit_that_closed_a_loop__is_always_in_the_first_rank(
     tmp_path_factory: pytest.TempPathFactory, plot: Plot

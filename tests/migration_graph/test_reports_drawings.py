@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from golive.migration_graph.model import Cut, Edge, Node, Report
@@ -85,7 +85,6 @@ def make_hostile(name: str) -> Report:
     return make_report(graph, finding, path=name, history_note=name, episodes=())
 
 
-@settings(deadline=None)
 @given(names)
 def test_mermaid__any_name__stays_inside_its_label(name: str) -> None:
     for line in render(make_hostile(name), "mermaid").rstrip("\n").split("\n"):
@@ -146,7 +145,6 @@ def test_dot__hostile_name__is_one_node_of_that_name(name: str) -> None:
     assert labels == {"plain", make_visible(name).replace("\\", "\\\\").replace("&", "&amp;")}
 
 
-@settings(deadline=None)
 @given(names)
 def test_svg__any_name__is_text_and_nothing_else(name: str) -> None:
     rendered = render(make_hostile(name), "svg")
@@ -188,7 +186,6 @@ PLAIN = Outline()
 PLAIN.feed(render(make_hostile("harmless"), "html"))
 
 
-@settings(deadline=None)
 @given(names)
 def test_html__any_name__adds_no_element_and_no_attribute(name: str) -> None:
     rendered = render(make_hostile(name), "html")
@@ -238,7 +235,6 @@ def test_render__parent_that_is_no_node__is_written(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "markdown", "github"])
-@settings(deadline=None)
 @given(names)
 def test_render__any_name__sends_nothing_to_the_terminal(form: str, name: str) -> None:
     rendered = render(make_hostile(name), form)

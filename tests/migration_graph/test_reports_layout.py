@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from golive.migration_graph.model import Cut, Edge, Report, Severity
@@ -61,7 +61,6 @@ graphs = st.integers(1, 12).flatmap(
 )
 
 
-@settings(deadline=None)
 @given(graphs, st.integers(0, 11))
 def test_lay_out__any_graph__draws_every_edge_once(parents: list[list[int]], newest: int) -> None:
     named = {f"n{number:02}": [f"n{end:02}" for end in ends if end != number] for number, ends in enumerate(parents)}

@@ -10,7 +10,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from golive.migration_graph.model import Report
@@ -94,7 +94,6 @@ def test_json__database__lists_what_an_upgrade_would_run() -> None:
     assert as_json(replace(make_sound(), pending=("r001",)))["pending"] == ["r001"]
 
 
-@settings(deadline=None)
 @given(st.text())
 @example("a file name in Latin-1: \udcff")
 def test_json__any_message__is_ascii_that_strict_readers_take(text: str) -> None:
@@ -168,7 +167,6 @@ def unescape(text: str) -> str:
     return text
 
 
-@settings(deadline=None)
 @given(st.text(), st.text(min_size=1))
 def test_github__any_text__is_one_command_with_its_values(message: str, file: str) -> None:
     report = make_report(make_graph(make_chain(1)), make_finding(message=message, hint="", file=file), path=".")

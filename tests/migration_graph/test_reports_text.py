@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -122,7 +122,6 @@ def test_text__history_note_and_pending__are_told() -> None:
     assert "An upgrade would run, in this order: r001, r002" in text
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_make_visible__any_text__holds_nothing_that_a_terminal_obeys(text: str) -> None:
     visible = make_visible(text)
@@ -152,7 +151,6 @@ def test_markdown__tie__asks_people() -> None:
     assert "Ask who knows which of 3 edits is wrong" in render(make_tie(), "markdown")
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_escape__any_text__is_shown_as_it_is(text: str) -> None:
     tokens = MARKDOWN.parseInline(f"x{escape(text)}x")[0].children or []
@@ -162,7 +160,6 @@ def test_escape__any_text__is_shown_as_it_is(text: str) -> None:
     assert "".join(token.content for token in tokens) == f"x{make_visible(' '.join(text.split(chr(10))))}x"
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from("`a| \\<*")))
 def test_quote__any_name__is_one_code(name: str) -> None:
     tokens = MARKDOWN.parseInline(f"x {quote(name)} x")[0].children or []

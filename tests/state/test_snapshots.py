@@ -29,6 +29,7 @@ from tests.support.faults import Proxy, proxied, renamed_table, run_sql
 from tests.support.forks import ask_fork, held_by_another_thread
 from tests.support.patience import ends_within, wait_until
 from tests.support.postgres import PostgresServer
+from tests.support.profiles import examples
 
 pytestmark = pytest.mark.leased
 
@@ -229,7 +230,7 @@ def test_refresh__of_64_waiting_requests__is_one(bench: Bench, clock: Clock) -> 
     assert len(bench.source.sent) == 2
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(
     lease_ms=st.sampled_from([0, 10, 250]),
     steps=st.lists(st.tuples(st.sampled_from(["request", "begin", "end", "change", "pass"]), st.integers(1, 300))),
