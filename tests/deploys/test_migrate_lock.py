@@ -115,7 +115,7 @@ def test_migrate__frozen_holder_loses_the_lock__the_next_one_succeeds_and_it_sto
         project.query(f"SELECT pg_terminate_backend({holder_of(project)})")
         code, output, _ = end(project.start("migrate", "--lock-timeout", "20"))
         assert code == 0, output
-        assert "which works on without the lock" in output
+        assert "which is still working without the lock" in output
 
         first.send_signal(signal.SIGCONT)
         code, output, seconds = end(first)

@@ -165,7 +165,7 @@ def test_script__without_the_revision__says_whose_stop_was_undone(name: str) -> 
 def test_script__nobody_stopped__says_so() -> None:
     make_change("complete")
 
-    assert "Stopped: since the beginning" in run_golive("release", "--reason", "First time.").out
+    assert "Stopped since installation" in run_golive("release", "--reason", "First time.").out
 
 
 @pytest.mark.parametrize("name", STOPS)

@@ -22,7 +22,7 @@ def create(username: str) -> str:
 
 
 def test_create__first_account__may_sign_in_with_the_password_shown() -> None:
-    found = re.fullmatch(r"Account:  ann\nPassword: (\S{20})\nThe password is shown this once only\.\n", create("ann"))
+    found = re.fullmatch(r"Account:  ann\nPassword: (\S{20})\nThe password is shown only once\.\n", create("ann"))
 
     assert found is not None
     user = authenticate(username="ann", password=found[1])
