@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -46,9 +47,12 @@ WITHOUT_DATABASE = (
     "tests/postgresql/test_circuit_breaker.py",
     "tests/valhalla/test_environment.py",
 )
-# Folders that spend most of their time waiting, for leases, locks and processes: they run beside the rest.
+# Parts of about the same length, which run beside the rest: most of their time they wait for leases and processes.
 SERVICES = ("tests/api/", "tests/browser/")
 DEPLOYS = ("tests/deploys/", "tests/consistency/")
+OVER_HTTP = ("tests/http/", "tests/enforcement/", "tests/bench/")
+# How many at once: enough to fill the waits, few enough that none is starved.
+MAX_SIDE_BY_SIDE = max(2, 2 * (os.cpu_count() or 1))
 # What `--fast` runs: all that starts no server, in two halves, of which only the first has a database.
 FAST = (
     (
@@ -169,9 +173,10 @@ def main(arguments: Sequence[str]) -> int:
         return _run_fast(options)
     with ExitStack() as stack:
         left_out: list[str] = []
-        runs = _split(Run("SQLite", "", "not postgresql"), options, services=SERVICES)
+        first, *others = _split(Run("SQLite", "", "not postgresql"), options, services=SERVICES)
+        runs = [first, *others]
         try:
-            runs += _make_postgres_runs(stack, options)
+            runs = [first, *_make_postgres_runs(stack, options), *others]
         except PostgresError as error:
             left_out.append(f"all tests on PostgreSQL: {error}")
         missing = _find_missing_programs()
@@ -215,7 +220,8 @@ def _make_postgres_runs(stack: ExitStack, options: Options) -> list[Run]:
     if urlsplit(configured).scheme in SCHEMES:
         print("PostgreSQL: the server that DATABASE_URL names")
         return [Run("PostgreSQL", configured, markers, WITHOUT_DATABASE)]
-    runs = _split(Run("PostgreSQL", "", markers, WITHOUT_DATABASE), options, services=SERVICES, deploys=DEPLOYS)
+    whole = Run("PostgreSQL", "", markers, WITHOUT_DATABASE)
+    runs = _split(whole, options, deploys=DEPLOYS, http=OVER_HTTP, services=SERVICES)
     return [replace(run, database_url=_start_postgres(stack)) for run in runs]
 
 
@@ -239,13 +245,22 @@ def _start_postgres(stack: ExitStack) -> str:
 
 
 def _run_side_by_side(runs: Sequence[Run], options: Options) -> list[Outcome]:
-    """All runs at once. The first shows its output as it goes on, each other one when it is its turn and has ended."""
+    """All runs, MAX_SIDE_BY_SIDE at once. The first shows its output as it goes on, the others when they have ended."""
     with tempfile.TemporaryDirectory(prefix="valhalla-tests-") as folder, ExitStack() as stack:
         processes = [_Process(run, options, Path(folder) / str(number)) for number, run in enumerate(runs)]
         stack.push(lambda kind, *_: _end(processes, is_interrupted=kind is KeyboardInterrupt) if kind else None)
-        for number, process in enumerate(processes):
-            process.start(stack, is_shown=number == 0)
-        outcomes = [process.finish() for process in processes]
+        waiting, running = list(processes), list[_Process]()
+        while waiting or running:
+            while waiting and len(running) < MAX_SIDE_BY_SIDE:
+                running.append(waiting.pop(0))
+                running[-1].start(stack, is_shown=running[-1] is processes[0])
+            ended = [process for process in running if process.has_ended]
+            for process in ended:
+                running.remove(process)
+                process.show()
+            if not ended:
+                time.sleep(0.2)
+        outcomes = [process.judge() for process in processes]
         if options.is_everything:
             _combine_coverage([process.coverage for process in processes])
         return outcomes
@@ -293,14 +308,19 @@ class _Process:
             self._command, cwd=ROOT, env=settings, stdout=output, stderr=None if is_shown else subprocess.STDOUT
         )
 
-    def finish(self) -> Outcome:
-        """Wait for the end, and show what was not shown."""
-        assert self.process is not None
-        print(f"\n{f' {self._run.name} ':#^100}", flush=True)
-        code = self.process.wait()
+    @property
+    def has_ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+    def show(self) -> None:
+        """Print the output that was not shown as it came."""
         if self._output.exists():
-            print(self._output.read_text(errors="replace"), flush=True)
+            print(f"\n{f' {self._run.name} ':#^100}\n{self._output.read_text(errors='replace')}", flush=True)
+
+    def judge(self) -> Outcome:
+        """What the run, which has ended, did."""
         outcome = _read(self._report, self._run.name)
+        code = None if self.process is None else self.process.returncode
         if code == NOTHING_SELECTED:
             return outcome
         return replace(outcome, problem="" if code == 0 or outcome.failed else f"pytest ended with exit code {code}")
