@@ -428,8 +428,8 @@ def test_outage__frozen_under_64_connections__closes_in_time_and_opens_within_a_
     during = [each for each in asked if frozen_at + LEASE_SECONDS < each.began and each.ended < thawed_at]
     assert len(during) >= CROWD
     assert not [each for each in during if each.is_allowing]
-    # The main thread, the pool, one that reads and one that asks for the end.
-    assert max(counts) <= 1 + THREADS + 2, counts
+    # The main thread, the pool, one that reads, one that asks for the end, and two that look whether a stop is possible.
+    assert max(counts) <= 1 + THREADS + 4, counts
     before = [each for each in asked if each.ended < frozen_at]
     after = [each for each in asked if each.began > opened_at]
     assert {each.path for each in before} == {each.path for each in after} == {*LEASED}
