@@ -51,6 +51,7 @@ WITHOUT_DATABASE = (
 SERVICES = ("tests/api/", "tests/browser/")
 DEPLOYS = ("tests/deploys/", "tests/consistency/")
 OVER_HTTP = ("tests/http/", "tests/enforcement/", "tests/bench/")
+PURE = ("tests/domain/", "tests/guard/", "tests/migration_graph/", "tests/package/", "tests/proxies/")
 # How many at once: enough to fill the waits, few enough that none is starved.
 MAX_SIDE_BY_SIDE = max(2, 2 * (os.cpu_count() or 1))
 # What `--fast` runs: all that starts no server, in two halves, of which only the first has a database.
@@ -173,7 +174,7 @@ def main(arguments: Sequence[str]) -> int:
         return _run_fast(options)
     with ExitStack() as stack:
         left_out: list[str] = []
-        first, *others = _split(Run("SQLite", "", "not postgresql"), options, services=SERVICES)
+        first, *others = _split(Run("SQLite", "", "not postgresql"), options, services=SERVICES, pure=PURE)
         runs = [first, *others]
         try:
             runs = [first, *_make_postgres_runs(stack, options), *others]
