@@ -13,6 +13,7 @@ from pathlib import Path
 from golive.migration_graph.catalogue import sort_findings
 from golive.migration_graph.discovery.contents import read_layout
 from golive.migration_graph.discovery.layouts import find_layout
+from golive.migration_graph.discovery.not_read import find_stray_revisions, list_not_read, make_findings
 from golive.migration_graph.discovery.sources import Layout
 from golive.migration_graph.findings.defects import find_defects
 from golive.migration_graph.graph.build import build_graph, count_branch_points, count_merges
@@ -51,19 +52,16 @@ def audit_layout(path: str | Path, layout: Layout) -> Report:
     """Audit the files of a layout; `path` as the caller gave it."""
     files, findings = read_layout(layout)
     graph = build_graph(layout.kind, files, layout.project)
-    stray = None
-    if graph.dangling and layout.kind is Kind.ALEMBIC:
-        from golive.migration_graph.discovery.stray_revisions import find_stray_revisions
-
-        missing = [reference.name for references in graph.dangling.values() for reference in references]
-        stray = find_stray_revisions(layout, missing)
-    defects = find_defects(graph, files, stray=stray)
+    stray = find_stray_revisions(layout) if layout.kind is Kind.ALEMBIC else []
+    not_read = list_not_read(layout, files, stray)
+    defects = find_defects(graph, files, stray={name: each.key for each in reversed(stray) for name in each.ids})
     return Report(
         os.fspath(path),
         graph,
-        sort_findings([*findings, *defects]),
+        sort_findings([*findings, *defects, *make_findings(not_read)]),
         count_merges(graph),
         count_branch_points(graph),
+        not_read=tuple(not_read),
     )
 
 

@@ -75,6 +75,13 @@ CATALOGUE: Final = {
             "Correct the name, or bring the missing file back.",
         ),
         FindingType(
+            "MG108",
+            "not-read",
+            Severity.WARNING,
+            "Files were passed over that the tool loads, or that seem to belong to the graph.",
+            "Let the configuration name them, or audit them on their own.",
+        ),
+        FindingType(
             "MG201",
             "multiple-heads",
             Severity.ERROR,

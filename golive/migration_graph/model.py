@@ -147,6 +147,20 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class NotRead:
+    """Files that the audit passed over: the folder or file, relative to the audited folder, how many files, and why.
+
+    An error if they belong to the graph or if nothing was read at all, otherwise a warning.
+    """
+
+    path: str
+    files: int
+    why: str
+    hint: str
+    severity: Severity = Severity.WARNING
+
+
+@dataclass(frozen=True, slots=True)
 class Episode:
     """The lifetime of a defect: from the commit that introduced it to the one that fixed it (None: not fixed)."""
 
@@ -241,6 +255,7 @@ class Report:
     history_note: str | None = None
     # Only with a database: what an upgrade would run, in order.
     pending: tuple[str, ...] | None = None
+    not_read: tuple[NotRead, ...] = ()
 
     @property
     def kind(self) -> Kind:

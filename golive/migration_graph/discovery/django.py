@@ -8,14 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from golive.migration_graph.discovery.django_settings import DjangoSettings, read_settings
+from golive.migration_graph.discovery.not_read import IGNORED
 from golive.migration_graph.discovery.sources import Layout, Location, is_migration_file, make_prefix
 from golive.migration_graph.model import Finding, Kind, Project
 from golive.migration_graph.readers.bindings import follow
 from golive.migration_graph.readers.literals import UNKNOWN
 from golive.migration_graph.readers.syntax import parse
-
-# Folders that hold third-party code, or no source code at all.
-_IGNORED = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist"})
 
 
 def find_django(root: Path) -> Layout | None:
@@ -69,7 +67,7 @@ def _walk_apps(root: Path) -> Iterator[Path]:
         if "pyvenv.cfg" in files:
             folders.clear()
             continue
-        folders[:] = sorted(name for name in folders if name not in _IGNORED and not name.startswith("."))
+        folders[:] = sorted(name for name in folders if name not in IGNORED and not name.startswith("."))
         if "migrations" in folders or {"apps.py", "models.py"} & set(files):
             yield folder
         if "migrations" in folders:
