@@ -192,11 +192,14 @@ class Project:
     """What is known of a Django project beyond its migrations; empty for Alembic.
 
     `apps`: labels of the project's own apps; None: the apps that have migrations. `settings`: name of a setting -> the
-    swappable model it names ("AUTH_USER_MODEL" -> "accounts.User").
+    swappable model it names ("AUTH_USER_MODEL" -> "accounts.User"). `foreign`: label of an installed app outside the
+    project -> the names of its migrations, None if they were not looked at. `is_closed`: no other app is installed.
     """
 
     apps: frozenset[str] | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    foreign: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
+    is_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +223,8 @@ class Graph:
     guesses: frozenset[str] = frozenset()
     # Key of a squashed migration -> the names it replaces, including those whose file is gone.
     replaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # How many references lead into packages that were not looked at.
+    unchecked: int = 0
 
 
 def index_by_name(nodes: Mapping[str, Node]) -> dict[str, list[str]]:

@@ -21,23 +21,35 @@ _MAX_STEPS = 5
 
 @dataclass(frozen=True, slots=True)
 class DjangoSettings:
-    """`models`: setting name -> swappable model. `migration_modules`: app label -> module; None: no migrations."""
+    """`models`: setting name -> swappable model. `migration_modules`: app label -> module; None: no migrations.
+
+    `is_complete`: INSTALLED_APPS was read to its last element. `missing`: the settings module that manage.py names and
+    that is not there.
+    """
 
     installed_apps: tuple[str, ...] = ()
     models: Mapping[str, str] = field(default_factory=dict)
     migration_modules: Mapping[str, str | None] = field(default_factory=dict)
+    is_complete: bool = False
+    missing: str | None = None
 
 
 def read_settings(root: Path) -> DjangoSettings:
     """The settings module named in `manage.py`, else the first `settings.py` in the root or one folder down."""
-    path = _find_settings(root)
+    named = _find_named(root)
+    path = _find_module(root, named) if named else None
+    missing = named if named and path is None else None
     if path is None:
-        return DjangoSettings()
+        candidates = sorted([*root.glob("settings.py"), *root.glob("*/settings.py")])
+        if not candidates:
+            return DjangoSettings(missing=missing)
+        path = candidates[0]
     names = _follow(root, path, _MAX_STEPS)
     values = {name: binding.value for name, binding in names.items()}
     modules = values.get("MIGRATION_MODULES")
+    apps = values.get("INSTALLED_APPS")
     return DjangoSettings(
-        tuple(_list_strings(values.get("INSTALLED_APPS"))),
+        tuple(_list_strings(apps)),
         {
             name: value
             for name, value in values.items()
@@ -46,17 +58,14 @@ def read_settings(root: Path) -> DjangoSettings:
         {key: value for key, value in modules.items() if isinstance(value, str | None)}
         if isinstance(modules, dict)
         else {},
+        isinstance(apps, list | tuple) and all(isinstance(app, str) for app in apps),
+        missing,
     )
 
 
-def _find_settings(root: Path) -> Path | None:
+def _find_named(root: Path) -> str | None:
     match = _SETTINGS_MODULE.search(_read(root / "manage.py"))
-    if match:
-        path = _find_module(root, match[1].decode())
-        if path is not None:
-            return path
-    candidates = sorted([*root.glob("settings.py"), *root.glob("*/settings.py")])
-    return candidates[0] if candidates else None
+    return match[1].decode() if match else None
 
 
 def _find_module(root: Path, dotted: str) -> Path | None:

@@ -91,6 +91,7 @@ def _build_django(
         resolver.replaced,
         guesses,
         {file.key: file.replaces for file in files if file.replaces and file.key in nodes},
+        resolver.unchecked,
     )
 
 

@@ -27,6 +27,7 @@ def describe(report: Report) -> dict[str, Any]:
         "branch_points": report.branch_points,
         "sound": report.sound,
         "graph": [_describe_node(node) for node in report.graph.nodes.values()],
+        "unchecked_references": report.graph.unchecked,
         "not_read": [{"path": each.path, "files": each.files, "why": each.why} for each in report.not_read],
         "findings": [_describe_finding(finding, with_history=with_history) for finding in report.findings],
     }
