@@ -65,9 +65,10 @@ def _find_apps(root: Path) -> Layout | None:
     from golive.migration_graph.discovery.django import find_django
 
     layout = find_django(root)
-    if layout is None or any(_detect_kind(location.folder) is Kind.DJANGO for location in layout.locations):
-        return layout
-    return None
+    if layout is None:
+        return None
+    folders = [*(location.folder for location in layout.locations), *(root / each.path for each in layout.not_read)]
+    return layout if any(_detect_kind(folder) is Kind.DJANGO for folder in folders) else None
 
 
 def _find_folder(root: Path) -> Layout | None:

@@ -100,15 +100,12 @@ class DjangoResolver:
 
     def _look_outside(self, app: str, name: str) -> list[str] | None:
         """Empty if another package may have this migration, None if none has it."""
-        if app not in self.project.foreign:
-            if self.project.is_closed and app != UNKNOWN_APP:
-                return None
-        else:
-            names = self.project.foreign[app]
-            if names is not None:
-                return [] if name in (FIRST, LATEST) or name in names else None
+        names = self.project.foreign.get(app)
+        if names is not None:
+            return [] if name in (FIRST, LATEST) or name in names else None
         self.unchecked += 1
-        return []
+        is_certain = self.project.is_closed and app not in (UNKNOWN_APP, *self.project.foreign)
+        return None if is_certain else []
 
     def _find_end(self, app: str, neighbours: Mapping[str, set[str]]) -> list[str]:
         """The root (or leaf) that Django chooses: the first by name."""
