@@ -27,12 +27,16 @@ ReadApplied = Callable[[str, Kind], Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class AuditRequest:
-    """What to check. `lock_file` None: the one in the audited folder, if it exists. `database`: a URL."""
+    """What to check. `lock_file` None: the one in the audited folder, if it exists. `database`: a URL.
+
+    `section`: the one of `alembic.ini` that describes the environment, as for `alembic --name`.
+    """
 
     with_history: bool = False
     database: str | None = None
     lock_file: Path | None = None
     writes_lock: bool = False
+    section: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ def audit_layout(path: str | Path, layout: Layout) -> Report:
 
 def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> AuditResult:
     """Audit a folder with everything the request asks for. Raises UnusableInputError."""
-    layout = find_layout(path)
+    layout = find_layout(path, request.section)
     report = audit_layout(path, layout)
     lock_file = request.lock_file or layout.root / LOCK_FILE
     lock, origins = None, None

@@ -121,6 +121,8 @@ def _choose_section(ini: Path, environments: list[str], name: str | None, *, has
         raise UnusableInputError(f"{ini} has no section [{name}] with a script_location{_list_names(environments)}")
     if has_default and (DEFAULT_SECTION in environments or not environments):
         return DEFAULT_SECTION
+    if not environments:
+        raise UnusableInputError(f"{ini} has no script_location in a section [alembic]")
     if len(environments) == 1:
         return environments[0]
     raise UnusableInputError(f"{ini} describes several environments; choose one with --name{_list_names(environments)}")

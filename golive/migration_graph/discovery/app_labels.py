@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from golive.migration_graph.model import Finding
@@ -12,28 +13,40 @@ from golive.migration_graph.readers.literals import UNKNOWN
 from golive.migration_graph.readers.syntax import parse
 
 
-def read_label(folder: Path, config: Sequence[str] = ()) -> str:
+@dataclass(frozen=True, slots=True)
+class Label:
+    """`is_certain` False: a configuration computes or inherits its label, and this is the usual one."""
+
+    text: str
+    is_certain: bool
+
+
+def read_label(folder: Path, config: Sequence[str] = ()) -> Label:
     """`AppConfig.label`, else the last part of `AppConfig.name`, else the name of the folder.
 
     `config`: the modules and the class that INSTALLED_APPS names below the package (`apps`, `UsersConfig`); empty: the
     default configuration in `apps.py`.
     """
     *modules, wanted = config or ("apps", "")
-    paths = [folder.joinpath(*modules).with_suffix(".py")] if modules else [folder / "__init__.py"]
-    content = _read(paths[0])
+    content = _read(folder.joinpath(*modules).with_suffix(".py") if modules else folder / "__init__.py")
     tree = parse("apps.py", content) if content is not None else None
+    if tree is None or isinstance(tree, Finding):
+        return Label(folder.name, is_certain=content is None and not config)
+    outer = follow(tree.body)
     labels = []
-    if tree is not None and not isinstance(tree, Finding):
-        outer = follow(tree.body)
-        for node in tree.body:
-            if isinstance(node, ast.ClassDef) and wanted in ("", node.name):
-                names = follow(node.body, outer)
-                values = [names[name].value if name in names else None for name in ("label", "name", "default")]
-                label, name, default = values
-                text = label if isinstance(label, str) else name.rpartition(".")[2] if isinstance(name, str) else ""
-                if text:
-                    labels.append((default is not True, name is UNKNOWN, text))
-    return min(labels, key=lambda candidate: candidate[:2])[2] if labels else folder.name
+    is_certain = True
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and wanted in ("", node.name):
+            names = follow(node.body, outer)
+            values = [names[name].value if name in names else None for name in ("label", "name", "default")]
+            label, name, default = values
+            text = label if isinstance(label, str) else name.rpartition(".")[2] if isinstance(name, str) else ""
+            is_certain &= label is not UNKNOWN and bool(text)
+            if text:
+                labels.append((default is not True, name is UNKNOWN, text))
+    if not labels:
+        return Label(folder.name, is_certain and not config)
+    return Label(min(labels, key=lambda candidate: candidate[:2])[2], is_certain)
 
 
 def _read(path: Path) -> bytes | None:

@@ -24,9 +24,10 @@ def find_django(root: Path) -> Layout | None:
     found = {folder: _find_entry(root, folder, settings) for folder in _walk_apps(root)}
     installed = {folder: entry for folder, entry in found.items() if entry is not None}
     if installed:
-        labels = {folder: read_label(folder, config) for folder, (_, config) in installed.items()}
+        described = {folder: read_label(folder, config) for folder, (_, config) in installed.items()}
     else:
-        labels = {folder: read_label(folder) for folder in found}
+        described = {folder: read_label(folder) for folder in found}
+    labels = {folder: label.text for folder, label in described.items()}
     locations: list[Location] = []
     not_read: list[NotRead] = []
     for folder, label in labels.items():
@@ -42,7 +43,8 @@ def find_django(root: Path) -> Layout | None:
     if settings.missing is not None:
         not_read.append(_report_settings(settings.missing))
     apps = frozenset([*labels.values(), *(location.app for location in locations)])
-    project = Project(apps, settings.models, foreign, is_closed=is_closed and settings.missing is None)
+    is_closed = is_closed and settings.missing is None and all(label.is_certain for label in described.values())
+    project = Project(apps, settings.models, foreign, is_closed=is_closed)
     ordered = tuple(sorted(locations, key=lambda location: location.prefix))
     return Layout(Kind.DJANGO, root, ordered, project, not_read=tuple(not_read))
 
@@ -50,7 +52,7 @@ def find_django(root: Path) -> Layout | None:
 def find_app(migrations: Path) -> Layout:
     """The layout of a single migrations folder; its app is the folder that contains it."""
     folder = migrations.absolute().parent
-    location = Location(migrations, "", read_label(folder))
+    location = Location(migrations, "", read_label(folder).text)
     return Layout(Kind.DJANGO, migrations, (location,), Project(frozenset({location.app})))
 
 
@@ -93,7 +95,8 @@ def _look_outside(settings: DjangoSettings, in_tree: set[str]) -> tuple[dict[str
             is_closed = False
         else:
             label, names = described
-            foreign[label] = names
+            foreign[label.text] = names
+            is_closed = is_closed and label.is_certain
     return foreign, is_closed
 
 

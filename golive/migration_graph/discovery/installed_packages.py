@@ -6,7 +6,7 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-from golive.migration_graph.discovery.app_labels import read_label
+from golive.migration_graph.discovery.app_labels import Label, read_label
 from golive.migration_graph.discovery.sources import is_migration_file
 
 _CONTRIB = "django.contrib."
@@ -24,10 +24,10 @@ def find_package(dotted: str) -> Path | None:
     return next((folder for folder in candidates if folder.is_dir()), None)
 
 
-def describe_app(entry: str) -> tuple[str, frozenset[str] | None] | None:
+def describe_app(entry: str) -> tuple[Label, frozenset[str] | None] | None:
     """Label of an entry of INSTALLED_APPS and, for Django's own apps, the names of its migrations (None: unknown).
 
-    Returns None if the package is not there, so that not even its label is certain.
+    Returns None if the package is not there.
     """
     parts = entry.split(".")
     for length in range(len(parts), 0, -1):

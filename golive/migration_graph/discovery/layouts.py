@@ -68,7 +68,10 @@ def _find_apps(root: Path) -> Layout | None:
     if layout is None:
         return None
     folders = [*(location.folder for location in layout.locations), *(root / each.path for each in layout.not_read)]
-    return layout if any(_detect_kind(folder) is Kind.DJANGO for folder in folders) else None
+    if any(_detect_kind(folder) is Kind.DJANGO for folder in folders):
+        return layout
+    is_alembic = any((folder / name).is_file() for folder in folders for name in ("alembic.ini", "env.py"))
+    return layout if (root / "manage.py").is_file() and not is_alembic else None
 
 
 def _find_folder(root: Path) -> Layout | None:

@@ -68,7 +68,9 @@ def _walk_candidates(layout: Layout) -> Iterator[Path]:
 
 def list_not_read(layout: Layout, files: Collection[ParsedFile], stray: Collection[StrayRevision]) -> list[NotRead]:
     """All that was passed over, with what the discovery has noted; sorted by path."""
-    found = [*layout.not_read, *_group(layout, files, stray)]
+    # What lies beside the audited folder serves as a hint only: nobody has asked for it.
+    inside = [each for each in stray if not each.key.startswith("../")]
+    found = [*layout.not_read, *_group(layout, files, inside)]
     if layout.is_sourceless:
         found += filter(None, map(_count_compiled, layout.locations))
     if not files:
