@@ -55,7 +55,8 @@ def find_stray_revisions(layout: Layout) -> list[StrayRevision]:
 
 def _walk_candidates(layout: Layout) -> Iterator[Path]:
     near = sorted({location.folder.parent for location in layout.locations})
-    seen: set[str] = set()
+    # Read already, and perhaps very many.
+    seen = {str(location.folder) for location in layout.locations if not location.is_recursive}
     for start in [*near, layout.root]:
         for path, folders, files in islice(os.walk(start), MAX_FOLDERS):
             folders[:] = sorted(name for name in folders if name not in IGNORED and not name.startswith("."))
