@@ -169,6 +169,19 @@ def test_not_read__django__settings_and_modules_that_are_not_here__are_told(tmp_
     assert get_not_read(tmp_path) == [("site_.settings", 0)]
 
 
+def test_not_read__django__settings_that_are_tried_and_not_committed__are_told(tmp_path: Path) -> None:
+    make_django(tmp_path, more="try:\n    from .local import *\nexcept ImportError:\n    pass\n")
+    write(tmp_path / "shop" / "migrations", {"0001_initial.py": depend_on("stock", "0001_initial")})
+
+    report = audit(tmp_path)
+
+    assert get_not_read(tmp_path) == [(".local", 0)]
+    assert (report.sound, report.graph.unchecked) == (True, 1)
+
+    write(tmp_path / "site_", {"local.py": "INSTALLED_APPS += ['stock']\n"})
+    assert get_not_read(tmp_path) == []
+
+
 # -- references out of the project -------------------------------------------------------------------------------------
 
 

@@ -40,10 +40,9 @@ def find_django(root: Path) -> Layout | None:
             foreign.pop(label, None)
     if not locations and not not_read:
         return None
-    if settings.missing is not None:
-        not_read.append(_report_settings(settings.missing))
+    not_read += map(_report_settings, settings.missing)
     apps = frozenset([*labels.values(), *(location.app for location in locations)])
-    is_closed = is_closed and settings.missing is None and all(label.is_certain for label in described.values())
+    is_closed = is_closed and all(label.is_certain for label in described.values())
     project = Project(apps, settings.models, foreign, is_closed=is_closed)
     ordered = tuple(sorted(locations, key=lambda location: location.prefix))
     return Layout(Kind.DJANGO, root, ordered, project, not_read=tuple(not_read))
@@ -104,9 +103,9 @@ def _report_settings(name: str) -> NotRead:
     return NotRead(
         name,
         0,
-        "manage.py names these settings, and they are not here, so which apps are installed and what depends on "
-        "AUTH_USER_MODEL is not checked",
-        "Audit where the settings are, or set DJANGO_SETTINGS_MODULE in manage.py to settings that are committed.",
+        "these settings are named and are not here, so which apps are installed and what depends on AUTH_USER_MODEL is "
+        "not checked",
+        "Audit where the settings are, or let manage.py name settings that are committed.",
     )
 
 
