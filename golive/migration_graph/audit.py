@@ -13,6 +13,7 @@ from pathlib import Path
 from golive.migration_graph.catalogue import sort_findings
 from golive.migration_graph.discovery.contents import read_layout
 from golive.migration_graph.discovery.layouts import find_layout
+from golive.migration_graph.discovery.not_read import find_stray_revisions, list_not_read, make_findings
 from golive.migration_graph.discovery.sources import Layout
 from golive.migration_graph.findings.defects import find_defects
 from golive.migration_graph.graph.build import build_graph, count_branch_points, count_merges
@@ -26,12 +27,16 @@ ReadApplied = Callable[[str, Kind], Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class AuditRequest:
-    """What to check. `lock_file` None: the one in the audited folder, if it exists. `database`: a URL."""
+    """What to check. `lock_file` None: the one in the audited folder, if it exists. `database`: a URL.
+
+    `section`: the one of `alembic.ini` that describes the environment, as for `alembic --name`.
+    """
 
     with_history: bool = False
     database: str | None = None
     lock_file: Path | None = None
     writes_lock: bool = False
+    section: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +56,22 @@ def audit_layout(path: str | Path, layout: Layout) -> Report:
     """Audit the files of a layout; `path` as the caller gave it."""
     files, findings = read_layout(layout)
     graph = build_graph(layout.kind, files, layout.project)
-    stray = None
-    if graph.dangling and layout.kind is Kind.ALEMBIC:
-        from golive.migration_graph.discovery.stray_revisions import find_stray_revisions
-
-        missing = [reference.name for references in graph.dangling.values() for reference in references]
-        stray = find_stray_revisions(layout, missing)
-    defects = find_defects(graph, files, stray=stray)
+    stray = find_stray_revisions(layout) if layout.kind is Kind.ALEMBIC else []
+    not_read = list_not_read(layout, files, stray)
+    defects = find_defects(graph, files, stray={name: each.key for each in reversed(stray) for name in each.ids})
     return Report(
         os.fspath(path),
         graph,
-        sort_findings([*findings, *defects]),
+        sort_findings([*findings, *defects, *make_findings(not_read)]),
         count_merges(graph),
         count_branch_points(graph),
+        not_read=tuple(not_read),
     )
 
 
 def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> AuditResult:
     """Audit a folder with everything the request asks for. Raises UnusableInputError."""
-    layout = find_layout(path)
+    layout = find_layout(path, request.section)
     report = audit_layout(path, layout)
     lock_file = request.lock_file or layout.root / LOCK_FILE
     lock, origins = None, None

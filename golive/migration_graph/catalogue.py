@@ -75,6 +75,28 @@ CATALOGUE: Final = {
             "Correct the name, or bring the missing file back.",
         ),
         FindingType(
+            "MG108",
+            "not-read",
+            Severity.WARNING,
+            "Files were passed over that the tool loads, or that seem to belong to the graph.",
+            "Let the configuration name them, or audit them on their own.",
+        ),
+        FindingType(
+            "MG109",
+            "id-too-long",
+            Severity.WARNING,
+            "An id has more than the 32 characters that Alembic's version table holds: PostgreSQL refuses it.",
+            "Give the revision a shorter id before anything has run it.",
+        ),
+        FindingType(
+            "MG110",
+            "name-clash",
+            Severity.ERROR,
+            "Two things bear one name that has to be unique: two branch labels, an id and a word of the tool's own, or "
+            "a file and a migration that a squashed one replaces.",
+            "Rename the newer one.",
+        ),
+        FindingType(
             "MG201",
             "multiple-heads",
             Severity.ERROR,

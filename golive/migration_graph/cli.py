@@ -44,6 +44,7 @@ class Options:
     lock_file: Path | None = None
     write_lock: bool = False
     output: Path | None = None
+    name: str | None = None
 
     @classmethod
     def choose(cls, parsed: dict[str, Any]) -> Options:
@@ -56,8 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "path",
         nargs="?",
         metavar="PATH",
-        help="a folder with alembic.ini or [tool.alembic], a script or versions folder, or a Django project "
-        "(default: this project)",
+        help="a folder with alembic.ini or [tool.alembic], a script or versions folder, a Django project, "
+        "or any folder above exactly one of these (default: this project)",
+    )
+    parser.add_argument(
+        "--name", metavar="SECTION", help="the section of alembic.ini that is meant, as for `alembic --name`"
     )
     parser.add_argument("--format", choices=FORMATS, default="text", help="the form of the report (default: text)")
     parser.add_argument(
@@ -89,7 +93,7 @@ def run(
     `is_coloured` None: decide from `out`. `program`: how the caller was invoked, for messages.
     """
     try:
-        request = AuditRequest(options.history, options.database, options.lock_file, options.write_lock)
+        request = AuditRequest(options.history, options.database, options.lock_file, options.write_lock, options.name)
         result = run_audit(default_path if options.path is None else options.path, request, read_applied)
         if options.output is None:
             coloured = can_colour(out) if is_coloured is None else is_coloured

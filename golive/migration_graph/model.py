@@ -147,6 +147,20 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class NotRead:
+    """Files that the audit passed over: the folder or file, relative to the audited folder, how many files, and why.
+
+    An error if they belong to the graph or if nothing was read at all, otherwise a warning.
+    """
+
+    path: str
+    files: int
+    why: str
+    hint: str
+    severity: Severity = Severity.WARNING
+
+
+@dataclass(frozen=True, slots=True)
 class Episode:
     """The lifetime of a defect: from the commit that introduced it to the one that fixed it (None: not fixed)."""
 
@@ -178,11 +192,14 @@ class Project:
     """What is known of a Django project beyond its migrations; empty for Alembic.
 
     `apps`: labels of the project's own apps; None: the apps that have migrations. `settings`: name of a setting -> the
-    swappable model it names ("AUTH_USER_MODEL" -> "accounts.User").
+    swappable model it names ("AUTH_USER_MODEL" -> "accounts.User"). `foreign`: label of an installed app outside the
+    project -> the names of its migrations, None if they were not looked at. `is_closed`: no other app is installed.
     """
 
     apps: frozenset[str] | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    foreign: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
+    is_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +223,8 @@ class Graph:
     guesses: frozenset[str] = frozenset()
     # Key of a squashed migration -> the names it replaces, including those whose file is gone.
     replaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # How many references lead into packages that were not looked at.
+    unchecked: int = 0
 
 
 def index_by_name(nodes: Mapping[str, Node]) -> dict[str, list[str]]:
@@ -241,6 +260,7 @@ class Report:
     history_note: str | None = None
     # Only with a database: what an upgrade would run, in order.
     pending: tuple[str, ...] | None = None
+    not_read: tuple[NotRead, ...] = ()
 
     @property
     def kind(self) -> Kind:

@@ -208,9 +208,9 @@ def test_audit__loop_of_all__is_one_cycle_where_alembic_names_every_revision(ale
         ({"a.py": render("a", more="branch_labels = 'x'\n"), "b.py": render("b", "'x'")}, "MG102"),
         (
             {"a.py": render("a", more="branch_labels = 'x'\n"), "b.py": render("b", more="branch_labels = 'x'\n")},
-            "MG103",
+            "MG110",
         ),
-        ({"a.py": render("a", more="branch_labels = 'b'\n"), "b.py": render("b")}, "MG103"),
+        ({"a.py": render("a", more="branch_labels = 'b'\n"), "b.py": render("b")}, "MG110"),
         (chain(**{"a-b": None}), "MG105"),
         ({"a.py": "revision = 1\ndown_revision = None\n"}, "MG105"),
         ({"a.py": "revision = 'a'\n"}, "MG105"),
@@ -236,7 +236,7 @@ def test_audit__one_folder__stops_where_alembic_stops(
 
     report, answer = audit(tmp_path), alembic.ask(tmp_path)
 
-    stops = {finding.code for finding in report.findings} & (STOPS | {"MG103"})
+    stops = {finding.code for finding in report.findings} & (STOPS | {"MG110"})
     assert stops == ({code} if code else set()), report.findings
     assert bool(answer.error) == (code is not None), answer
     if code is None:

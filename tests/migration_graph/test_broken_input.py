@@ -151,12 +151,12 @@ def test_audit__broken_django_file__is_named_and_its_child_is_not_blamed(tmp_pat
     assert report.findings[0].file == "shop/migrations/0001_initial.py"
 
 
-def test_audit__empty_versions_folder__is_sound(tmp_path: Path) -> None:
+def test_audit__empty_versions_folder__is_not_sound_since_nothing_was_read(tmp_path: Path) -> None:
     make_alembic(tmp_path, {})
 
     report = audit(tmp_path)
 
-    assert (report.revisions, report.sound, get_codes(tmp_path)) == (0, True, [])
+    assert (report.revisions, report.sound, get_codes(tmp_path)) == (0, False, ["MG108"])
 
 
 @pytest.mark.parametrize("name", ["alembic.ini", "pyproject.toml", "migrations.lock"])

@@ -54,6 +54,12 @@ def test_json__any__has_the_keys_of_the_contract() -> None:
         "merges": 0,
         "branch_points": 0,
         "sound": True,
+        "graph": [
+            {"revision": name, "parents": parents, "dependencies": [], "file": f"versions/{name}.py"}
+            for name, parents in (("r000", []), ("r001", ["r000"]), ("r002", ["r001"]))
+        ],
+        "unchecked_references": 0,
+        "not_read": [],
         "findings": [],
     }
 

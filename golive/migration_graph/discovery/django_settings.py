@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,23 +21,35 @@ _MAX_STEPS = 5
 
 @dataclass(frozen=True, slots=True)
 class DjangoSettings:
-    """`models`: setting name -> swappable model. `migration_modules`: app label -> module; None: no migrations."""
+    """`models`: setting name -> swappable model. `migration_modules`: app label -> module; None: no migrations.
+
+    `is_complete`: INSTALLED_APPS was read to its last element. `missing`: the modules of settings that manage.py or
+    other settings name and that are not there, as where a file is not committed.
+    """
 
     installed_apps: tuple[str, ...] = ()
     models: Mapping[str, str] = field(default_factory=dict)
     migration_modules: Mapping[str, str | None] = field(default_factory=dict)
+    is_complete: bool = False
+    missing: tuple[str, ...] = ()
 
 
 def read_settings(root: Path) -> DjangoSettings:
     """The settings module named in `manage.py`, else the first `settings.py` in the root or one folder down."""
-    path = _find_settings(root)
+    named = _find_named(root)
+    path = _find_module(root, named) if named else None
+    missing = [named] if named and path is None else []
     if path is None:
-        return DjangoSettings()
-    names = _follow(root, path, _MAX_STEPS)
+        candidates = sorted([*root.glob("settings.py"), *root.glob("*/settings.py")])
+        if not candidates:
+            return DjangoSettings(missing=tuple(missing))
+        path = candidates[0]
+    names = _follow(root, path, _MAX_STEPS, missing)
     values = {name: binding.value for name, binding in names.items()}
     modules = values.get("MIGRATION_MODULES")
+    apps = values.get("INSTALLED_APPS")
     return DjangoSettings(
-        tuple(_list_strings(values.get("INSTALLED_APPS"))),
+        tuple(_list_strings(apps)),
         {
             name: value
             for name, value in values.items()
@@ -46,17 +58,14 @@ def read_settings(root: Path) -> DjangoSettings:
         {key: value for key, value in modules.items() if isinstance(value, str | None)}
         if isinstance(modules, dict)
         else {},
+        isinstance(apps, list | tuple) and all(isinstance(app, str) for app in apps) and not missing,
+        tuple(missing),
     )
 
 
-def _find_settings(root: Path) -> Path | None:
+def _find_named(root: Path) -> str | None:
     match = _SETTINGS_MODULE.search(_read(root / "manage.py"))
-    if match:
-        path = _find_module(root, match[1].decode())
-        if path is not None:
-            return path
-    candidates = sorted([*root.glob("settings.py"), *root.glob("*/settings.py")])
-    return candidates[0] if candidates else None
+    return match[1].decode() if match else None
 
 
 def _find_module(root: Path, dotted: str) -> Path | None:
@@ -68,23 +77,35 @@ def _find_module(root: Path, dotted: str) -> Path | None:
     return None
 
 
-def _follow(root: Path, path: Path, steps: int) -> Bindings:
-    """The bindings of a settings file, including star imports from within the project."""
+def _follow(root: Path, path: Path, steps: int, missing: list[str]) -> Bindings:
+    """The bindings of a settings file, including star imports from within the project; `missing`: those not there."""
     tree = parse(path.name, _read(path))
     if isinstance(tree, Finding):
         return {}
     names: Bindings = {}
     pending: list[ast.stmt] = []
-    for statement in tree.body:
+    for statement in _flatten(tree.body):
         if isinstance(statement, ast.ImportFrom) and [alias.name for alias in statement.names] == ["*"] and steps:
             names = follow(pending, names)
             pending = []
             source = _find_import(root, path, statement)
             if source is not None:
-                names |= _follow(root, source, steps - 1)
+                names |= _follow(root, source, steps - 1, missing)
+            elif statement.module:
+                missing.append("." * statement.level + statement.module)
         else:
             pending.append(statement)
     return follow(pending, names)
+
+
+def _flatten(statements: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements, with the star imports that are tried: `try: from .local import *`."""
+    for statement in statements:
+        match statement:
+            case ast.Try(body=[ast.ImportFrom(names=[ast.alias(name="*")]) as tried]):
+                yield tried
+            case _:
+                yield statement
 
 
 def _find_import(root: Path, path: Path, statement: ast.ImportFrom) -> Path | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from golive.migration_graph.model import Finding, Kind, Project, UnusableInputError
+from golive.migration_graph.model import Finding, Kind, NotRead, Project, UnusableInputError
 from golive.migration_graph.readers.syntax import MAX_BYTES, report_too_large, report_unreadable
 
 # As in `alembic.script.base`: which files of a versions folder are revisions.
@@ -39,13 +39,18 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What an audit reads. Keys are relative to `root`. `notes`: findings of the discovery itself."""
+    """What an audit reads. Keys are relative to `root`. `notes`: findings of the discovery itself.
+
+    `not_read`: what the discovery knows to be passed over. `is_sourceless`: Alembic loads compiled files too.
+    """
 
     kind: Kind
     root: Path
     locations: tuple[Location, ...]
     project: Project = field(default_factory=Project)
     notes: tuple[Finding, ...] = ()
+    not_read: tuple[NotRead, ...] = ()
+    is_sourceless: bool = False
 
     def find_location(self, key: str) -> Location | None:
         """The location that a file belongs to; None: it is not a migration of this layout."""

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from golive.migration_graph.catalogue import make_finding
 from golive.migration_graph.findings.cycles import find_cycles
-from golive.migration_graph.findings.evidence import Judge, is_newer
+from golive.migration_graph.findings.evidence import Judge, get_age, is_newer
 from golive.migration_graph.findings.suggestions import suggest_names
-from golive.migration_graph.model import Finding, Graph, Kind, Node, ParsedFile, Reference, Role, get_app, index_by_name
+from golive.migration_graph.model import (
+    Finding,
+    Graph,
+    Kind,
+    Node,
+    ParsedFile,
+    Reference,
+    Role,
+    Severity,
+    get_app,
+    index_by_name,
+)
+
+# The width of `alembic_version.version_num`.
+MAX_ID_LENGTH = 32
+# What Alembic's commands take for something else than an id.
+RESERVED_IDS = ("base", "head", "heads")
 
 # Name -> keys of the files that define it.
 Names = Mapping[str, Sequence[str]]
@@ -28,11 +45,14 @@ def find_defects(
     """
     names = index_by_name(graph.nodes)
     own = [finding for file in files for finding in file.findings]
+    second = find_second_definitions(graph, names)
     return (
         *own,
-        *find_cycles(graph, judge=judge),
+        *find_cycles(_without_edges_to(graph, second), judge=judge),
         *_find_dangling(graph, stray),
-        *_find_duplicates(graph, names),
+        *_find_duplicates(graph, names, second),
+        *_find_name_clashes(graph, names),
+        *_find_long_ids(graph),
         *_find_self_references(graph),
         *_find_heads(graph, names, stray),
         *_find_bases(graph, names),
@@ -42,11 +62,12 @@ def find_defects(
 
 
 def _find_dangling(graph: Graph, stray: Mapping[str, str] | None) -> Iterator[Finding]:
+    missing = _find_perhaps_unread(graph)
     for key, references in graph.dangling.items():
         node = graph.nodes[key]
         for reference in references:
             # A reference to an unreadable file is a consequence of that file's own finding, not a defect.
-            if reference.name in graph.guesses:
+            if reference.name in graph.guesses or reference.name in missing:
                 continue
             is_parent = reference.role is Role.PARENT and graph.kind is Kind.ALEMBIC
             is_parent = is_parent or get_app(reference.name) == get_app(node.name)
@@ -54,15 +75,24 @@ def _find_dangling(graph: Graph, stray: Mapping[str, str] | None) -> Iterator[Fi
             yield make_finding(
                 code,
                 f"{node.name} names {reference.name!r} as its {word}, and there is no such revision.",
-                _explain_dangling(graph, reference, stray),
+                _explain_dangling(graph, node, reference, stray),
                 file=key,
                 line=reference.line,
                 revisions=(node.name,),
             )
 
 
-def _explain_dangling(graph: Graph, reference: Reference, stray: Mapping[str, str] | None) -> str:
-    suggestions = suggest_names(graph, reference.name, stray=stray)
+def _find_perhaps_unread(graph: Graph) -> set[str]:
+    """The names of missing revisions, if all of them may be the ids of files whose id could not be read."""
+    unknown = sum("revision" in node.unread for node in graph.nodes.values())
+    missing = {reference.name for references in graph.dangling.values() for reference in references}
+    return missing if len(missing) <= unknown else set()
+
+
+def _explain_dangling(graph: Graph, node: Node, reference: Reference, stray: Mapping[str, str] | None) -> str:
+    if not reference.name:
+        return "Write None if it is the first revision: '' is the name of a revision with an empty id."
+    suggestions = suggest_names(graph, reference.name, child=node.name, stray=stray)
     if not suggestions:
         return "Restore the missing file from git, or name the revision that took its place."
     name, why = suggestions[0]
@@ -73,19 +103,65 @@ def _explain_dangling(graph: Graph, reference: Reference, stray: Mapping[str, st
     return f"Probably {name} was meant: {why}.{also}"
 
 
-def _find_duplicates(graph: Graph, names: Names) -> Iterator[Finding]:
+def find_second_definitions(graph: Graph, names: Names) -> set[str]:
+    """The files that define the id of one of their own ancestors: they were made after it, and close a loop."""
+    second = set()
+    for keys in names.values():
+        if len(keys) > 1:
+            reaching = {key for key in keys if set(keys) & _collect_ancestors(graph, [key])}
+            second |= reaching if len(reaching) < len(keys) else set()
+    return second
+
+
+def _without_edges_to(graph: Graph, keys: set[str]) -> Graph:
+    """The graph as it is once these files have ids of their own."""
+    if not keys:
+        return graph
+    parents = {child: tuple(key for key in found if key not in keys) for child, found in graph.parents.items()}
+    return replace(graph, parents={child: found for child, found in parents.items() if found})
+
+
+def _find_duplicates(graph: Graph, names: Names, second: set[str]) -> Iterator[Finding]:
     for name, keys in names.items():
         if len(keys) > 1:
-            others = ", ".join(keys[:-1])
-            last = graph.nodes[keys[-1]]
+            newest = max((graph.nodes[key] for key in keys), key=lambda n: (n.key in second, get_age(n), n.key))
+            loop = " That opens the loop which it closes." if newest.key in second else ""
+            others = ", ".join(key for key in keys if key != newest.key)
             yield make_finding(
                 "MG103",
-                f"{name} is the id of {len(keys)} files: {others} and {keys[-1]}.",
-                "The tool that runs them would take one and pass over the rest without a word. Give the one that no "
-                "database has run an id of its own.",
-                file=last.key,
-                line=last.line,
+                f"{name} is the id of {len(keys)} files: {others} and {newest.key}.",
+                "The tool that runs them would take one and pass over the rest without a word. Give "
+                f"{newest.key} a new id, unless a database has run it.{loop}",
+                file=newest.key,
+                line=newest.line,
                 revisions=(name,),
+            )
+
+
+def _find_long_ids(graph: Graph) -> Iterator[Finding]:
+    for key, node in graph.nodes.items():
+        if graph.kind is Kind.ALEMBIC and len(node.name) > MAX_ID_LENGTH:
+            yield make_finding(
+                "MG109",
+                f"The id of {key} has {len(node.name)} characters, and `alembic_version` holds {MAX_ID_LENGTH}: "
+                "PostgreSQL refuses to record it.",
+                "Shorten the id, and the references to it, before a database has run it; or widen the column first.",
+                file=key,
+                line=node.line,
+                revisions=(node.name,),
+            )
+
+
+def _find_name_clashes(graph: Graph, names: Names) -> Iterator[Finding]:
+    for word in RESERVED_IDS if graph.kind is Kind.ALEMBIC else ():
+        for key in names.get(word, ()):
+            yield make_finding(
+                "MG110",
+                f"{key} has the id {word!r}, a word that Alembic's commands take for something else.",
+                "Give it an id of its own.",
+                file=key,
+                line=graph.nodes[key].line,
+                revisions=(word,),
             )
     seen: dict[str, str] = {}
     for key, node in graph.nodes.items():
@@ -93,7 +169,7 @@ def _find_duplicates(graph: Graph, names: Names) -> Iterator[Finding]:
             taken = seen.get(label) or next(iter(names.get(label, ())), None)
             if taken is not None:
                 yield make_finding(
-                    "MG103",
+                    "MG110",
                     f"The branch label {label!r} of {key} is taken already, by {taken}.",
                     "Alembic loads nothing until the label is unique.",
                     file=key,
@@ -136,11 +212,14 @@ def _find_heads(graph: Graph, names: Names, stray: Mapping[str, str] | None) -> 
     for app, heads in _group(graph, graph.heads):
         reported = [name for name in heads if name not in excused]
         unreadable = sum(_hides_parents(node, app) for node in graph.nodes.values())
+        # A revision whose id could not be read may have children that name it.
+        unreadable += sum("revision" in node.unread for node in graph.nodes.values() if node.name in reported)
         if len(reported) - unreadable < 2:
             continue
         node = graph.nodes[names[reported[0]][0]]
         where = f" of the app {app}" if app else ""
         merge = "manage.py makemigrations --merge" if app else "alembic merge heads"
+        is_labelled = not app and _has_label_each(graph, reported, names)
         yield make_finding(
             "MG201",
             f"There are {len(reported)} heads{where}: {', '.join(reported)}. An upgrade does not know where to go.",
@@ -148,16 +227,41 @@ def _find_heads(graph: Graph, names: Names, stray: Mapping[str, str] | None) -> 
             file=node.key,
             line=node.line,
             revisions=tuple(reported),
+            severity=Severity.WARNING if is_labelled else None,
         )
+
+
+def _has_label_each(graph: Graph, heads: Sequence[str], names: Names) -> bool:
+    """Whether each head is on a branch with a label of its own, as where `upgrade heads` is meant."""
+    labels = [_collect_labels(graph, names[head]) for head in heads]
+    return all(
+        own.difference(*(other for index, other in enumerate(labels) if index != at)) for at, own in enumerate(labels)
+    )
+
+
+def _collect_labels(graph: Graph, keys: Sequence[str]) -> set[str]:
+    """The branch labels of these revisions and of all before them."""
+    return {label for key in {*keys, *_collect_ancestors(graph, keys)} for label in graph.nodes[key].branch_labels}
+
+
+def _collect_ancestors(graph: Graph, keys: Sequence[str]) -> set[str]:
+    """The keys of all revisions before these."""
+    seen: set[str] = set()
+    pending = list(keys)
+    while pending:
+        new = [parent for parent in graph.parents.get(pending.pop(), ()) if parent not in seen]
+        seen.update(new)
+        pending += new
+    return seen
 
 
 def _find_excused(graph: Graph, stray: Mapping[str, str] | None) -> set[str]:
     """Heads that are heads only because a reference to them is misspelt."""
     return {
-        suggest_names(graph, reference.name, stray=stray)[0][0]
-        for references in graph.dangling.values()
+        suggestions[0][0]
+        for key, references in graph.dangling.items()
         for reference in references
-        if suggest_names(graph, reference.name, stray=stray)
+        if (suggestions := suggest_names(graph, reference.name, child=graph.nodes[key].name, stray=stray))
     }
 
 

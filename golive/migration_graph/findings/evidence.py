@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from golive.migration_graph.model import Cut, Edge, Graph, Node
 
@@ -54,6 +54,12 @@ def is_newer(node: Node, other: Node) -> bool:
     if first is None or second is None or (first.tzinfo is None) is not (second.tzinfo is None):
         return False
     return first > second
+
+
+def get_age(node: Node) -> datetime:
+    """For sorting by the creation date in the docstring, whatever its time zone; unknown dates come first."""
+    date = parse_date(node.create_date)
+    return datetime.min.replace(tzinfo=UTC) if date is None else date.replace(tzinfo=UTC)
 
 
 def parse_date(text: str | None) -> datetime | None:

@@ -5,19 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-from golive.migration_graph.model import Graph, Kind
+from golive.migration_graph.model import Graph, Kind, split_name
 
 # The maximum edit distance of a suggestion; for short ids a third of their length.
 MAX_EDITS = 2
 
 
-def suggest_names(graph: Graph, name: str, *, stray: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
-    """(name, reason) of up to three candidates, likeliest first. `stray`: id -> file outside the configured folders."""
+def suggest_names(
+    graph: Graph, name: str, *, child: str, stray: Mapping[str, str] | None = None
+) -> list[tuple[str, str]]:
+    """(name, reason) of up to three candidates, likeliest first; never `child`, the revision that names it.
+
+    `stray`: id -> file outside the configured folders.
+    """
     if stray and name in stray:
         return [(name, f"it is in {stray[name]}, which is in no configured location")]
-    return [*_find_by_file(graph, name), *_find_by_label(graph, name), *_find_by_start(graph, name)][:3] or _find_near(
-        graph, name
-    )[:3]
+    certain = [*_find_by_case(graph, name), *_find_by_file(graph, name), *_find_by_label(graph, name)]
+    certain += _find_by_start(graph, name)
+    return [each for each in certain or _find_near(graph, name) if each[0] != child][:3]
+
+
+def _find_by_case(graph: Graph, name: str) -> Iterable[tuple[str, str]]:
+    for node in graph.nodes.values():
+        if node.name != name and node.name.casefold() == name.casefold():
+            yield node.name, "ids are case-sensitive"
 
 
 def _find_by_file(graph: Graph, name: str) -> Iterable[tuple[str, str]]:
@@ -50,10 +61,18 @@ def _find_near(graph: Graph, name: str) -> list[tuple[str, str]]:
     limit = min(MAX_EDITS, len(name) // 3)
     near = []
     for candidate in dict.fromkeys(node.name for node in graph.nodes.values()):
+        if graph.kind is Kind.DJANGO and _get_number(candidate) != _get_number(name):
+            continue
         edits = count_edits(name, candidate, limit)
         if edits is not None:
             near.append((edits, candidate))
     return [(candidate, f"it differs by {edits} character{'s' * (edits > 1)}") for edits, candidate in sorted(near)]
+
+
+def _get_number(name: str) -> str:
+    """App and number of a Django migration: another number is another migration, not a misspelt one."""
+    app, migration = split_name(name)
+    return f"{app}.{migration.partition('_')[0]}"
 
 
 def count_edits(first: str, second: str, limit: int) -> int | None:

@@ -8,12 +8,15 @@ from golive.migration_graph.model import Node, ParsedFile, Project, Reference, R
 from golive.migration_graph.readers.django import SETTING_PREFIX
 
 FIRST, LATEST = "__first__", "__latest__"
+# The app of a swappable model whose setting is not known.
+UNKNOWN_APP = "?"
 
 
 class DjangoResolver:
     """Resolves in Django's order: within each app, then between apps, then replacements.
 
-    References out of the project (`django.contrib`, other packages) are neither errors nor edges.
+    References to other packages are no edges. They are errors where it is certain that the target does not exist,
+    otherwise they are counted in `unchecked`.
     """
 
     def __init__(self, nodes: Mapping[str, Node], files: Iterable[ParsedFile], project: Project) -> None:
@@ -28,6 +31,7 @@ class DjangoResolver:
         self.dangling: dict[str, tuple[Reference, ...]] = {}
         self.origins: dict[tuple[str, str], tuple[str, int]] = {}
         self.replaced: dict[str, str] = {}
+        self.unchecked = 0
         self._inner_parents: dict[str, set[str]] = {}
         self._inner_children: dict[str, set[str]] = {}
 
@@ -79,20 +83,29 @@ class DjangoResolver:
             return name
         setting = name.removeprefix(SETTING_PREFIX)
         model = self.project.settings.get(setting, "auth.User" if setting == "AUTH_USER_MODEL" else "")
-        return f"{model.split('.')[0].lower()}.{FIRST}" if model else f"?.{FIRST}"
+        return f"{model.split('.')[0].lower()}.{FIRST}" if model else f"{UNKNOWN_APP}.{FIRST}"
 
     def _find(self, target: str) -> list[str] | None:
-        """The keys of a target; empty: outside the project; None: dangling, since its app is in the project."""
+        """The keys of a target; empty: outside the project; None: dangling, since there is no such migration."""
         app, name = split_name(target)
         if target in self.keys:
             return self.keys[target]
         if app not in self.apps:
-            return []
+            return self._look_outside(app, name)
         if name in (FIRST, LATEST):
             if app not in self.migrated:
                 return []  # an app without migrations: Django ignores the dependency
             return self._find_end(app, self._inner_parents if name == FIRST else self._inner_children)
         return None
+
+    def _look_outside(self, app: str, name: str) -> list[str] | None:
+        """Empty if another package may have this migration, None if none has it."""
+        names = self.project.foreign.get(app)
+        if names is not None:
+            return [] if name in (FIRST, LATEST) or name in names else None
+        self.unchecked += 1
+        is_certain = self.project.is_closed and app not in (UNKNOWN_APP, *self.project.foreign)
+        return None if is_certain else []
 
     def _find_end(self, app: str, neighbours: Mapping[str, set[str]]) -> list[str]:
         """The root (or leaf) that Django chooses: the first by name."""

@@ -47,7 +47,8 @@ def read_tree(key: str, tree: ast.Module, content: bytes) -> ParsedFile:
     name, line = _read_id(key, names, doc, findings)
     if name is None:
         return ParsedFile(key, None, tuple(findings), guesses=guess_names(key))
-    unread: list[str] = []
+    # The id in the graph is then only a guess.
+    unread: list[str] = ["revision"] if is_unknown(names.get("revision"), names) else []
     references = []
     for wanted, role in (("down_revision", Role.PARENT), ("depends_on", Role.DEPENDENCY)):
         values = _read_values(wanted, names, key, name, findings)
@@ -101,7 +102,7 @@ def _read_id(key: str, names: Bindings, doc: dict[str, str], findings: list[Find
         )
         return None, 1
     line = bound.line if bound else 1
-    if bound is None or bound.value is UNKNOWN:
+    if bound is None or is_unknown(bound, names):
         findings.append(_report_not_literal(key, "revision", line, bound, ()))
         return doc.get("Revision ID") or _strip_slug(key), line
     if not isinstance(bound.value, str) or not is_acceptable_id(bound.value):
@@ -116,6 +117,11 @@ def _read_id(key: str, names: Bindings, doc: dict[str, str], findings: list[Find
         )
         return (bound.value, line) if isinstance(bound.value, str) else (None, line)
     return bound.value, line
+
+
+def is_unknown(bound: Binding | None, names: Bindings) -> bool:
+    """Whether only running the file would tell the value."""
+    return bound.value is UNKNOWN if bound else STAR in names
 
 
 def is_acceptable_id(name: str) -> bool:

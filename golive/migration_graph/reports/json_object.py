@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from golive.migration_graph.model import Commit, Cut, Edge, Edit, Episode, Finding, Report
+from golive.migration_graph.model import Commit, Cut, Edge, Edit, Episode, Finding, Node, Report
 from golive.migration_graph.reports.words import escape_surrogates
 
 
@@ -26,6 +26,9 @@ def describe(report: Report) -> dict[str, Any]:
         "merges": report.merges,
         "branch_points": report.branch_points,
         "sound": report.sound,
+        "graph": [_describe_node(node) for node in report.graph.nodes.values()],
+        "unchecked_references": report.graph.unchecked,
+        "not_read": [{"path": each.path, "files": each.files, "why": each.why} for each in report.not_read],
         "findings": [_describe_finding(finding, with_history=with_history) for finding in report.findings],
     }
     if with_history:
@@ -34,6 +37,15 @@ def describe(report: Report) -> dict[str, Any]:
     if report.pending is not None:
         described["pending"] = list(report.pending)
     return described
+
+
+def _describe_node(node: Node) -> dict[str, Any]:
+    return {
+        "revision": node.name,
+        "parents": list(node.parents),
+        "dependencies": list(node.dependencies),
+        "file": node.key,
+    }
 
 
 def _describe_finding(finding: Finding, *, with_history: bool) -> dict[str, Any]:

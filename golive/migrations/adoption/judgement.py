@@ -113,9 +113,7 @@ def _judge_names(table: ExistingTable, shape: Shape) -> list[Fault]:
     faults = []
     for constraint in table.constraints:
         if constraint.name in ours and constraint.kind != "c":
-            problem = (
-                f"has a constraint {constraint.name} that is not a check; a check with this name must be made"
-            )
+            problem = f"has a constraint {constraint.name} that is not a check; a check with this name must be made"
             rename = f"ALTER TABLE {table.sql} RENAME CONSTRAINT {constraint.sql} TO {constraint.name}_old"
             faults.append(Fault(shape.table, None, problem, (rename,)))
     return faults

@@ -1,0 +1,182 @@
+"""What the audit passed over although it belongs to the graph, or may: "Sound" has to mean that nothing was."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from golive.migration_graph.catalogue import make_finding
+from golive.migration_graph.discovery.sources import (
+    Layout,
+    Location,
+    is_revision_file,
+    make_prefix,
+    read_content,
+)
+from golive.migration_graph.model import Finding, NotRead, ParsedFile, Severity
+from golive.migration_graph.readers.alembic import find_ids, read_fully
+
+# The search beside the graph must be short: it is done with every audit.
+MAX_FILES = 2_000
+MAX_FOLDERS = 20_000
+# Folders that hold third-party code, or no source code at all.
+IGNORED = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist"})
+
+
+@dataclass(frozen=True, slots=True)
+class StrayRevision:
+    """A revision file in no location of the layout; `names` are those that it defines and refers to."""
+
+    key: str
+    ids: frozenset[str]
+    names: frozenset[str]
+
+    @property
+    def folder(self) -> str:
+        return self.key.rpartition("/")[0] or "."
+
+
+def find_stray_revisions(layout: Layout) -> list[StrayRevision]:
+    """The revision files of Alembic near the locations, and in folders called `versions` below the root."""
+    stray: list[StrayRevision] = []
+    for path in islice(_walk_candidates(layout), MAX_FILES):
+        key = make_prefix(layout.root, path.parent) + path.name
+        content = read_content(key, str(path)) if layout.find_location(key) is None else b""
+        if not isinstance(content, Finding) and b"down_revision" in content and (ids := find_ids(content)):
+            node = read_fully(key, content).node
+            names = {reference.name for reference in node.references} if node else set()
+            stray.append(StrayRevision(key, frozenset(ids), frozenset(ids | names)))
+    return stray
+
+
+def _walk_candidates(layout: Layout) -> Iterator[Path]:
+    near = sorted({location.folder.parent for location in layout.locations})
+    # Read already, and perhaps very many.
+    seen = {str(location.folder) for location in layout.locations if not location.is_recursive}
+    for start in [*near, layout.root]:
+        for path, folders, files in islice(os.walk(start), MAX_FOLDERS):
+            folders[:] = sorted(name for name in folders if name not in IGNORED and not name.startswith("."))
+            if "pyvenv.cfg" in files:
+                folders.clear()
+            elif path not in seen and (start in near or "versions" in Path(path).parts):
+                seen.add(path)
+                yield from (Path(path) / name for name in sorted(files) if is_revision_file(name))
+
+
+def list_not_read(layout: Layout, files: Collection[ParsedFile], stray: Collection[StrayRevision]) -> list[NotRead]:
+    """All that was passed over, with what the discovery has noted; sorted by path."""
+    # What lies beside the audited folder serves as a hint only: nobody has asked for it.
+    inside = [each for each in stray if not each.key.startswith("../")]
+    found = [*layout.not_read, *_group(layout, files, inside)]
+    if layout.is_sourceless:
+        found += filter(None, map(_count_compiled, layout.locations))
+    if not files:
+        found += [
+            NotRead(
+                location.prefix.rstrip("/") or ".",
+                0,
+                "it holds no migration",
+                "Pass the folder whose migrations are meant.",
+                Severity.ERROR,
+            )
+            for location in layout.locations
+        ]
+    return sorted(found, key=lambda each: (each.path, each.why))
+
+
+def _group(layout: Layout, files: Collection[ParsedFile], stray: Collection[StrayRevision]) -> Iterator[NotRead]:
+    """One entry for each folder: an error if a file in it is connected with the graph, or if nothing else was read."""
+    known = {name for file in files if file.node for name in (file.node.name, *file.node.parents)}
+    by_folder: dict[str, list[StrayRevision]] = defaultdict(list)
+    for each in stray:
+        by_folder[each.folder].append(each)
+    connected = _find_connected(by_folder, known)
+    for folder, inside in by_folder.items():
+        is_below = any((folder + "/").startswith(location.prefix) for location in layout.locations)
+        yield NotRead(
+            folder,
+            len(inside),
+            "Alembic reads subfolders only with recursive_version_locations"
+            if is_below
+            else "no version location of the configuration names it",
+            "Set recursive_version_locations = true, or name the folder in version_locations, if these belong to it."
+            if is_below
+            else "Name the folder in version_locations, or move the files, if these belong to it.",
+            Severity.ERROR if folder in connected or not files else Severity.WARNING,
+        )
+
+
+def _find_connected(by_folder: dict[str, list[StrayRevision]], known: set[str]) -> set[str]:
+    """The folders whose revisions lead, over others of them or directly, to known names."""
+    known, connected = set(known), set()
+    is_growing = True
+    while is_growing:
+        is_growing = False
+        for folder, inside in by_folder.items():
+            if folder not in connected and any(each.names & known for each in inside):
+                connected.add(folder)
+                known.update(*(each.names for each in inside))
+                is_growing = True
+    return connected
+
+
+def _count_compiled(location: Location) -> NotRead | None:
+    folders = [location.folder, location.folder / "__pycache__"]
+    names = [name for folder in folders for name in _list_names(folder)]
+    sources = {name.partition(".")[0] for name in names if name.endswith(".py")}
+    compiled = [name for name in names if name.endswith((".pyc", ".pyo")) and name.partition(".")[0] not in sources]
+    if not compiled:
+        return None
+    return NotRead(
+        location.prefix.rstrip("/") or ".",
+        len(compiled),
+        "Alembic loads compiled files (sourceless = true), and only source can be audited",
+        "Audit the source that they were compiled from.",
+        Severity.ERROR,
+    )
+
+
+def count_revisions(folder: Path, *, is_recursive: bool = False) -> int:
+    """How many files of a folder Alembic would load."""
+    walk = os.walk(folder) if is_recursive else islice(os.walk(folder), 1)
+    return sum(is_revision_file(name) for _, _, files in walk for name in files)
+
+
+def _list_names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - strings
+    except OSError:
+        return []
+
+
+def report_absent(root: Path, folder: Path) -> NotRead:
+    """A location that the configuration names and that is not there."""
+    return NotRead(
+        make_prefix(root, folder).rstrip("/") or ".",
+        0,
+        "the configuration of Alembic names it, and there is no such folder",
+        "Correct the path, or take it out of version_locations.",
+        Severity.ERROR,
+    )
+
+
+def make_findings(not_read: Collection[NotRead]) -> list[Finding]:
+    """MG108 for each entry."""
+    return [
+        make_finding(
+            "MG108",
+            f"{each.path} was not read ({_count(each.files)}): {each.why}.",
+            each.hint,
+            file=each.path,
+            severity=each.severity,
+        )
+        for each in not_read
+    ]
+
+
+def _count(files: int) -> str:
+    return "1 file" if files == 1 else f"{files} files"
