@@ -14,6 +14,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 
+from golive.controls import transactions
 from golive.controls.apply import apply_change
 from golive.controls.reconcile import reconcile
 from golive.database.deadline import database_deadline, remaining_seconds
@@ -62,8 +63,12 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
         patch.setattr(leases, "wait_out", lambda lease_ms: None)
         reconcile(actor=make_actor(), reason="Set up.", channel=Channel.CLI)
 
-    def forget(*, using: str) -> None:
+    def commit(*arguments: Any) -> Any:
+        outcome = real_commit(*arguments)
         made.commits.append(leases.boottime())
+        return outcome
+
+    def forget(*, using: str) -> None:
         made.in_transaction.append(connection.in_atomic_block)
 
     def wait_out(lease_ms: int) -> None:
@@ -72,6 +77,8 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
 
     real_wait_out = leases.wait_out
     monkeypatch.setattr(leases, "wait_out", wait_out)
+    real_commit = transactions._commit
+    monkeypatch.setattr(transactions, "_commit", commit)
     monkeypatch.setattr(snapshots, "forget", forget)
     return made
 

@@ -21,8 +21,9 @@ CHECKS_SLACK = 20
 
 def find_patient_limits() -> Iterator[tuple[dict[str, Any], str, Any]]:
     """Each limit of the checks and of what they wait for, as a mapping, the key in it and the value for tests."""
+    from golive import middleware
     from golive.controls import rehearsal, transactions
-    from golive.readiness import runner
+    from golive.readiness import runner, shared_runs
 
     defaults = runner.run_checks.__kwdefaults__
     assert defaults, "the limits are no defaults any more"
@@ -30,6 +31,8 @@ def find_patient_limits() -> Iterator[tuple[dict[str, Any], str, Any]]:
         yield defaults, name, CHECKS_SLACK * seconds
     for module, name in (
         (runner, "RUN_SECONDS"),
+        (shared_runs, "WAIT_SECONDS"),
+        (middleware, "READ_SECONDS"),
         (rehearsal, "WAIT_SECONDS"),
         (transactions, "REHEARSAL_SECONDS"),
     ):
