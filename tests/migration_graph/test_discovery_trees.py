@@ -51,6 +51,16 @@ def test_layout__several_trees_below__are_listed_with_their_sizes(tmp_path: Path
         find_layout(tmp_path)
 
 
+def test_layout__script_folder_inside_a_configured_tree__is_no_tree_of_its_own(tmp_path: Path) -> None:
+    make_alembic(tmp_path / "backend", chain(a=None))
+    write(tmp_path / "backend", {"alembic.ini": INI + "version_locations = %(here)s/v1\n", "v1/b.py": render("b")})
+    write(tmp_path / "backend" / "alembic", {"env.py": ""})
+
+    report = audit(tmp_path)
+
+    assert ([node.name for node in report.graph.nodes.values()], report.not_read[0].path) == (["b"], "alembic/versions")
+
+
 def test_layout__alembic_beside_folders_called_migrations__is_not_django(tmp_path: Path) -> None:
     write(tmp_path / "app" / "migrations", {"env.py": "", "versions/a.py": render("a")})
     write(tmp_path / "app", {"__init__.py": "", "models.py": ""})
