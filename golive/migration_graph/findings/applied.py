@@ -45,7 +45,7 @@ def compare_applied(report: Report, applied: Collection[str], rebuild: Rebuild) 
         return replace(report, findings=(*report.findings, *findings), pending=None)
     pending = plan_upgrade(graph, applied)
     if pending:
-        findings.append(_describe_behind(report.kind, pending))
+        findings.append(_describe_behind(report.kind, pending, is_fresh=not applied))
     return replace(report, findings=(*report.findings, *findings), pending=pending)
 
 
@@ -118,14 +118,14 @@ def _describe_unknown(graph: Graph, name: str) -> Finding:
     )
 
 
-def _describe_behind(kind: Kind, pending: tuple[str, ...]) -> Finding:
+def _describe_behind(kind: Kind, pending: tuple[str, ...], *, is_fresh: bool) -> Finding:
     shown = ", ".join(pending[:_MAX_NAMES]) + (" ..." if len(pending) > _MAX_NAMES else "")
     command = "alembic upgrade heads" if kind is Kind.ALEMBIC else "manage.py migrate"
     return Finding(
         "MG302",
         "database-behind",
         Severity.INFO,
-        f"the database is {len(pending)} behind: {shown}",
+        f"the database {'has run nothing yet' if is_fresh else f'is {len(pending)} behind'}: {shown}",
         f"`{command}` runs them in this order.",
         revisions=pending,
     )
