@@ -31,8 +31,8 @@ def read_applied(url: str, kind: Kind) -> tuple[str, ...]:
     """The names in the tool's own table, sorted: Alembic's current revisions, or `app.name` of all applied by Django.
 
     `url` as SQLAlchemy or Django take it: `postgresql://`, `postgresql+psycopg2://`, `sqlite:///file`. The table must
-    have its default name and be in the search path; without it the database is a fresh one. Raises UnusableInputError with a one-line message that never
-    contains the password.
+    have its default name and be in the search path; a database without it is a fresh one. Raises UnusableInputError
+    with a one-line message that never contains the password.
     """
     scheme = _SCHEME.match(url)
     if scheme is None:
