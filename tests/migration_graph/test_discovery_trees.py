@@ -258,6 +258,20 @@ def test_id__a_word_of_alembic__is_a_clash(tmp_path: Path, word: str) -> None:
     assert [each.code for each in find(audit(tmp_path), "MG110")] == ["MG110"]
 
 
+def test_squashed__its_old_name_is_used_again__is_a_clash(tmp_path: Path) -> None:
+    squashed = DJANGO + "    replaces = [('shop', '0001_initial'), ('shop', '0002_more')]\n"
+    make_django(tmp_path)
+    (tmp_path / "shop" / "migrations" / "0001_initial.py").unlink()
+    files = {"0001_squashed.py": squashed, "0002_more.py": depend_on("shop", "0001_squashed")}
+    write(tmp_path / "shop" / "migrations", files)
+
+    (finding,) = find(audit(tmp_path), "MG110")
+    assert (finding.file, finding.revisions) == (
+        "shop/migrations/0002_more.py",
+        ("shop.0002_more", "shop.0001_squashed"),
+    )
+
+
 def test_heads__each_with_a_label_of_its_own__are_a_warning(tmp_path: Path) -> None:
     labelled = {name: render(name, more=f"branch_labels = {name * 3!r}\n") for name in ("a", "b")}
     make_alembic(tmp_path, {f"{name}.py": source for name, source in labelled.items()})
