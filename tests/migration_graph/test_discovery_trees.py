@@ -262,8 +262,8 @@ def test_squashed__its_old_name_is_used_again__is_a_clash(tmp_path: Path) -> Non
     squashed = DJANGO + "    replaces = [('shop', '0001_initial'), ('shop', '0002_more')]\n"
     make_django(tmp_path)
     (tmp_path / "shop" / "migrations" / "0001_initial.py").unlink()
-    files = {"0001_squashed.py": squashed, "0002_more.py": depend_on("shop", "0001_squashed")}
-    write(tmp_path / "shop" / "migrations", files)
+    again = depend_on("shop", "0001_squashed")
+    write(tmp_path / "shop" / "migrations", {"0001_squashed.py": squashed, "0002_more.py": again})
 
     (finding,) = find(audit(tmp_path), "MG110")
     assert (finding.file, finding.revisions) == (
