@@ -19,7 +19,6 @@ from golive.migration_graph.model import Kind, UnusableInputError
 # To connect (psycopg allows no less than 2 s), and for everything after that.
 CONNECT_SECONDS = 5
 READ_SECONDS = 5
-_TABLES = {Kind.ALEMBIC: "alembic_version", Kind.DJANGO: "django_migrations"}
 _QUERIES = {
     Kind.ALEMBIC: "SELECT version_num FROM alembic_version",
     Kind.DJANGO: "SELECT app || '.' || name FROM django_migrations",
@@ -32,8 +31,8 @@ def read_applied(url: str, kind: Kind) -> tuple[str, ...]:
     """The names in the tool's own table, sorted: Alembic's current revisions, or `app.name` of all applied by Django.
 
     `url` as SQLAlchemy or Django take it: `postgresql://`, `postgresql+psycopg2://`, `sqlite:///file`. The table must
-    have its default name and be in the search path. Raises UnusableInputError with a one-line message that never
-    contains the password.
+    have its default name and be in the search path; a database without it is a fresh one. Raises UnusableInputError
+    with a one-line message that never contains the password.
     """
     scheme = _SCHEME.match(url)
     if scheme is None:
@@ -56,9 +55,9 @@ def _read_sqlite(rest: str, kind: Kind) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(address, uri=True, timeout=READ_SECONDS)) as connection:
             return connection.execute(_QUERIES[kind]).fetchall()
     except sqlite3.Error as error:
-        raise UnusableInputError(
-            _explain_missing(kind) if "no such table" in str(error) else f"--database: {error}"
-        ) from None
+        if "no such table" in str(error):
+            return []
+        raise UnusableInputError(f"--database: {error}") from None
 
 
 def _read_postgresql(url: str, kind: Kind) -> list[tuple[Any, ...]]:
@@ -67,7 +66,7 @@ def _read_postgresql(url: str, kind: Kind) -> list[tuple[Any, ...]]:
             connection.read_only = True
             return connection.execute(_QUERIES[kind]).fetchall()
     except psycopg.errors.UndefinedTable:
-        raise UnusableInputError(_explain_missing(kind)) from None
+        return []
     except psycopg.ProgrammingError as error:
         # libpq's message about a URL that it cannot parse repeats the URL.
         detail = error.diag.message_primary or "the URL cannot be read"
@@ -96,10 +95,6 @@ def _time_limit(connection: psycopg.Connection[Any]) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-
-
-def _explain_missing(kind: Kind) -> str:
-    return f"--database: there is no table {_TABLES[kind]}; one of another name or schema cannot be read"
 
 
 def _hide_password(url: str, text: str) -> str:

@@ -17,7 +17,7 @@ from golive.migration_graph.discovery.not_read import find_stray_revisions, list
 from golive.migration_graph.discovery.sources import Layout
 from golive.migration_graph.findings.defects import find_defects
 from golive.migration_graph.graph.build import build_graph, count_branch_points, count_merges
-from golive.migration_graph.model import Kind, Report, UnusableInputError
+from golive.migration_graph.model import Finding, Graph, Kind, ParsedFile, Report, UnusableInputError
 
 LOCK_FILE = "migrations.lock"
 
@@ -54,7 +54,10 @@ def audit(path: str | Path) -> Report:
 
 def audit_layout(path: str | Path, layout: Layout) -> Report:
     """Audit the files of a layout; `path` as the caller gave it."""
-    files, findings = read_layout(layout)
+    return _audit_files(path, layout, *read_layout(layout))
+
+
+def _audit_files(path: str | Path, layout: Layout, files: list[ParsedFile], findings: list[Finding]) -> Report:
     graph = build_graph(layout.kind, files, layout.project)
     stray = find_stray_revisions(layout) if layout.kind is Kind.ALEMBIC else []
     not_read = list_not_read(layout, files, stray)
@@ -72,7 +75,8 @@ def audit_layout(path: str | Path, layout: Layout) -> Report:
 def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> AuditResult:
     """Audit a folder with everything the request asks for. Raises UnusableInputError."""
     layout = find_layout(path, request.section)
-    report = audit_layout(path, layout)
+    files, notes = read_layout(layout)
+    report = _audit_files(path, layout, files, notes)
     lock_file = request.lock_file or layout.root / LOCK_FILE
     lock, origins = None, None
     if lock_file.exists() or (request.lock_file is not None and not request.writes_lock):
@@ -91,7 +95,10 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
     if request.database is not None:
         from golive.migration_graph.findings.applied import compare_applied
 
-        report = compare_applied(report, read_applied(request.database, report.kind))
+        def rebuild(partly_applied: frozenset[str]) -> Graph:
+            return build_graph(layout.kind, files, layout.project, partly_applied=partly_applied)
+
+        report = compare_applied(report, read_applied(request.database, report.kind), rebuild)
     report = replace(report, findings=sort_findings(list(report.findings)))
     return AuditResult(report, _write_lock(report, lock_file) if request.writes_lock else None)
 

@@ -139,6 +139,13 @@ CATALOGUE: Final = {
             "Run the upgrade; the report lists what it would run, in order.",
         ),
         FindingType(
+            "MG305",
+            "tool-refuses",
+            Severity.ERROR,
+            "The tool refuses this database: its rows contradict the order of the files.",
+            "Make the rows agree with the files again; the message names both.",
+        ),
+        FindingType(
             "MG401",
             "changed-after-lock",
             Severity.ERROR,

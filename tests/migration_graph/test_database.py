@@ -17,7 +17,7 @@ from golive.database.applied_migrations import read_applied
 from golive.migration_graph.findings.applied import compare_applied, find_unknown
 from golive.migration_graph.graph.build import build_graph
 from golive.migration_graph.graph.upgrades import plan_upgrade
-from golive.migration_graph.model import Finding, Kind, Node, ParsedFile, Reference, Report, Role, Severity
+from golive.migration_graph.model import Finding, Graph, Kind, Node, ParsedFile, Reference, Report, Role, Severity
 from tests.migration_graph.incident import revision
 from tests.support.profiles import examples
 
@@ -35,6 +35,15 @@ def make_report(shape: Shape, *findings: Finding, kind: Kind = Kind.ALEMBIC) -> 
     return Report("here", build_graph(kind, files), findings, 0, 0)
 
 
+def compare(report: Report, applied: Sequence[str]) -> Report:
+    """Compare without squashed migrations, for which the graph would have to be built anew."""
+
+    def refuse(partly_applied: frozenset[str]) -> Graph:
+        raise AssertionError(partly_applied)
+
+    return compare_applied(report, applied, refuse)
+
+
 CHAIN: Shape = {"a1": ([], []), "b2": (["a1"], []), "c3": (["b2"], [])}
 
 
@@ -43,13 +52,13 @@ def describe(report: Report) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def test_compare__a_database_that_is_current__finds_nothing() -> None:
-    report = compare_applied(make_report(CHAIN), ["c3"])
+    report = compare(make_report(CHAIN), ["c3"])
 
     assert (describe(report), report.pending) == ([], ())
 
 
 def test_compare__a_database_that_is_behind__tells_what_would_run() -> None:
-    report = compare_applied(make_report(CHAIN), ["a1"])
+    report = compare(make_report(CHAIN), ["a1"])
 
     (finding,) = report.findings
     assert (finding.code, finding.name, finding.severity) == ("MG302", "database-behind", Severity.INFO)
@@ -58,13 +67,13 @@ def test_compare__a_database_that_is_behind__tells_what_would_run() -> None:
 
 
 def test_compare__an_empty_table__would_run_everything() -> None:
-    assert compare_applied(make_report(CHAIN), []).pending == ("a1", "b2", "c3")
+    assert compare(make_report(CHAIN), []).pending == ("a1", "b2", "c3")
 
 
 def test_compare__a_revision_without_a_file__is_an_error_that_names_near_ones() -> None:
     shape: Shape = {"1a2b3c4d5e6f": ([], []), "9f8e7d6c5b4a": (["1a2b3c4d5e6f"], [])}
 
-    report = compare_applied(make_report(shape), ["1a2b3c4d5e6e"])
+    report = compare(make_report(shape), ["1a2b3c4d5e6e"])
 
     (finding,) = report.findings
     assert (finding.code, finding.name, finding.severity) == ("MG301", "database-revision-unknown", Severity.ERROR)
@@ -77,7 +86,7 @@ def test_compare__a_revision_without_a_file__is_an_error_that_names_near_ones() 
 def test_compare__a_graph_that_cannot_be_loaded__plans_nothing() -> None:
     cycle = Finding("MG101", "cycle", Severity.ERROR, "a loop", "cut it")
 
-    report = compare_applied(make_report(CHAIN, cycle), ["a1"])
+    report = compare(make_report(CHAIN, cycle), ["a1"])
 
     assert (report.findings, report.pending) == ((cycle,), None)
 
@@ -92,36 +101,78 @@ def test_unknown__applied_migrations_of_other_apps__are_no_concern() -> None:
 def test_compare__django_with_an_unknown_migration__still_plans() -> None:
     shape: Shape = {"shop.0001_initial": ([], []), "shop.0002_next": (["shop.0001_initial"], [])}
 
-    report = compare_applied(make_report(shape, kind=Kind.DJANGO), ["shop.0001_initial", "shop.0001_gone"])
+    report = compare(make_report(shape, kind=Kind.DJANGO), ["shop.0001_initial", "shop.0001_gone"])
 
     assert [code for code, _ in describe(report)] == ["MG301", "MG302"]
     assert report.pending == ("shop.0002_next",)
 
 
-@pytest.mark.parametrize(
-    ("applied", "pending"),
-    [
-        ([], ("0001_squashed", "0003")),
-        (["0001"], None),
-        (["0001", "0002"], ("0003",)),
-        (["0001", "0002", "0001_squashed"], ("0003",)),
-    ],
-)
-def test_plan__a_squashed_migration__stands_for_the_old_ones(
-    applied: list[str], pending: tuple[str, ...] | None
-) -> None:
+@pytest.mark.parametrize("rows", [["a1", "b2"], ["b2", "a1"], ["a1", "c3"]])
+def test_compare__rows_of_which_one_implies_the_other__are_refused(rows: list[str]) -> None:
+    report = compare(make_report(CHAIN), rows)
+
+    (finding,) = report.findings
+    assert (finding.code, finding.severity, report.pending) == ("MG305", Severity.ERROR, None)
+    assert "delete the row a1" in finding.hint
+
+
+def test_compare__rows_that_overlap_by_a_dependency__are_refused() -> None:
+    shape: Shape = {"a": ([], []), "b": ([], ["a"]), "m": (["a", "b"], [])}
+
+    assert describe(compare(make_report(shape), ["a", "b"])) == [("MG305", ("a", "b"))]
+    assert describe(compare(make_report(shape), ["b"])) == [("MG302", ("m",))]
+
+
+def test_compare__django_with_an_applied_child_of_what_is_not__is_refused() -> None:
+    shape: Shape = {"shop.0001": ([], []), "users.0001": ([], []), "shop.0002": (["shop.0001", "users.0001"], [])}
+
+    report = compare(make_report(shape, kind=Kind.DJANGO), ["shop.0001", "shop.0002"])
+
+    assert (describe(report), report.pending) == ([("MG305", ("shop.0002", "users.0001"))], None)
+    assert "--fake users 0001" in report.findings[0].hint
+
+
+def make_squashed(*, gone: Sequence[str] = ()) -> list[ParsedFile]:
     files = []
-    for name, parents in {"0001": [], "0002": ["0001"], "0001_squashed": [], "0003": ["0002"]}.items():
+    for name, parents in {"0001": [], "0002": ["0001"], "0001_squashed": [], "0003": ["0001_squashed"]}.items():
         references = tuple(Reference(f"shop.{parent}", 1) for parent in parents)
         replaces = ("shop.0001", "shop.0002") if name == "0001_squashed" else ()
         key = f"shop/migrations/{name}.py"
-        files.append(ParsedFile(key, Node(key, f"shop.{name}", 1, references), replaces=replaces))
+        if name not in gone:
+            files.append(ParsedFile(key, Node(key, f"shop.{name}", 1, references), replaces=replaces))
+    return files
 
-    plan = plan_upgrade(build_graph(Kind.DJANGO, files), [f"shop.{name}" for name in applied])
 
-    assert find_unknown(build_graph(Kind.DJANGO, files), ["shop.0001"]) == ()
-    assert find_unknown(build_graph(Kind.DJANGO, [file for file in files if file.replaces]), ["shop.0001"]) == ()
-    assert plan == (None if pending is None else tuple(f"shop.{name}" for name in pending))
+@pytest.mark.parametrize(
+    ("gone", "applied", "codes", "pending"),
+    [
+        ([], [], ["MG302"], ("0001_squashed", "0003")),
+        ([], ["0001"], ["MG302"], ("0002", "0003")),
+        ([], ["0001", "0002"], ["MG302"], ("0003",)),
+        ([], ["0001", "0002", "0001_squashed"], ["MG302"], ("0003",)),
+        (["0001", "0002"], ["0001"], ["MG305"], None),
+        (["0001", "0002"], ["0001", "0002"], ["MG302"], ("0003",)),
+    ],
+)
+def test_compare__a_squashed_migration__stands_for_the_old_ones_unless_a_part_of_them_is_applied(
+    gone: list[str], applied: list[str], codes: list[str], pending: tuple[str, ...] | None
+) -> None:
+    files = make_squashed(gone=gone)
+    report = Report("here", build_graph(Kind.DJANGO, files), (), 0, 0)
+
+    compared = compare_applied(
+        report,
+        [f"shop.{name}" for name in applied],
+        lambda partly: build_graph(Kind.DJANGO, files, partly_applied=partly),
+    )
+
+    assert [code for code, _ in describe(compared)] == codes
+    assert compared.pending == (None if pending is None else tuple(f"shop.{name}" for name in pending))
+
+
+def test_unknown__what_a_squashed_migration_replaces__is_known_with_its_files_and_without() -> None:
+    for gone in ([], ["0001", "0002"]):
+        assert find_unknown(build_graph(Kind.DJANGO, make_squashed(gone=gone)), ["shop.0001"]) == ()
 
 
 # -- as Alembic --------------------------------------------------------------------------------------------------------

@@ -51,6 +51,16 @@ def test_layout__several_trees_below__are_listed_with_their_sizes(tmp_path: Path
         find_layout(tmp_path)
 
 
+def test_layout__script_folder_inside_a_configured_tree__is_no_tree_of_its_own(tmp_path: Path) -> None:
+    make_alembic(tmp_path / "backend", chain(a=None))
+    write(tmp_path / "backend", {"alembic.ini": INI + "version_locations = %(here)s/v1\n", "v1/b.py": render("b")})
+    write(tmp_path / "backend" / "alembic", {"env.py": ""})
+
+    report = audit(tmp_path)
+
+    assert ([node.name for node in report.graph.nodes.values()], report.not_read[0].path) == (["b"], "alembic/versions")
+
+
 def test_layout__alembic_beside_folders_called_migrations__is_not_django(tmp_path: Path) -> None:
     write(tmp_path / "app" / "migrations", {"env.py": "", "versions/a.py": render("a")})
     write(tmp_path / "app", {"__init__.py": "", "models.py": ""})
@@ -246,6 +256,20 @@ def test_id__a_word_of_alembic__is_a_clash(tmp_path: Path, word: str) -> None:
     make_alembic(tmp_path, chain(a=None, **{word: "'a'"}))
 
     assert [each.code for each in find(audit(tmp_path), "MG110")] == ["MG110"]
+
+
+def test_squashed__its_old_name_is_used_again__is_a_clash(tmp_path: Path) -> None:
+    squashed = DJANGO + "    replaces = [('shop', '0001_initial'), ('shop', '0002_more')]\n"
+    make_django(tmp_path)
+    (tmp_path / "shop" / "migrations" / "0001_initial.py").unlink()
+    again = depend_on("shop", "0001_squashed")
+    write(tmp_path / "shop" / "migrations", {"0001_squashed.py": squashed, "0002_more.py": again})
+
+    (finding,) = find(audit(tmp_path), "MG110")
+    assert (finding.file, finding.revisions) == (
+        "shop/migrations/0002_more.py",
+        ("shop.0002_more", "shop.0001_squashed"),
+    )
 
 
 def test_heads__each_with_a_label_of_its_own__are_a_warning(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def _find_below(root: Path, name: str | None) -> Layout | None:
     for folder in _walk(root):
         if any(_covers(layout, folder) for layout in trees.values()):
             continue
-        layout = _find_tree(folder, name)
+        layout = _find_tree(folder, name, is_inside=any(folder.is_relative_to(root) for root in trees))
         if layout is not None:
             trees[folder] = layout
     if len(trees) > 1:
@@ -118,14 +118,17 @@ def _walk(root: Path) -> Iterator[Path]:
             yield Path(path)
 
 
-def _find_tree(folder: Path, name: str | None) -> Layout | None:
-    """The tree that begins in this folder: a configuration, a Django project, or a script folder without either."""
+def _find_tree(folder: Path, name: str | None, *, is_inside: bool) -> Layout | None:
+    """The tree that begins in this folder: a configuration, a Django project, or a script folder without either.
+
+    `is_inside` another tree a script folder is part of it; what of it was not read is told with that one.
+    """
     try:
         layout = find_configured(folder, folder / "alembic.ini", folder / "pyproject.toml", name)
     except UnusableInputError:
         # Another program's pyproject.toml, or a configuration that only its own tool can use.
         layout = None
-    if layout is None and (folder / "env.py").is_file() and (folder / "versions").is_dir():
+    if layout is None and not is_inside and (folder / "env.py").is_file() and (folder / "versions").is_dir():
         layout = make_layout(folder, [folder / "versions"])
     return layout or _find_django_project(folder)
 

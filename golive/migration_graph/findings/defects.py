@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from golive.migration_graph.catalogue import make_finding
 from golive.migration_graph.findings.cycles import find_cycles
-from golive.migration_graph.findings.evidence import Judge, get_age, is_newer
+from golive.migration_graph.findings.evidence import Judge, is_newer
+from golive.migration_graph.findings.names import Names, collect_ancestors, find_name_defects, find_second_definitions
 from golive.migration_graph.findings.suggestions import suggest_names
 from golive.migration_graph.model import (
     Finding,
@@ -21,14 +22,6 @@ from golive.migration_graph.model import (
     get_app,
     index_by_name,
 )
-
-# The width of `alembic_version.version_num`.
-MAX_ID_LENGTH = 32
-# What Alembic's commands take for something else than an id.
-RESERVED_IDS = ("base", "head", "heads")
-
-# Name -> keys of the files that define it.
-Names = Mapping[str, Sequence[str]]
 
 
 def find_defects(
@@ -50,9 +43,7 @@ def find_defects(
         *own,
         *find_cycles(_without_edges_to(graph, second), judge=judge),
         *_find_dangling(graph, stray),
-        *_find_duplicates(graph, names, second),
-        *_find_name_clashes(graph, names),
-        *_find_long_ids(graph),
+        *find_name_defects(graph, names, second),
         *_find_self_references(graph),
         *_find_heads(graph, names, stray),
         *_find_bases(graph, names),
@@ -103,80 +94,12 @@ def _explain_dangling(graph: Graph, node: Node, reference: Reference, stray: Map
     return f"Probably {name} was meant: {why}.{also}"
 
 
-def find_second_definitions(graph: Graph, names: Names) -> set[str]:
-    """The files that define the id of one of their own ancestors: they were made after it, and close a loop."""
-    second = set()
-    for keys in names.values():
-        if len(keys) > 1:
-            reaching = {key for key in keys if set(keys) & _collect_ancestors(graph, [key])}
-            second |= reaching if len(reaching) < len(keys) else set()
-    return second
-
-
 def _without_edges_to(graph: Graph, keys: set[str]) -> Graph:
     """The graph as it is once these files have ids of their own."""
     if not keys:
         return graph
     parents = {child: tuple(key for key in found if key not in keys) for child, found in graph.parents.items()}
     return replace(graph, parents={child: found for child, found in parents.items() if found})
-
-
-def _find_duplicates(graph: Graph, names: Names, second: set[str]) -> Iterator[Finding]:
-    for name, keys in names.items():
-        if len(keys) > 1:
-            newest = max((graph.nodes[key] for key in keys), key=lambda n: (n.key in second, get_age(n), n.key))
-            loop = " That opens the loop which it closes." if newest.key in second else ""
-            others = ", ".join(key for key in keys if key != newest.key)
-            yield make_finding(
-                "MG103",
-                f"{name} is the id of {len(keys)} files: {others} and {newest.key}.",
-                "The tool that runs them would take one and pass over the rest without a word. Give "
-                f"{newest.key} a new id, unless a database has run it.{loop}",
-                file=newest.key,
-                line=newest.line,
-                revisions=(name,),
-            )
-
-
-def _find_long_ids(graph: Graph) -> Iterator[Finding]:
-    for key, node in graph.nodes.items():
-        if graph.kind is Kind.ALEMBIC and len(node.name) > MAX_ID_LENGTH:
-            yield make_finding(
-                "MG109",
-                f"The id of {key} has {len(node.name)} characters, and `alembic_version` holds {MAX_ID_LENGTH}: "
-                "PostgreSQL refuses to record it.",
-                "Shorten the id, and the references to it, before a database has run it; or widen the column first.",
-                file=key,
-                line=node.line,
-                revisions=(node.name,),
-            )
-
-
-def _find_name_clashes(graph: Graph, names: Names) -> Iterator[Finding]:
-    for word in RESERVED_IDS if graph.kind is Kind.ALEMBIC else ():
-        for key in names.get(word, ()):
-            yield make_finding(
-                "MG110",
-                f"{key} has the id {word!r}, a word that Alembic's commands take for something else.",
-                "Give it an id of its own.",
-                file=key,
-                line=graph.nodes[key].line,
-                revisions=(word,),
-            )
-    seen: dict[str, str] = {}
-    for key, node in graph.nodes.items():
-        for label in node.branch_labels:
-            taken = seen.get(label) or next(iter(names.get(label, ())), None)
-            if taken is not None:
-                yield make_finding(
-                    "MG110",
-                    f"The branch label {label!r} of {key} is taken already, by {taken}.",
-                    "Alembic loads nothing until the label is unique.",
-                    file=key,
-                    line=node.line,
-                    revisions=(node.name,),
-                )
-            seen.setdefault(label, key)
 
 
 def _find_self_references(graph: Graph) -> Iterator[Finding]:
@@ -241,18 +164,7 @@ def _has_label_each(graph: Graph, heads: Sequence[str], names: Names) -> bool:
 
 def _collect_labels(graph: Graph, keys: Sequence[str]) -> set[str]:
     """The branch labels of these revisions and of all before them."""
-    return {label for key in {*keys, *_collect_ancestors(graph, keys)} for label in graph.nodes[key].branch_labels}
-
-
-def _collect_ancestors(graph: Graph, keys: Sequence[str]) -> set[str]:
-    """The keys of all revisions before these."""
-    seen: set[str] = set()
-    pending = list(keys)
-    while pending:
-        new = [parent for parent in graph.parents.get(pending.pop(), ()) if parent not in seen]
-        seen.update(new)
-        pending += new
-    return seen
+    return {label for key in {*keys, *collect_ancestors(graph, keys)} for label in graph.nodes[key].branch_labels}
 
 
 def _find_excused(graph: Graph, stray: Mapping[str, str] | None) -> set[str]:

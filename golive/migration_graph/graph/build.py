@@ -6,7 +6,7 @@ For Django the result is the graph of `MigrationLoader` with nothing applied: sq
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from golive.migration_graph.graph.django_references import DjangoResolver
@@ -15,13 +15,24 @@ from golive.migration_graph.model import Graph, Kind, Node, ParsedFile, Project,
 Keys = tuple[str, ...]
 
 
-def build_graph(kind: Kind, files: Iterable[ParsedFile], project: Project | None = None) -> Graph:
-    """The graph of the parsed files; `project` resolves Django's references to settings and to other apps."""
-    ordered = sorted(files, key=lambda file: file.key)
+def build_graph(
+    kind: Kind,
+    files: Iterable[ParsedFile],
+    project: Project | None = None,
+    *,
+    partly_applied: Collection[str] = (),
+) -> Graph:
+    """The graph of the parsed files; `project` resolves Django's references to settings and to other apps.
+
+    `partly_applied`: keys of squashed migrations of which a database has run a part. Django leaves them out then.
+    """
+    every = sorted(files, key=lambda file: file.key)
+    ordered = [file for file in every if file.key not in partly_applied]
     nodes = {file.key: file.node for file in ordered if file.node is not None}
     guesses = frozenset(name for file in ordered for name in file.guesses)
     if kind is Kind.DJANGO:
-        return _build_django(nodes, ordered, project or Project(), guesses)
+        removed = [file for file in every if file.key in partly_applied]
+        return _build_django(nodes, ordered, project or Project(), guesses, removed)
     return _build_alembic(nodes, guesses)
 
 
@@ -62,9 +73,13 @@ def _add(edges: dict[str, Keys], child: str, parents: Sequence[str]) -> None:
 
 
 def _build_django(
-    nodes: Mapping[str, Node], files: Sequence[ParsedFile], project: Project, guesses: frozenset[str]
+    nodes: Mapping[str, Node],
+    files: Sequence[ParsedFile],
+    project: Project,
+    guesses: frozenset[str],
+    removed: Sequence[ParsedFile],
 ) -> Graph:
-    resolver = DjangoResolver(nodes, files, project)
+    resolver = DjangoResolver(nodes, files, project, removed)
     resolver.resolve()
     parents, dependencies = resolver.parents, resolver.dependencies
     in_app_children = defaultdict(set)

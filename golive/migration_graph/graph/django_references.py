@@ -19,7 +19,14 @@ class DjangoResolver:
     otherwise they are counted in `unchecked`.
     """
 
-    def __init__(self, nodes: Mapping[str, Node], files: Iterable[ParsedFile], project: Project) -> None:
+    def __init__(
+        self,
+        nodes: Mapping[str, Node],
+        files: Iterable[ParsedFile],
+        project: Project,
+        removed: Iterable[ParsedFile] = (),
+    ) -> None:
+        """`removed`: squashed migrations that Django leaves out, so that what refers to them leads to the old ones."""
         self.nodes = nodes
         self.files = [file for file in files if file.key in nodes]
         self.project = project
@@ -34,6 +41,15 @@ class DjangoResolver:
         self.unchecked = 0
         self._inner_parents: dict[str, set[str]] = {}
         self._inner_children: dict[str, set[str]] = {}
+        for file in removed:
+            if file.node is not None and (last := self._find_last(file.replaces)):
+                self.keys[file.node.name] = last
+
+    def _find_last(self, names: Iterable[str]) -> list[str]:
+        """The keys of those that no other of them depends on."""
+        existing = [key for name in names for key in self.keys.get(name, ())]
+        before = {reference.name for key in existing for reference in self.nodes[key].references}
+        return [key for key in existing if self.nodes[key].name not in before]
 
     def resolve(self) -> None:
         for file in self.files:

@@ -12,21 +12,52 @@ from pathlib import PurePosixPath
 from golive.migration_graph.model import Graph, Kind, split_name
 
 
-def plan_upgrade(graph: Graph, applied: Collection[str]) -> tuple[str, ...] | None:
-    """The names to run, in order. For `applied` see `golive.migration_graph.findings.applied`.
-
-    None: a squashed migration is partly applied. Django would continue with the old ones, which are not in the graph.
-    """
-    keys = {node.name: key for key, node in graph.nodes.items()}
-    done = {keys[name] for name in applied if name in keys}
-    for squashed, old in graph.replaces.items():
-        if set(old) <= set(applied):
-            # Django then considers it applied.
-            done.add(squashed)
-        elif squashed not in done and not set(old).isdisjoint(applied):
-            return None
+def plan_upgrade(graph: Graph, applied: Collection[str]) -> tuple[str, ...]:
+    """The names to run, in order. For `applied` see `golive.migration_graph.findings.applied`."""
+    done = find_done(graph, applied)
     plan = _plan_alembic(graph, done) if graph.kind is Kind.ALEMBIC else _plan_django(graph, done)
     return tuple(graph.nodes[key].name for key in plan)
+
+
+def find_done(graph: Graph, applied: Collection[str]) -> set[str]:
+    """The keys of the files that the tool takes for applied, as far as the rows say; for Alembic without ancestors."""
+    keys = {node.name: key for key, node in graph.nodes.items()}
+    done = {keys[name] for name in applied if name in keys}
+    # Django takes a squashed migration for applied once all that it replaces are.
+    return done | {squashed for squashed, old in graph.replaces.items() if set(old) <= set(applied)}
+
+
+def find_partly_applied(graph: Graph, applied: Collection[str]) -> frozenset[str]:
+    """The keys of squashed migrations of which only a part of what they replace is applied."""
+    done = find_done(graph, applied)
+    return frozenset(
+        squashed
+        for squashed, old in graph.replaces.items()
+        if squashed not in done and not set(old).isdisjoint(applied)
+    )
+
+
+def find_overlaps(graph: Graph, applied: Collection[str]) -> list[tuple[str, str]]:
+    """(row, other row that it comes before), by key, for rows of Alembic's table: it refuses both of them."""
+    done = find_done(graph, applied)
+    before = {key: (*graph.parents.get(key, ()), *graph.dependencies.get(key, ())) for key in graph.nodes}
+    overlaps = []
+    for key in sorted(done):
+        below = _find_below(before, before[key])
+        overlaps += [(other, key) for other in sorted(below & done) if other != key]
+    return overlaps
+
+
+def find_inconsistent(graph: Graph, applied: Collection[str]) -> list[tuple[str, str]]:
+    """(applied migration, parent that is not applied), by key: Django refuses such a history."""
+    done = find_done(graph, applied)
+    return [
+        (key, parent)
+        for key in sorted(done)
+        if key not in graph.replaced
+        for parent in (*graph.parents.get(key, ()), *graph.dependencies.get(key, ()))
+        if parent not in done
+    ]
 
 
 @dataclass(slots=True)
