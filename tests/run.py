@@ -54,12 +54,13 @@ OVER_HTTP = ("tests/http/", "tests/enforcement/", "tests/bench/")
 PURE = ("tests/domain/", "tests/guard/", "tests/migration_graph/", "tests/package/", "tests/proxies/")
 # How many at once: enough to fill the waits, few enough that none is starved.
 MAX_SIDE_BY_SIDE = max(2, 2 * (os.cpu_count() or 1))
-# What `--fast` runs: all that starts no server, in two halves, of which only the first has a database.
+# What `--fast` runs: all that starts no server, in three parts, of which the last needs no database.
 FAST = (
     (
-        *("tests/controls/", "tests/database/", "tests/enforcement/", "tests/http/", "tests/identity/"),
-        *("tests/postgresql/", "tests/readiness/", "tests/state/", "tests/test_gate.py", "tests/test_text.py"),
+        *("tests/controls/", "tests/identity/", "tests/postgresql/", "tests/readiness/", "tests/state/"),
+        *("tests/test_gate.py", "tests/test_text.py"),
     ),
+    ("tests/database/", "tests/enforcement/", "tests/http/"),
     (
         *("tests/domain/", "tests/migration_graph/", "tests/test_admission.py", "tests/test_middleware.py"),
         *("tests/test_architecture.py", "tests/test_import_contracts.py", "tests/valhalla/"),
@@ -209,8 +210,8 @@ def _find_missing_programs() -> dict[str, str]:
 
 def _run_fast(options: Options) -> int:
     markers = "not postgresql and not graphviz"
-    with_database, pure = FAST
-    runs = [Run("SQLite", "", markers, (), with_database), Run("Pure", "", markers, (), pure)]
+    names = ("SQLite", "SQLite, http", "Pure")
+    runs = [Run(name, "", markers, (), folders) for name, folders in zip(names, FAST, strict=True)]
     return _report(_judge(_run_side_by_side(runs, options), options), [])
 
 
