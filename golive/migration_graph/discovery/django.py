@@ -10,8 +10,7 @@ from pathlib import Path
 from golive.migration_graph.discovery.app_labels import read_label
 from golive.migration_graph.discovery.django_settings import DjangoSettings, read_settings
 from golive.migration_graph.discovery.installed_packages import describe_app
-from golive.migration_graph.discovery.not_read import IGNORED
-from golive.migration_graph.discovery.sources import Layout, Location, is_migration_file, make_prefix
+from golive.migration_graph.discovery.sources import Layout, Location, is_migration_file, make_prefix, walk_folders
 from golive.migration_graph.model import Kind, NotRead, Project, Severity
 
 # What follows the package in an entry of INSTALLED_APPS that names a configuration: modules, then a class.
@@ -111,12 +110,7 @@ def _report_settings(name: str) -> NotRead:
 
 def _walk_apps(root: Path) -> Iterator[Path]:
     """Each folder that looks like an app: it contains a `migrations` folder, `apps.py` or `models.py`."""
-    for path, folders, files in os.walk(root):
-        folder = Path(path)
-        if "pyvenv.cfg" in files:
-            folders.clear()
-            continue
-        folders[:] = sorted(name for name in folders if name not in IGNORED and not name.startswith("."))
+    for folder, folders, files in walk_folders(root):
         if "migrations" in folders or {"apps.py", "models.py"} & set(files):
             yield folder
         if "migrations" in folders:

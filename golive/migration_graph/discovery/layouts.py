@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable
 from pathlib import Path
 
 from golive.migration_graph.discovery.alembic import find_configured, make_layout
-from golive.migration_graph.discovery.not_read import IGNORED, MAX_FOLDERS
-from golive.migration_graph.discovery.sources import Layout, is_revision_file, list_files
+from golive.migration_graph.discovery.sources import Layout, is_revision_file, list_files, walk_folders
 from golive.migration_graph.model import Kind, UnusableInputError
 
 # How many files, and how many bytes of each, are sampled to detect the kind of a folder.
@@ -93,7 +91,7 @@ def _find_folder(root: Path) -> Layout | None:
 def _find_below(root: Path, name: str | None) -> Layout | None:
     """The only tree below a folder; None: there is none. Raises UnusableInputError if there are several."""
     trees: dict[Path, Layout] = {}
-    for folder in _walk(root):
+    for folder in (folder for folder, _, _ in walk_folders(root) if folder != root):
         if any(_covers(layout, folder) for layout in trees.values()):
             continue
         layout = _find_tree(folder, name, is_inside=any(folder.is_relative_to(root) for root in trees))
@@ -108,20 +106,10 @@ def _find_below(root: Path, name: str | None) -> Layout | None:
     return next(iter(trees.values()), None)
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    """The folders below, each before those inside it."""
-    for path, folders, files in islice(os.walk(root), MAX_FOLDERS):
-        folders[:] = sorted(name for name in folders if name not in IGNORED and not name.startswith("."))
-        if "pyvenv.cfg" in files:
-            folders.clear()
-        elif Path(path) != root:
-            yield Path(path)
-
-
 def _find_tree(folder: Path, name: str | None, *, is_inside: bool) -> Layout | None:
     """The tree that begins in this folder: a configuration, a Django project, or a script folder without either.
 
-    `is_inside` another tree a script folder is part of it; what of it was not read is told with that one.
+    `is_inside`: the folder is inside another tree, and so a mere script folder is part of that one.
     """
     try:
         layout = find_configured(folder, folder / "alembic.ini", folder / "pyproject.toml", name)

@@ -16,15 +16,13 @@ from golive.migration_graph.discovery.sources import (
     is_revision_file,
     make_prefix,
     read_content,
+    walk_folders,
 )
 from golive.migration_graph.model import Finding, NotRead, ParsedFile, Severity
 from golive.migration_graph.readers.alembic import find_ids, read_fully
 
 # The search beside the graph must be short: it is done with every audit.
 MAX_FILES = 2_000
-MAX_FOLDERS = 20_000
-# Folders that hold third-party code, or no source code at all.
-IGNORED = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +54,12 @@ def find_stray_revisions(layout: Layout) -> list[StrayRevision]:
 def _walk_candidates(layout: Layout) -> Iterator[Path]:
     near = sorted({location.folder.parent for location in layout.locations})
     # Read already, and perhaps very many.
-    seen = {str(location.folder) for location in layout.locations if not location.is_recursive}
+    seen = {location.folder for location in layout.locations if not location.is_recursive}
     for start in [*near, layout.root]:
-        for path, folders, files in islice(os.walk(start), MAX_FOLDERS):
-            folders[:] = sorted(name for name in folders if name not in IGNORED and not name.startswith("."))
-            if "pyvenv.cfg" in files:
-                folders.clear()
-            elif path not in seen and (start in near or "versions" in Path(path).parts):
-                seen.add(path)
-                yield from (Path(path) / name for name in sorted(files) if is_revision_file(name))
+        for folder, _, files in walk_folders(start):
+            if folder not in seen and (start in near or "versions" in folder.parts):
+                seen.add(folder)
+                yield from (folder / name for name in files if is_revision_file(name))
 
 
 def list_not_read(layout: Layout, files: Collection[ParsedFile], stray: Collection[StrayRevision]) -> list[NotRead]:

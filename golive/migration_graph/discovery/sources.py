@@ -7,6 +7,7 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,10 @@ from golive.migration_graph.readers.syntax import MAX_BYTES, report_too_large, r
 
 # As in `alembic.script.base`: which files of a versions folder are revisions.
 _REVISION_FILE: Final = re.compile(r"(?!\.\#|__init__)(.*\.py)$")
+
+MAX_FOLDERS: Final = 20_000
+# Folders that hold third-party code, or no source code at all.
+IGNORED: Final = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,16 @@ class Layout:
     def find_location(self, key: str) -> Location | None:
         """The location that a file belongs to; None: it is not a migration of this layout."""
         return next((location for location in self.locations if location.owns(key)), None)
+
+
+def walk_folders(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """As `os.walk`, sorted, of the folders that hold a project's own code; at most MAX_FOLDERS of them."""
+    for path, folders, files in islice(os.walk(root), MAX_FOLDERS):
+        folders[:] = sorted(name for name in folders if name not in IGNORED and not name.startswith("."))
+        if "pyvenv.cfg" in files:
+            folders.clear()
+        else:
+            yield Path(path), folders, sorted(files)
 
 
 def is_revision_file(name: str) -> bool:

@@ -93,7 +93,7 @@ def _build_django(
     orphans = {key for key, lost in resolver.dangling.items() if _leads_into_own_app(nodes[key], lost)}
     active = [key for key in nodes if key not in resolver.replaced]
     heads = unique(nodes[key].name for key in active if not in_app_children[key])
-    # A migration whose dependencies are computed, or lead nowhere, is no first one for all that can be told.
+    # A migration whose dependencies are computed, or lead nowhere, may well have a parent.
     orphans |= {key for key, node in nodes.items() if "dependencies" in node.unread}
     bases = unique(nodes[key].name for key in active if not in_app_parents[key] and key not in orphans)
     return Graph(
