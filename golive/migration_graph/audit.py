@@ -59,7 +59,7 @@ def audit_layout(path: str | Path, layout: Layout) -> Report:
 
 def _audit_files(path: str | Path, layout: Layout, files: list[ParsedFile], findings: list[Finding]) -> Report:
     graph = build_graph(layout.kind, files, layout.project)
-    stray = find_stray_revisions(layout) if layout.kind is Kind.ALEMBIC else []
+    stray = find_stray_revisions(layout, is_missing=bool(graph.dangling)) if layout.kind is Kind.ALEMBIC else []
     not_read = list_not_read(layout, files, stray)
     defects = find_defects(graph, files, stray={name: each.key for each in reversed(stray) for name in each.ids})
     return Report(

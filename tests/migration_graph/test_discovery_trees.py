@@ -61,6 +61,25 @@ def test_layout__script_folder_inside_a_configured_tree__is_no_tree_of_its_own(t
     assert ([node.name for node in report.graph.nodes.values()], report.not_read[0].path) == (["b"], "alembic/versions")
 
 
+def test_layout__tree_whose_name_begins_as_that_of_another__is_one_of_its_own(tmp_path: Path) -> None:
+    for name in ("versions", "versions_of_stock"):
+        write(tmp_path / "orders" / name, {"a.py": render("a")})
+    write(tmp_path / "orders", {"env.py": ""})
+    write(tmp_path / "orders" / "versions_of_stock", {"env.py": "", "versions/b.py": render("b")})
+    write(tmp_path / "orders" / "versions_of_stock", {"alembic.ini": "[alembic]\nscript_location = %(here)s\n"})
+
+    with pytest.raises(UnusableInputError, match=r"several trees.* orders \(.*, orders/versions_of_stock \("):
+        find_layout(tmp_path)
+
+
+def test_layout__tree_that_cannot_be_read__is_not_passed_over_for_another(tmp_path: Path) -> None:
+    make_alembic(tmp_path / "orders", chain(a=None))
+    write(tmp_path / "stock", {"alembic.ini": "no section\n"})
+
+    with pytest.raises(UnusableInputError, match=r"stock.alembic\.ini cannot be read"):
+        find_layout(tmp_path)
+
+
 def test_layout__alembic_beside_folders_called_migrations__is_not_django(tmp_path: Path) -> None:
     write(tmp_path / "app" / "migrations", {"env.py": "", "versions/a.py": render("a")})
     write(tmp_path / "app", {"__init__.py": "", "models.py": ""})
@@ -169,6 +188,15 @@ def test_not_read__django__folder_without_init_and_switched_off_modules__are_tol
     write(tmp_path / "stock", {"__init__.py": "", "migrations/0001_initial.py": DJANGO})
 
     assert get_not_read(tmp_path) == [("shop/migrations", 1), ("stock/migrations", 1)]
+
+
+def test_not_read__django__nothing_at_all_was_read__is_not_sound(tmp_path: Path) -> None:
+    make_django(tmp_path)
+    (tmp_path / "shop" / "migrations" / "__init__.py").unlink()
+
+    report = audit(tmp_path)
+
+    assert (report.revisions, report.sound, get_not_read(tmp_path)) == (0, False, [("shop/migrations", 1)])
 
 
 def test_not_read__django__settings_and_modules_that_are_not_here__are_told(tmp_path: Path) -> None:

@@ -63,8 +63,8 @@ class _BoundedInterpolation(BasicInterpolation):
 class AlembicConfig:
     """What the configuration says of one environment. `script_location` None: nothing, as Flask-Migrate writes it.
 
-    `section`: the section of `alembic.ini` that it is from. `others`: the sections beside it that describe environments
-    of their own. `is_sourceless`: Alembic loads compiled files too.
+    `others`: the sections of `alembic.ini` beside it that describe environments of their own. `is_sourceless`: Alembic
+    loads compiled files too.
     """
 
     script_location: str | None
@@ -72,7 +72,6 @@ class AlembicConfig:
     search_folders: tuple[str, ...]
     is_recursive: bool
     is_sourceless: bool
-    section: str
     others: tuple[str, ...]
 
 
@@ -157,7 +156,6 @@ def _merge(
         find_list("prepend_sys_path", separator, r", *|(?: +)|\:"),
         find_boolean("recursive_version_locations"),
         find_boolean("sourceless"),
-        section,
         tuple(name for name in environments if name != section),
     )
 

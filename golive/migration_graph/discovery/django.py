@@ -10,7 +10,15 @@ from pathlib import Path
 from golive.migration_graph.discovery.app_labels import read_label
 from golive.migration_graph.discovery.django_settings import DjangoSettings, read_settings
 from golive.migration_graph.discovery.installed_packages import describe_app
-from golive.migration_graph.discovery.sources import Layout, Location, is_migration_file, make_prefix, walk_folders
+from golive.migration_graph.discovery.sources import (
+    Layout,
+    Location,
+    is_migration_file,
+    list_names,
+    make_prefix,
+    name_folder,
+    walk_folders,
+)
 from golive.migration_graph.model import Kind, NotRead, Project, Severity
 
 # What follows the package in an entry of INSTALLED_APPS that names a configuration: modules, then a class.
@@ -70,15 +78,15 @@ def _add_location(
         if files := _count_files(own):
             hint = "Remove the entry of MIGRATION_MODULES, or the files."
             why = f"MIGRATION_MODULES switches the migrations of {label} off"
-            not_read.append(NotRead(_name(root, own), files, why, hint))
+            not_read.append(NotRead(name_folder(root, own), files, why, hint))
     elif migrations is None:
         why = f"MIGRATION_MODULES names it for {label}, and it is not in this folder"
         not_read.append(NotRead(module, 0, why, "Correct MIGRATION_MODULES.", Severity.ERROR))
-    elif (migrations / "__init__.py").is_file() or not _is_listable(migrations):
+    elif (migrations / "__init__.py").is_file() or _is_closed_to_us(migrations):
         locations.append(Location(migrations, make_prefix(root, migrations), label))
     elif files := _count_files(migrations):
         why = "it has no __init__.py, so Django takes the app for one without migrations"
-        not_read.append(NotRead(_name(root, migrations), files, why, "Add an empty __init__.py."))
+        not_read.append(NotRead(name_folder(root, migrations), files, why, "Add an empty __init__.py."))
 
 
 def _look_outside(settings: DjangoSettings, in_tree: set[str]) -> tuple[dict[str, frozenset[str] | None], bool]:
@@ -133,25 +141,13 @@ def _find_entry(root: Path, folder: Path, settings: DjangoSettings) -> tuple[str
     return None
 
 
-def _is_listable(folder: Path) -> bool:
-    try:
-        os.listdir(folder)  # noqa: PTH208
-    except PermissionError:
-        return False
-    except OSError:
-        return True
-    return True
+def _is_closed_to_us(folder: Path) -> bool:
+    """Whether a right is missing to look inside; reading it will then say so."""
+    return folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK)
 
 
 def _count_files(folder: Path) -> int:
-    try:
-        return sum(is_migration_file(name) for name in os.listdir(folder))  # noqa: PTH208
-    except OSError:
-        return 0
-
-
-def _name(root: Path, folder: Path) -> str:
-    return make_prefix(root, folder).rstrip("/") or "."
+    return sum(map(is_migration_file, list_names(folder)))
 
 
 def _find_module(root: Path, dotted: str) -> Path | None:

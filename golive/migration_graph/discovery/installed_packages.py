@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
 
 from golive.migration_graph.discovery.app_labels import Label, read_label
-from golive.migration_graph.discovery.sources import is_migration_file
+from golive.migration_graph.discovery.sources import is_migration_file, list_names
 
 _CONTRIB = "django.contrib."
 
@@ -40,8 +39,5 @@ def describe_app(entry: str) -> tuple[Label, frozenset[str] | None] | None:
 
 
 def _list_migrations(folder: Path) -> frozenset[str]:
-    try:
-        names = os.listdir(folder / "migrations")  # noqa: PTH208 - strings
-    except OSError:
-        return frozenset()
-    return frozenset(name.removesuffix(".py") for name in names if is_migration_file(name))
+    names = filter(is_migration_file, list_names(folder / "migrations"))
+    return frozenset(name.removesuffix(".py") for name in names)

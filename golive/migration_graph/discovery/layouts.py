@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from golive.migration_graph.discovery.alembic import find_configured, make_layout
-from golive.migration_graph.discovery.sources import Layout, is_revision_file, list_files, walk_folders
+from golive.migration_graph.discovery.sources import Layout, is_revision_file, list_files, list_names, walk_folders
 from golive.migration_graph.model import Kind, UnusableInputError
 
 # How many files, and how many bytes of each, are sampled to detect the kind of a folder.
@@ -91,10 +91,10 @@ def _find_folder(root: Path) -> Layout | None:
 def _find_below(root: Path, name: str | None) -> Layout | None:
     """The only tree below a folder; None: there is none. Raises UnusableInputError if there are several."""
     trees: dict[Path, Layout] = {}
-    for folder in (folder for folder, _, _ in walk_folders(root) if folder != root):
-        if any(_covers(layout, folder) for layout in trees.values()):
+    for folder, _, _ in walk_folders(root):
+        if folder == root or any(_covers(layout, folder) for layout in trees.values()):
             continue
-        layout = _find_tree(folder, name, is_inside=any(folder.is_relative_to(root) for root in trees))
+        layout = _find_tree(folder, name, is_inside=any(folder.is_relative_to(tree) for tree in trees))
         if layout is not None:
             trees[folder] = layout
     if len(trees) > 1:
@@ -111,11 +111,13 @@ def _find_tree(folder: Path, name: str | None, *, is_inside: bool) -> Layout | N
 
     `is_inside`: the folder is inside another tree, and so a mere script folder is part of that one.
     """
+    ini, layout = folder / "alembic.ini", None
     try:
-        layout = find_configured(folder, folder / "alembic.ini", folder / "pyproject.toml", name)
+        layout = find_configured(folder, ini, folder / "pyproject.toml", name)
     except UnusableInputError:
-        # Another program's pyproject.toml, or a configuration that only its own tool can use.
-        layout = None
+        # A tree that cannot be read must not be passed over; a pyproject.toml may be another program's.
+        if ini.is_file():
+            raise
     if layout is None and not is_inside and (folder / "env.py").is_file() and (folder / "versions").is_dir():
         layout = make_layout(folder, [folder / "versions"])
     return layout or _find_django_project(folder)
@@ -123,13 +125,11 @@ def _find_tree(folder: Path, name: str | None, *, is_inside: bool) -> Layout | N
 
 def _covers(layout: Layout, folder: Path) -> bool:
     """Whether a folder belongs to a tree that was found already: its script folder, or inside its project."""
-    inside = layout.kind is Kind.DJANGO and folder.is_relative_to(layout.root)
-    real = os.path.realpath(folder)
-    return inside or any(
-        os.path.realpath(location.folder).startswith(real + os.sep)
-        or real.startswith(os.path.realpath(location.folder))
-        for location in layout.locations
-    )
+    if layout.kind is Kind.DJANGO and folder.is_relative_to(layout.root):
+        return True
+    real = folder.resolve()
+    versions = [location.folder.resolve() for location in layout.locations]
+    return any(each.is_relative_to(real) or real.is_relative_to(each) for each in versions)
 
 
 def _describe_size(layout: Layout) -> str:
@@ -147,10 +147,7 @@ def _detect_kind(folder: Path) -> Kind | None:
 
 
 def _sample(folder: Path) -> Iterable[bytes]:
-    try:
-        names = sorted(name for name in os.listdir(folder) if is_revision_file(name))  # noqa: PTH208
-    except OSError:
-        return
+    names = sorted(filter(is_revision_file, list_names(folder)))
     for name in names[:_MAX_FILES]:
         try:
             if (folder / name).is_file():

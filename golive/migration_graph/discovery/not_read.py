@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from golive.migration_graph.discovery.sources import (
     Layout,
     Location,
     is_revision_file,
+    list_names,
     make_prefix,
+    name_folder,
     read_content,
     walk_folders,
 )
@@ -38,10 +40,13 @@ class StrayRevision:
         return self.key.rpartition("/")[0] or "."
 
 
-def find_stray_revisions(layout: Layout) -> list[StrayRevision]:
-    """The revision files of Alembic near the locations, and in folders called `versions` below the root."""
+def find_stray_revisions(layout: Layout, *, is_missing: bool) -> list[StrayRevision]:
+    """The revision files of Alembic in the script folders, and in folders called `versions` below the root.
+
+    `is_missing`: a parent is missing, so that everything beside the locations is worth a look.
+    """
     stray: list[StrayRevision] = []
-    for path in islice(_walk_candidates(layout), MAX_FILES):
+    for path in islice(_walk_candidates(layout, is_missing=is_missing), MAX_FILES):
         key = make_prefix(layout.root, path.parent) + path.name
         content = read_content(key, str(path)) if layout.find_location(key) is None else b""
         if not isinstance(content, Finding) and b"down_revision" in content and (ids := find_ids(content)):
@@ -51,13 +56,15 @@ def find_stray_revisions(layout: Layout) -> list[StrayRevision]:
     return stray
 
 
-def _walk_candidates(layout: Layout) -> Iterator[Path]:
-    near = sorted({location.folder.parent for location in layout.locations})
+def _walk_candidates(layout: Layout, *, is_missing: bool) -> Iterator[Path]:
+    beside = sorted({location.folder.parent for location in layout.locations})
+    # Otherwise it may be the root of a large application, of which every file would be read.
+    near = [folder for folder in beside if is_missing or (folder / "env.py").is_file()]
     # Read already, and perhaps very many.
     seen = {location.folder for location in layout.locations if not location.is_recursive}
     for start in [*near, layout.root]:
         for folder, _, files in walk_folders(start):
-            if folder not in seen and (start in near or "versions" in folder.parts):
+            if folder not in seen and (start in near or "versions" in folder.relative_to(start).parts):
                 seen.add(folder)
                 yield from (folder / name for name in files if is_revision_file(name))
 
@@ -72,19 +79,20 @@ def list_not_read(layout: Layout, files: Collection[ParsedFile], stray: Collecti
     if not files:
         found += [
             NotRead(
-                location.prefix.rstrip("/") or ".",
+                location.name,
                 0,
                 "it holds no migration",
                 "Pass the folder whose migrations are meant.",
-                Severity.ERROR,
             )
             for location in layout.locations
         ]
+        # Nothing read is never sound.
+        found = [replace(each, severity=Severity.ERROR) for each in found]
     return sorted(found, key=lambda each: (each.path, each.why))
 
 
 def _group(layout: Layout, files: Collection[ParsedFile], stray: Collection[StrayRevision]) -> Iterator[NotRead]:
-    """One entry for each folder: an error if a file in it is connected with the graph, or if nothing else was read."""
+    """One entry for each folder: an error if a file in it is connected with the graph."""
     known = {name for file in files if file.node for name in (file.node.name, *file.node.parents)}
     by_folder: dict[str, list[StrayRevision]] = defaultdict(list)
     for each in stray:
@@ -101,7 +109,7 @@ def _group(layout: Layout, files: Collection[ParsedFile], stray: Collection[Stra
             "Set recursive_version_locations = true, or name the folder in version_locations, if these belong to it."
             if is_below
             else "Name the folder in version_locations, or move the files, if these belong to it.",
-            Severity.ERROR if folder in connected or not files else Severity.WARNING,
+            Severity.ERROR if folder in connected else Severity.WARNING,
         )
 
 
@@ -121,13 +129,13 @@ def _find_connected(by_folder: dict[str, list[StrayRevision]], known: set[str]) 
 
 def _count_compiled(location: Location) -> NotRead | None:
     folders = [location.folder, location.folder / "__pycache__"]
-    names = [name for folder in folders for name in _list_names(folder)]
+    names = [name for folder in folders for name in list_names(folder)]
     sources = {name.partition(".")[0] for name in names if name.endswith(".py")}
     compiled = [name for name in names if name.endswith((".pyc", ".pyo")) and name.partition(".")[0] not in sources]
     if not compiled:
         return None
     return NotRead(
-        location.prefix.rstrip("/") or ".",
+        location.name,
         len(compiled),
         "Alembic loads compiled files (sourceless = true), and only source can be audited",
         "Audit the source that they were compiled from.",
@@ -141,17 +149,10 @@ def count_revisions(folder: Path, *, is_recursive: bool = False) -> int:
     return sum(is_revision_file(name) for _, _, files in walk for name in files)
 
 
-def _list_names(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)  # noqa: PTH208 - strings
-    except OSError:
-        return []
-
-
 def report_absent(root: Path, folder: Path) -> NotRead:
     """A location that the configuration names and that is not there."""
     return NotRead(
-        make_prefix(root, folder).rstrip("/") or ".",
+        name_folder(root, folder),
         0,
         "the configuration of Alembic names it, and there is no such folder",
         "Correct the path, or take it out of version_locations.",

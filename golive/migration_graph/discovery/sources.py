@@ -31,6 +31,11 @@ class Location:
     app: str = ""
     is_recursive: bool = False
 
+    @property
+    def name(self) -> str:
+        """The folder as findings name it."""
+        return self.prefix.rstrip("/") or "."
+
     def owns(self, key: str) -> bool:
         """Whether a file with this key is a migration of this location."""
         folder, slash, name = key.rpartition("/")
@@ -222,6 +227,19 @@ def make_prefix(root: Path, folder: Path) -> str:
     """The prefix of the keys of a folder's files: its path relative to the root, with forward slashes."""
     relative = os.path.relpath(folder, root).replace(os.sep, "/")
     return "" if relative == "." else f"{relative}/"
+
+
+def name_folder(root: Path, folder: Path) -> str:
+    """A folder relative to the root, as findings name it."""
+    return make_prefix(root, folder).rstrip("/") or "."
+
+
+def list_names(folder: Path) -> list[str]:
+    """The names in a folder; empty if it is not there or cannot be read."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - strings
+    except OSError:
+        return []
 
 
 def drop_duplicates(locations: Sequence[Location]) -> tuple[Location, ...]:
