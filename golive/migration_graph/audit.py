@@ -17,23 +17,23 @@ from golive.migration_graph.discovery.not_read import find_stray_revisions, list
 from golive.migration_graph.discovery.sources import Layout
 from golive.migration_graph.findings.defects import find_defects
 from golive.migration_graph.graph.build import build_graph, count_branch_points, count_merges
-from golive.migration_graph.model import Finding, Graph, Kind, ParsedFile, Report, UnusableInputError
+from golive.migration_graph.model import AppliedRows, Finding, Graph, Kind, ParsedFile, Report, UnusableInputError
 
 LOCK_FILE = "migrations.lock"
 
-# (database URL, kind of migrations) -> names of the applied migrations. Raises UnusableInputError.
-ReadApplied = Callable[[str, Kind], Sequence[str]]
+# (database URL, kind of migrations) -> what it has applied. Raises UnusableInputError.
+ReadApplied = Callable[[str, Kind], AppliedRows]
 
 
 @dataclass(frozen=True, slots=True)
 class AuditRequest:
-    """What to check. `lock_file` None: the one in the audited folder, if it exists. `database`: a URL.
+    """What to check. `lock_file` None: the one in the audited folder, if it exists. `databases`: URLs.
 
     `section`: the one of `alembic.ini` that describes the environment, as for `alembic --name`.
     """
 
     with_history: bool = False
-    database: str | None = None
+    databases: Sequence[str] = ()
     lock_file: Path | None = None
     writes_lock: bool = False
     section: str | None = None
@@ -92,15 +92,28 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
         from golive.migration_graph.remedies.ranking import rank_remedies
 
         report = rank_remedies(report, layout.project, origins=origins, lock=lock)
-    if request.database is not None:
-        from golive.migration_graph.findings.applied import compare_applied
-
-        def rebuild(partly_applied: frozenset[str]) -> Graph:
-            return build_graph(layout.kind, files, layout.project, partly_applied=partly_applied)
-
-        report = compare_applied(report, read_applied(request.database, report.kind), rebuild)
+    if request.databases:
+        report = _compare_databases(
+            report, layout, files, [read_applied(url, report.kind) for url in request.databases]
+        )
     report = replace(report, findings=sort_findings(list(report.findings)))
     return AuditResult(report, _write_lock(report, lock_file) if request.writes_lock else None)
+
+
+def _compare_databases(
+    report: Report, layout: Layout, files: list[ParsedFile], databases: Sequence[AppliedRows]
+) -> Report:
+    from golive.migration_graph.discovery.contents import read_bodies
+    from golive.migration_graph.findings.applied import Knowledge, compare_applied
+    from golive.migration_graph.history.deployments import make_explanation
+
+    def rebuild(partly_applied: frozenset[str]) -> Graph:
+        return build_graph(layout.kind, files, layout.project, partly_applied=partly_applied)
+
+    knowledge = Knowledge(rebuild, read_bodies(layout), make_explanation(layout))
+    for database in databases:
+        report = compare_applied(report, database, knowledge, is_only=len(databases) == 1)
+    return report
 
 
 def _write_lock(report: Report, path: Path) -> str | None:

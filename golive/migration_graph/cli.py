@@ -40,7 +40,7 @@ class Options:
     path: str | None = None
     format: str = "text"
     history: bool = False
-    database: str | None = None
+    database: Sequence[str] | None = None
     lock_file: Path | None = None
     write_lock: bool = False
     output: Path | None = None
@@ -67,7 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--history", action="store_true", help="look through git for the commit that introduced each finding"
     )
-    parser.add_argument("--database", metavar="URL", help="also compare with what this database says is applied")
+    parser.add_argument(
+        "--database",
+        action="append",
+        metavar="URL",
+        help="also compare with what this database says is applied; may be given several times",
+    )
     parser.add_argument(
         "--lock-file",
         type=Path,
@@ -93,7 +98,9 @@ def run(
     `is_coloured` None: decide from `out`. `program`: how the caller was invoked, for messages.
     """
     try:
-        request = AuditRequest(options.history, options.database, options.lock_file, options.write_lock, options.name)
+        request = AuditRequest(
+            options.history, options.database or (), options.lock_file, options.write_lock, options.name
+        )
         result = run_audit(default_path if options.path is None else options.path, request, read_applied)
         if options.output is None:
             coloured = can_colour(out) if is_coloured is None else is_coloured

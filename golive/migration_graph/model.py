@@ -247,6 +247,31 @@ def get_app(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class AppliedRows:
+    """What a database has recorded. `rows`: Alembic's current revisions, or `app.name` of all that Django has applied.
+
+    `name`: the database without its password. `id_length`: how many characters its column of ids holds; None: any.
+    """
+
+    name: str
+    rows: tuple[str, ...]
+    id_length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedDatabase:
+    """A database against the files. `pending`: what an upgrade would run, in order; None: the tool would refuse.
+
+    `ran_from`: what tells which migrations really ran ("lock file", "history", "assumed"); None: nothing was checked.
+    """
+
+    name: str
+    rows: tuple[str, ...]
+    pending: tuple[str, ...] | None
+    ran_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The result of an audit. `path` as the caller gave it. `sound`: there is no finding of severity error."""
 
@@ -258,8 +283,7 @@ class Report:
     # Only with the history: all episodes, newest first, and why the history could not be read (in full).
     episodes: tuple[Episode, ...] | None = None
     history_note: str | None = None
-    # Only with a database: what an upgrade would run, in order.
-    pending: tuple[str, ...] | None = None
+    databases: tuple[ComparedDatabase, ...] = ()
     not_read: tuple[NotRead, ...] = ()
 
     @property
@@ -269,6 +293,14 @@ class Report:
     @property
     def revisions(self) -> int:
         return len(self.graph.nodes)
+
+    @property
+    def pending(self) -> tuple[str, ...] | None:
+        """What upgrades of the databases would run, in order; None without a database, or if the tool refuses one."""
+        plans = [database.pending for database in self.databases]
+        if not plans or None in plans:
+            return None
+        return tuple(dict.fromkeys(name for plan in plans for name in plan or ()))
 
     @property
     def sound(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from golive.migration_graph.discovery.sources import Layout, list_files, read_content
 from golive.migration_graph.model import Finding, ParsedFile
+from golive.migration_graph.readers.bodies import EMPTY, hash_body
 from golive.migration_graph.readers.fast_path import FastPath
 from golive.migration_graph.readers.files import keep_unreadable, read_file
 
@@ -23,3 +24,13 @@ def read_layout(layout: Layout) -> tuple[list[ParsedFile], list[Finding]]:
             else:
                 files.append(read_file(layout.kind, key, content, app=location.app, fast_path=fast_path))
     return files, findings
+
+
+def read_bodies(layout: Layout) -> dict[str, str]:
+    """The body of every file of a layout by key (see `readers.bodies`)."""
+    bodies = {}
+    for location in layout.locations:
+        for key, path in list_files(location)[0]:
+            content = read_content(key, path)
+            bodies[key] = EMPTY if isinstance(content, Finding) else hash_body(key, content, layout.kind)
+    return bodies

@@ -60,6 +60,36 @@ def find_inconsistent(graph: Graph, applied: Collection[str]) -> list[tuple[str,
     ]
 
 
+def list_fragile(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """Revisions of which one predecessor comes before another, by key, with their predecessors. Alembic may fail there.
+
+    Where several rows of its table are among the predecessors, Alembic replaces all predecessors by the revision, and
+    fails if one of them is not a row: because it comes before another one.
+    """
+    before = {key: _list_before(graph, key) for key in graph.nodes}
+    fragile = {}
+    for key, names in before.items():
+        if len(names) > 1 and any(set(names) & _find_below(before, before[name]) for name in names):
+            fragile[key] = names
+    return fragile
+
+
+def find_failing_step(graph: Graph, applied: Collection[str]) -> str | None:
+    """The revision (by key) at which Alembic could not keep its table up to date; None: an upgrade goes through."""
+    fragile = list_fragile(graph)
+    rows = find_done(graph, applied)
+    plan = _plan_alembic(graph, rows) if fragile else []
+    before = {key: _list_before(graph, key) for key in graph.nodes} if fragile else {}
+    for key in plan:
+        replaced = set(before[key])
+        if len(rows & replaced) > 1:
+            replaced -= _find_below(before, rows - replaced)
+            if not replaced <= rows:
+                return key
+        rows = rows - replaced | {key}
+    return None
+
+
 @dataclass(slots=True)
 class _Line:
     """A line of descent being walked down: the current revision, and everything at or below it."""
