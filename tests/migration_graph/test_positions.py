@@ -19,7 +19,7 @@ from sqlalchemy.pool import StaticPool
 from golive.migration_graph.audit import audit_layout
 from golive.migration_graph.discovery.contents import read_bodies
 from golive.migration_graph.discovery.layouts import find_layout
-from golive.migration_graph.graph.positions import Position, Upgrades
+from golive.migration_graph.graph.positions import Outcome, Position, Upgrades
 from golive.migration_graph.model import Severity
 from tests.support.profiles import examples
 
@@ -148,6 +148,29 @@ def edit(draw: st.DrawFn, before: Revisions) -> dict[str, Revision]:
     return edits[draw(st.sampled_from(sorted(edits)))] or dict(before)
 
 
+def compare(folder: Path, database: Database, after: Revisions) -> Outcome | None:
+    """Judge a position, let real Alembic upgrade, and hold the one against the other. None: the audit has errors."""
+    rows, ran = database.rows, database.ran
+    upgrades = read_upgrades(write_revisions(folder, after))
+    if upgrades is None:
+        # Some of the graphs that the audit refuses are loaded by Alembic, and others keep it busy for ever.
+        return None
+    bodies = {revision.body: upgrades.get_body(name) for name, revision in after.items()}
+    # What ran and has no file any more has a body that no file has.
+    position = Position(rows, frozenset((body, bodies.get(body, body)) for body in ran))
+    outcome = upgrades.judge(position)
+
+    assert database.upgrade(folder) != outcome.is_stuck
+    if not outcome.is_stuck:
+        now = database.ran[len(ran) :]
+        assert {after[name].body for name in outcome.repeated} == set(ran).intersection(now)
+        never = {revision.body for revision in after.values()} - {*database.ran, ""}
+        # A copy of what is skipped may run.
+        assert {after[name].body for name in outcome.skipped} - set(now) == never
+        assert upgrades.rows_after(rows) == database.rows
+    return outcome
+
+
 @settings(max_examples=examples(150), suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(st.data())
 def test_judge__any_graph_any_edits_any_position__says_what_real_alembic_then_does(
@@ -165,22 +188,57 @@ def test_judge__any_graph_any_edits_any_position__says_what_real_alembic_then_do
     after: Revisions = before
     for _ in range(data.draw(st.integers(0, 3))):
         after = data.draw(edit(after))
-    rows, ran = database.rows, database.ran
 
-    upgrades = read_upgrades(write_revisions(folder / "after", after))
-    # Some of the graphs that the audit refuses are loaded by Alembic, and others keep it busy for ever.
-    assume(upgrades is not None)
+    assume(compare(folder / "after", database, after) is not None)
+
+
+def chain(text: str) -> dict[str, Revision]:
+    """`a b:a m:b,c+d`: each revision with its parents, and behind a plus what it depends on; `m` does nothing."""
+    made = {}
+    for word in text.split():
+        name, _, before = word.partition(":")
+        parents, _, dependencies = before.partition("+")
+        parts = [tuple(filter(None, names.split(","))) for names in (parents, dependencies)]
+        made[name] = Revision(*parts, "" if name == "m" else f"body {name}")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("before", "targets", "after", "expected"),
+    [
+        pytest.param("a b:a c:b", "c", "a b:a x:b c:x", Outcome(skipped=("x",)), id="put below what has run"),
+        pytest.param(
+            "a b:a o:b", "o", "a b:a t:b o:t", Outcome(skipped=("t",)), id="two heads made linear, one had run"
+        ),
+        pytest.param("a b:a o:b t:b", "o t", "a b:a t:b o:t", Outcome(is_stuck=True), id="the same, both had run"),
+        pytest.param("a b:a o:b t:b", "o", "a b:a t:b o:b m:o,t", Outcome(), id="the same, merged"),
+        pytest.param("a b:a c:b", "c", "a b:a c", Outcome(repeated=("a", "b")), id="cut below what has run"),
+        pytest.param("a b c:b+a", "c", "a b c:b", Outcome(repeated=("a",)), id="a dependency dropped"),
+        pytest.param("a b:a n c:b", "c", "a b:a n c:b+n", Outcome(skipped=("n",)), id="a dependency added"),
+        pytest.param("a b:a n c:b", "c n", "a b:a n c:b+n", Outcome(is_stuck=True), id="a dependency on a row"),
+        pytest.param("a b:a c:b", "b", "c", Outcome(is_stuck=True), id="an old release goes on below a baseline"),
+        pytest.param("a b:a c:b", "c", "c", Outcome(), id="a baseline that keeps the id"),
+        pytest.param("a b c:+a", "", "a b c:+a m:a,b+c", Outcome(is_stuck=True), id="a merge of what comes earlier"),
+    ],
+)
+def test_judge__what_people_do__says_what_real_alembic_then_does(
+    tmp_path: Path, before: str, targets: str, after: str, expected: Outcome
+) -> None:
+    database = Database()
+    assert database.upgrade(write_revisions(tmp_path / "before", chain(before)), targets.split() or "base")
+
+    assert compare(tmp_path / "after", database, chain(after)) == expected
+
+
+def test_right_rows__are_those_with_which_an_upgrade_runs_what_is_missing(tmp_path: Path) -> None:
+    upgrades = read_upgrades(write_revisions(tmp_path, chain("a b:a x:b c:x m:c d:m")))
     assert upgrades is not None
-    bodies = {revision.body: upgrades.get_body(name) for name, revision in after.items()}
-    # What ran and has no file any more has a body that no file has.
-    position = Position(rows, frozenset((body, bodies.get(body, body)) for body in ran))
-    outcome = upgrades.judge(position)
+    bodies = {name: upgrades.get_body(name) for name in "abxcd"}
 
-    assert database.upgrade(folder / "after") != outcome.is_stuck
-    if not outcome.is_stuck:
-        now = database.ran[len(ran) :]
-        assert {after[name].body for name in outcome.repeated} == set(ran).intersection(now)
-        never = {revision.body for revision in after.values()} - {*database.ran, ""}
-        # A copy of what is skipped may run.
-        assert {after[name].body for name in outcome.skipped} - set(now) == never
-        assert upgrades.rows_after(rows) == database.rows
+    def find(names: str) -> tuple[str, ...] | None:
+        return upgrades.find_right_rows(frozenset(bodies[name] for name in names))
+
+    assert find("ab") == ("b",)
+    assert find("abxc") == ("m",)
+    assert find("") == ()
+    assert find("abc") is None
