@@ -11,16 +11,27 @@ import pytest
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import ScriptDirectory
+from django.db import connections
+from django.db.backends.sqlite3.base import DatabaseWrapper
+from django.db.migrations import Migration, RunSQL
+from django.db.migrations.exceptions import InconsistentMigrationHistory
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from pytest_django import DjangoDbBlocker
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import StaticPool
 
 from golive.migration_graph.audit import audit_layout
 from golive.migration_graph.discovery.contents import read_bodies
 from golive.migration_graph.discovery.layouts import find_layout
+from golive.migration_graph.graph.build import build_graph
 from golive.migration_graph.graph.positions import Outcome, Position, Upgrades
-from golive.migration_graph.model import Severity
+from golive.migration_graph.graph.upgrades import find_partly_applied
+from golive.migration_graph.history.deployments import is_loadable
+from golive.migration_graph.model import Kind, Node, ParsedFile, Reference, Severity, split_name
 from tests.support.profiles import examples
 
 
@@ -242,3 +253,157 @@ def test_right_rows__are_those_with_which_an_upgrade_runs_what_is_missing(tmp_pa
     assert find("abxc") == ("m",)
     assert find("") == ()
     assert find("abc") is None
+
+
+# -- Django ------------------------------------------------------------------------------------------------------------
+
+
+class Loader(MigrationLoader):
+    """Django's own loader, for migrations that are in no file."""
+
+    made: Mapping[str, Revision]
+    squashed: Mapping[str, Sequence[str]]
+
+    def load_disk(self) -> None:
+        self.unmigrated_apps, self.migrated_apps = set(), {"x", "y"}
+        self.disk_migrations = {split_name(name): self._make(name) for name in self.made}
+
+    def _make(self, name: str) -> Migration:
+        app, own = split_name(name)
+        revision = self.made[name]
+        migration = Migration(own, app)
+        migration.dependencies = [split_name(parent) for parent in revision.parents]
+        migration.replaces = [split_name(old) for old in self.squashed.get(name, ())]
+        migration.operations = [RunSQL(f"INSERT INTO ran VALUES ('{revision.body}')")] if revision.body else []
+        return migration
+
+
+class DjangoDatabase:
+    """An SQLite database that real Django migrates; the migrations record what ran."""
+
+    def __init__(self) -> None:
+        settings_dict = {**connections["default"].settings_dict, "NAME": ":memory:", "OPTIONS": {}}
+        self.connection = connections["other"] = DatabaseWrapper(settings_dict, "other")
+        with self.connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE ran (body TEXT)")
+
+    def migrate(
+        self,
+        made: Mapping[str, Revision],
+        targets: Sequence[str] | None = None,
+        squashed: Mapping[str, Sequence[str]] | None = None,
+    ) -> bool:
+        """Whether Django did it. None: everything."""
+        loader = type("Made", (Loader,), {"made": made, "squashed": squashed or {}})
+        executor = MigrationExecutor(self.connection)
+        executor.loader = loader(self.connection)
+        try:
+            executor.loader.check_consistent_history(self.connection)
+        except InconsistentMigrationHistory:
+            return False
+        executor.migrate(executor.loader.graph.leaf_nodes() if targets is None else list(map(split_name, targets)))
+        return True
+
+    @property
+    def rows(self) -> frozenset[str]:
+        applied = MigrationRecorder(self.connection).applied_migrations()
+        return frozenset(f"{app}.{name}" for app, name in applied)
+
+    @property
+    def ran(self) -> list[str]:
+        with self.connection.cursor() as cursor:
+            return [body for (body,) in cursor.execute("SELECT body FROM ran").fetchall()]
+
+
+def read_django(
+    made: Mapping[str, Revision], squashed: Mapping[str, Sequence[str]], rows: frozenset[str]
+) -> Upgrades | None:
+    """The upgrades of a graph; None if it cannot be loaded."""
+    files = []
+    for name, revision in made.items():
+        key = f"{name.replace('.', '/migrations/')}.py"
+        node = Node(key, name, 1, tuple(Reference(parent, 1) for parent in revision.parents))
+        files.append(ParsedFile(key, node, replaces=tuple(squashed.get(name, ()))))
+    graph = build_graph(Kind.DJANGO, files)
+    if partly := find_partly_applied(graph, rows):
+        graph = build_graph(Kind.DJANGO, files, partly_applied=partly)
+    if not is_loadable(graph):
+        return None
+    return Upgrades(graph, {key: made[node.name].body for key, node in graph.nodes.items()})
+
+
+@st.composite
+def migrations(draw: st.DrawFn) -> dict[str, Revision]:
+    made: dict[str, Revision] = {}
+    for number in range(draw(st.integers(1, 7))):
+        name = f"{draw(st.sampled_from('xy'))}.{number:04}"
+        before = list(made)
+        parents = draw(st.lists(st.sampled_from(before), max_size=2, unique=True)) if before else []
+        made[name] = Revision(tuple(parents), (), f"body {number}")
+    return made
+
+
+def edit_django(data: st.DataObject, before: Mapping[str, Revision]) -> dict[str, Revision]:
+    name = data.draw(st.sampled_from(sorted(before)))
+    # Only what comes earlier by number, so that no loop is made.
+    earlier = [other for other in sorted(before) if split_name(other)[1] < split_name(name)[1]]
+    others = data.draw(st.lists(st.sampled_from(earlier), max_size=2, unique=True)) if earlier else []
+    edits = list_edits(name, before, others)
+    del edits["another dependency"]
+    chosen = edits[data.draw(st.sampled_from(sorted(edits)))]
+    app, own = split_name(name)
+    full = {"new": f"{app}.{own}a", "other": f"{app}.{own}b", "copy": f"{app}.{own}c", "last": f"{app}.{own}d"}
+    return {
+        full.get(key, key): replace(revision, parents=tuple(full.get(parent, parent) for parent in revision.parents))
+        for key, revision in chosen.items()
+    }
+
+
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_judge__any_django_graph_any_edits_any_position__says_what_real_django_then_does(
+    django_db_blocker: DjangoDbBlocker, data: st.DataObject
+) -> None:
+    with django_db_blocker.unblock():
+        database = DjangoDatabase()
+        try:
+            compare_with_django(data, database)
+        finally:
+            database.connection.close()
+            del connections["other"]
+
+
+def compare_with_django(data: st.DataObject, database: DjangoDatabase) -> None:
+    before = data.draw(migrations())
+    targets = data.draw(st.lists(st.sampled_from(sorted(before)), max_size=3, unique=True))
+    for target in targets:
+        # Django goes back to a target that is applied.
+        assert target in database.rows or database.migrate(before, [target])
+    after: Mapping[str, Revision] = before
+    for _ in range(data.draw(st.integers(0, 3))):
+        after = edit_django(data, after) or after
+    squashed: dict[str, Sequence[str]] = {}
+    if len(after) > 1 and data.draw(st.booleans()):
+        old = data.draw(st.lists(st.sampled_from(sorted(after)), min_size=1, max_size=2, unique=True))
+        inner = {parent for name in old for parent in after[name].parents} - set(old)
+        if {split_name(name)[0] for name in old} == {"x"} and not any(
+            set(after[name].parents) & set(old) for name in inner
+        ):
+            squashed["x.0000_squashed"] = old
+            after = {**after, "x.0000_squashed": Revision(tuple(sorted(inner)), (), "body squashed")}
+    rows, ran = database.rows, database.ran
+
+    upgrades = read_django(after, squashed, rows)
+    assume(upgrades is not None)
+    assert upgrades is not None
+    gone = {name: before[name].body for name in rows}
+    outcome = upgrades.judge(Position(rows, frozenset((name, gone[name]) for name in rows)))
+
+    is_done = database.migrate(after, squashed=squashed)
+    assert is_done != outcome.is_stuck
+    if is_done:
+        now = database.ran[len(ran) :]
+        assert {after[name].body for name in outcome.repeated} == set(ran).intersection(now)
+        old = {each for name in squashed for each in squashed[name]} | set(squashed)
+        never = {revision.body for name, revision in after.items() if name not in old} - set(database.ran)
+        assert {after[name].body for name in outcome.skipped if name not in old} - set(now) == never

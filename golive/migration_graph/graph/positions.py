@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
 from golive.migration_graph.graph.upgrades import find_failing_step, list_fragile
-from golive.migration_graph.model import Graph, Kind
+from golive.migration_graph.model import Graph, Kind, get_app
 from golive.migration_graph.readers.bodies import EMPTY
 
 # (name, body) of a migration that ran.
@@ -35,7 +35,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an upgrade does at a position, by name. `skipped`: taken for applied, and their bodies never ran.
+    """What an upgrade does at a position, by name. `skipped`: it passes over them, and their bodies never ran.
 
     `repeated`: would run although their bodies did. `is_stuck`: the tool refuses the rows.
     """
@@ -67,7 +67,6 @@ class Upgrades:
     def __init__(self, graph: Graph, bodies: Mapping[str, str]) -> None:
         self.kind = graph.kind
         self._graph = graph
-        self._is_fragile = graph.kind is Kind.ALEMBIC and bool(list_fragile(graph))
         before = {key: (*graph.parents.get(key, ()), *graph.dependencies.get(key, ())) for key in graph.nodes}
         self._keys = list(TopologicalSorter(before).static_order())
         self._names = [graph.nodes[key].name for key in self._keys]
@@ -81,10 +80,22 @@ class Upgrades:
             for other in before[key]:
                 mask |= self._below[index[other]] | 1 << index[other]
             self._below.append(mask)
+        self._fragile = [index[key] for key in list_fragile(graph)] if graph.kind is Kind.ALEMBIC else []
         # What Django leaves aside: it takes a squashed migration in its place, and for applied once all of them are.
         self._replaced = sum(1 << index[key] for key in graph.replaced)
         self._squashed = {index[key]: frozenset(names) for key, names in graph.replaces.items() if key in index}
         self._all = (1 << len(self._keys)) - 1 & ~self._replaced
+        self._ends = self._all & ~self._find_inner(graph, index)
+
+    def _find_inner(self, graph: Graph, index: Mapping[str, int]) -> int:
+        """What another one names as its parent, for Django within the same app."""
+        inner = 0
+        for key, parents in graph.parents.items():
+            for parent in parents:
+                names = [graph.nodes[each].name for each in (key, parent)]
+                if self.kind is Kind.ALEMBIC or get_app(names[0]) == get_app(names[1]):
+                    inner |= 1 << index[parent]
+        return inner
 
     def get_body(self, name: str) -> str:
         return self._bodies[self._at[name]]
@@ -96,18 +107,25 @@ class Upgrades:
         """Whether the tool can upgrade from these rows: Alembic wants to know them all, and none to precede another."""
         if self.kind is Kind.DJANGO:
             applied = self._close(rows)
-            return all(self._below[at] & ~applied & ~self._replaced == 0 for at in _list_bits(applied))
+            return all(self._below[at] & ~applied == 0 for at in _list_bits(self._mask(rows) & ~self._replaced))
         chosen = self._mask(rows)
         if not self.knows(rows) or any(self._below[at] & chosen for at in _list_bits(chosen)):
             return False
-        return not self._is_fragile or find_failing_step(self._graph, list(rows)) is None
+        applied = self._close(rows)
+        is_fragile = any(not applied >> at & 1 for at in self._fragile)
+        return not is_fragile or find_failing_step(self._graph, rows) is None
 
     def list_applied(self, rows: Iterable[str]) -> frozenset[Run]:
         """What the tool takes for applied: for Alembic the rows and all before them."""
         return self._list_runs(self._close(rows))
 
     def list_pending(self, rows: Iterable[str]) -> frozenset[Run]:
-        return self._list_runs(self._all & ~self._close(rows))
+        """What an upgrade runs: Django does not go down from a last migration that is applied."""
+        applied = self._close(rows)
+        reached = 0
+        for at in _list_bits(self._ends & ~applied):
+            reached |= self._below[at] | 1 << at
+        return self._list_runs(reached & self._all & ~applied)
 
     def is_ahead(self, rows: Iterable[str], of: Iterable[str]) -> bool:
         """Whether all that is applied with the rows `of` is applied with `rows` too."""
@@ -136,8 +154,9 @@ class Upgrades:
         applied, pending = self.list_applied(position.rows), self.list_pending(position.rows)
         # Of a squashed migration the old ones ran in its place.
         squashed = {(self._names[at], self._bodies[at]) for at in self._squashed}
+        passed_over = (applied | self._list_runs(self._all)) - pending - squashed
         return Outcome(
-            skipped=tuple(sorted(name for name, body in applied - squashed if body != EMPTY and body not in ran)),
+            skipped=tuple(sorted(name for name, body in passed_over if body != EMPTY and body not in ran)),
             repeated=tuple(sorted(name for name, body in pending if body in ran)),
         )
 

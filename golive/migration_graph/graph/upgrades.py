@@ -49,12 +49,15 @@ def find_overlaps(graph: Graph, applied: Collection[str]) -> list[tuple[str, str
 
 
 def find_inconsistent(graph: Graph, applied: Collection[str]) -> list[tuple[str, str]]:
-    """(applied migration, parent that is not applied), by key: Django refuses such a history."""
+    """(applied migration, parent that is not applied), by key: Django refuses such a history.
+
+    A squashed migration that only counts as applied is not looked at.
+    """
     done = find_done(graph, applied)
     return [
         (key, parent)
         for key in sorted(done)
-        if key not in graph.replaced
+        if key not in graph.replaced and graph.nodes[key].name in applied
         for parent in (*graph.parents.get(key, ()), *graph.dependencies.get(key, ()))
         if parent not in done
     ]
@@ -169,7 +172,8 @@ def _plan_django(graph: Graph, done: set[str]) -> list[str]:
         parent for key, parents in graph.parents.items() for parent in parents if names[parent][0] == names[key][0]
     }
     active = (key for key in graph.nodes if key not in graph.replaced)
-    leaves = sorted((key for key in active if key not in named_within_app), key=names.__getitem__)
+    # From a leaf that is applied Django does not go down.
+    leaves = sorted((key for key in active if key not in named_within_app and key not in done), key=names.__getitem__)
     plan = dict.fromkeys(key for leaf in leaves for key in _walk_up(graph, names, leaf))
     return [key for key in plan if key not in done]
 

@@ -144,7 +144,7 @@ def is_loadable(graph: Graph) -> bool:
         len(names) == len(graph.nodes)
         and not graph.dangling
         and not any(node.unread for node in graph.nodes.values())
-        and not any(key in others for key, others in before.items())
+        and not any(node.name in (*node.parents, *node.dependencies) for node in graph.nodes.values())
         and not find_components(before)
     )
 
