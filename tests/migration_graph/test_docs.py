@@ -14,7 +14,7 @@ import yaml
 
 from golive.migration_graph.audit import AuditRequest, run_audit
 from golive.migration_graph.catalogue import CATALOGUE
-from golive.migration_graph.model import Finding, Kind, Severity
+from golive.migration_graph.model import AppliedRows, Finding, Kind, Severity
 from golive.migration_graph.reports import FORMATS
 from tests.support.server import ROOT, clean_environment
 
@@ -88,14 +88,14 @@ def read_example(code: str) -> Example:
 
 
 def audit_example(example: Example, folder: Path) -> tuple[Finding, ...]:
-    def read_applied(url: str, kind: Kind) -> tuple[str, ...]:
-        return example.applied
+    def read_applied(url: str, kind: Kind) -> AppliedRows:
+        return AppliedRows(url, example.applied)
 
     example.write(folder)
     if example.after:
         assert run_audit(str(folder), AuditRequest(writes_lock=True), read_applied).refusal is None
         example.change(folder)
-    request = AuditRequest(database="any" if example.applied else None)
+    request = AuditRequest(databases=("any",) if example.applied else ())
     return run_audit(str(folder), request, read_applied).report.findings
 
 

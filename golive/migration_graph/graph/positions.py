@@ -73,13 +73,14 @@ class Upgrades:
         self._bodies = [bodies[key] for key in self._keys]
         index = {key: at for at, key in enumerate(self._keys)}
         self._at = {name: at for at, name in enumerate(self._names)}
-        # For each migration, everything before it.
+        # For each migration, what it names, and everything before it.
+        self._before = [sum(1 << index[other] for other in set(before[key])) for key in self._keys]
         self._below: list[int] = []
-        for key in self._keys:
-            mask = 0
-            for other in before[key]:
-                mask |= self._below[index[other]] | 1 << index[other]
-            self._below.append(mask)
+        for named in self._before:
+            below = named
+            for at in _list_bits(named):
+                below |= self._below[at]
+            self._below.append(below)
         self._fragile = [index[key] for key in list_fragile(graph)] if graph.kind is Kind.ALEMBIC else []
         # What Django leaves aside: it takes a squashed migration in its place, and for applied once all of them are.
         self._replaced = sum(1 << index[key] for key in graph.replaced)
@@ -107,7 +108,7 @@ class Upgrades:
         """Whether the tool can upgrade from these rows: Alembic wants to know them all, and none to precede another."""
         if self.kind is Kind.DJANGO:
             applied = self._close(rows)
-            return all(self._below[at] & ~applied == 0 for at in _list_bits(self._mask(rows) & ~self._replaced))
+            return all(self._before[at] & ~applied == 0 for at in _list_bits(self._mask(rows) & ~self._replaced))
         chosen = self._mask(rows)
         if not self.knows(rows) or any(self._below[at] & chosen for at in _list_bits(chosen)):
             return False

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
 
-from golive.migration_graph.model import Commit, Edge, Edit, Finding, Report, Severity
+from golive.migration_graph.model import Commit, ComparedDatabase, Edge, Edit, Finding, Report, Severity
 from golive.migration_graph.reports.offer import (
     Offer,
     describe_change,
@@ -19,14 +19,16 @@ from golive.migration_graph.reports.offer import (
     summarize,
 )
 from golive.migration_graph.reports.words import (
+    NO_PLAN,
     NO_SINGLE_EDIT,
-    PENDING_TITLE,
     count,
+    describe_knowledge,
     describe_size,
     make_visible,
     name_place,
     shorten_cycle,
     show,
+    title_plan,
 )
 
 MAX_SHOWN: Final = {Severity.ERROR: 50, Severity.WARNING: 10, Severity.INFO: 10}
@@ -57,13 +59,23 @@ def _write(report: Report) -> Iterator[str]:
         for _, findings in groupby(report.findings, lambda finding: (finding.code, finding.severity)):
             yield from _write_group(list(findings))
     yield from _write_history(report)
-    if report.pending is not None:
-        yield ""
-        yield f"## {PENDING_TITLE}"
-        yield ""
-        yield from (f"1. {quote(name)}" for name in report.pending)
-        if not report.pending:
+    for database in report.databases:
+        yield from _write_plan(report, database)
+
+
+def _write_plan(report: Report, database: ComparedDatabase) -> Iterator[str]:
+    yield ""
+    yield f"## {title_plan(report, database, quote)}"
+    yield ""
+    if database.pending is None:
+        yield NO_PLAN
+    else:
+        yield from (f"1. {quote(name)}" for name in database.pending)
+        if not database.pending:
             yield "Nothing."
+    if knowledge := describe_knowledge(database):
+        yield ""
+        yield knowledge
 
 
 def _write_offer(offer: Offer) -> Iterator[str]:
