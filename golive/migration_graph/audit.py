@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from golive.migration_graph.catalogue import sort_findings
-from golive.migration_graph.discovery.contents import read_layout
+from golive.migration_graph.discovery.contents import read_key, read_layout
 from golive.migration_graph.discovery.layouts import find_layout
 from golive.migration_graph.discovery.not_read import find_stray_revisions, list_not_read, make_findings
 from golive.migration_graph.discovery.sources import Layout
 from golive.migration_graph.findings.defects import find_defects
+from golive.migration_graph.findings.tables import find_tables_created_twice
 from golive.migration_graph.graph.build import build_graph, count_branch_points, count_merges
 from golive.migration_graph.model import AppliedRows, Finding, Graph, Kind, ParsedFile, Report, UnusableInputError
 
@@ -62,10 +64,11 @@ def _audit_files(path: str | Path, layout: Layout, files: list[ParsedFile], find
     stray = find_stray_revisions(layout, is_missing=bool(graph.dangling)) if layout.kind is Kind.ALEMBIC else []
     not_read = list_not_read(layout, files, stray)
     defects = find_defects(graph, files, stray={name: each.key for each in reversed(stray) for name in each.ids})
+    tables = find_tables_created_twice(graph, files, partial(read_key, layout))
     return Report(
         os.fspath(path),
         graph,
-        sort_findings([*findings, *defects, *make_findings(not_read)]),
+        sort_findings([*findings, *defects, *tables, *make_findings(not_read)]),
         count_merges(graph),
         count_branch_points(graph),
         not_read=tuple(not_read),

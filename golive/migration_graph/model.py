@@ -176,7 +176,8 @@ class ParsedFile:
     """What one file declares, independent of all others.
 
     `node` None: the file could not be read, and a finding says why; `guesses` are then the names it may define, so that
-    files that refer to them are not reported. `run_before` and `replaces` are Django's, as `app.name`.
+    files that refer to them are not reported. `run_before` and `replaces` are Django's, as `app.name`. `tables`: those
+    that it seems to create.
     """
 
     key: str
@@ -185,6 +186,7 @@ class ParsedFile:
     run_before: tuple[Reference, ...] = ()
     replaces: tuple[str, ...] = ()
     guesses: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

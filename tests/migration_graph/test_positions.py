@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
-from alembic.script import ScriptDirectory
 from django.db import connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.db.migrations import Migration, RunSQL
@@ -21,17 +17,15 @@ from django.db.migrations.recorder import MigrationRecorder
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pytest_django import DjangoDbBlocker
-from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.pool import StaticPool
 
 from golive.migration_graph.audit import audit_layout
 from golive.migration_graph.discovery.contents import read_bodies
 from golive.migration_graph.discovery.layouts import find_layout
 from golive.migration_graph.graph.build import build_graph
 from golive.migration_graph.graph.positions import Outcome, Position, Upgrades
-from golive.migration_graph.graph.upgrades import find_partly_applied
-from golive.migration_graph.history.deployments import is_loadable
+from golive.migration_graph.graph.upgrades import find_partly_applied, is_loadable
 from golive.migration_graph.model import Kind, Node, ParsedFile, Reference, Severity, split_name
+from tests.migration_graph.alembic_database import AlembicDatabase
 from tests.support.profiles import examples
 
 
@@ -58,47 +52,6 @@ def write_revisions(folder: Path, revisions: Revisions) -> Path:
         )
     (folder / "env.py").write_text("")
     return folder
-
-
-class Database:
-    """An SQLite database that real Alembic upgrades; the revisions record what ran."""
-
-    def __init__(self) -> None:
-        self.engine = create_engine("sqlite://", poolclass=StaticPool)
-        with self.engine.begin() as connection:
-            connection.execute(text("CREATE TABLE ran (body TEXT)"))
-
-    def upgrade(self, folder: Path, target: str | Sequence[str] = "heads") -> bool:
-        """Whether Alembic did it; if not, nothing has changed."""
-        try:
-            script = ScriptDirectory(str(folder))
-            with self.engine.begin() as connection:
-                self._run(connection, script, target)
-        except Exception:  # noqa: BLE001 - each of Alembic's errors is a refusal
-            return False
-        return True
-
-    def _run(self, connection: Connection, script: ScriptDirectory, target: Any) -> None:
-        options = {"fn": lambda rows, _: script._upgrade_revs(target, rows)}
-        context = MigrationContext.configure(connection, opts=options)
-        with Operations.context(context):
-            context.run_migrations()
-
-    def stamp(self, rows: Sequence[str]) -> None:
-        with self.engine.begin() as connection:
-            connection.execute(text("DELETE FROM alembic_version"))
-            for row in rows:
-                connection.execute(text("INSERT INTO alembic_version VALUES (:row)"), {"row": row})
-
-    @property
-    def rows(self) -> frozenset[str]:
-        with self.engine.begin() as connection:
-            return frozenset(connection.scalars(text("SELECT version_num FROM alembic_version")))
-
-    @property
-    def ran(self) -> list[str]:
-        with self.engine.begin() as connection:
-            return list(connection.scalars(text("SELECT body FROM ran")))
 
 
 def read_upgrades(folder: Path) -> Upgrades | None:
@@ -159,7 +112,7 @@ def edit(draw: st.DrawFn, before: Revisions) -> dict[str, Revision]:
     return edits[draw(st.sampled_from(sorted(edits)))] or dict(before)
 
 
-def compare(folder: Path, database: Database, after: Revisions) -> Outcome | None:
+def compare(folder: Path, database: AlembicDatabase, after: Revisions) -> Outcome | None:
     """Judge a position, let real Alembic upgrade, and hold the one against the other. None: the audit has errors."""
     rows, ran = database.rows, database.ran
     upgrades = read_upgrades(write_revisions(folder, after))
@@ -189,7 +142,7 @@ def test_judge__any_graph_any_edits_any_position__says_what_real_alembic_then_do
 ) -> None:
     folder = tmp_path_factory.mktemp("graph", numbered=True)
     before = data.draw(revisions())
-    database = Database()
+    database = AlembicDatabase()
     targets = data.draw(st.lists(st.sampled_from(sorted(before)), max_size=3, unique=True))
     # Alembic refuses targets of which one comes before another.
     assume(database.upgrade(write_revisions(folder / "before", before), targets or "base"))
@@ -238,7 +191,7 @@ def split(names: str) -> tuple[str, ...]:
 def test_judge__what_people_do__says_what_real_alembic_then_does(
     tmp_path: Path, before: str, targets: str, after: str, expected: Outcome
 ) -> None:
-    database = Database()
+    database = AlembicDatabase()
     assert database.upgrade(write_revisions(tmp_path / "before", chain(before)), targets.split() or "base")
 
     assert compare(tmp_path / "after", database, chain(after)) == expected

@@ -1,6 +1,6 @@
 """Plan what `alembic upgrade heads` or Django's `migrate` would run, in the tool's own order.
 
-Only for graphs that the tool can load: no cycle, no dangling reference, no duplicate name.
+Only for graphs that the tool can load (`is_loadable`): no cycle, no dangling reference, no duplicate name.
 """
 
 from __future__ import annotations
@@ -9,7 +9,21 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from golive.migration_graph.graph.components import find_components
 from golive.migration_graph.model import Graph, Kind, split_name
+
+
+def is_loadable(graph: Graph) -> bool:
+    """Whether the tool can load the graph, and every place in it is known."""
+    before = {key: [*graph.parents.get(key, ()), *graph.dependencies.get(key, ())] for key in graph.nodes}
+    names = {node.name for node in graph.nodes.values()}
+    return (
+        len(names) == len(graph.nodes)
+        and not graph.dangling
+        and not any(node.unread for node in graph.nodes.values())
+        and not any(node.name in (*node.parents, *node.dependencies) for node in graph.nodes.values())
+        and not find_components(before)
+    )
 
 
 def plan_upgrade(graph: Graph, applied: Collection[str]) -> tuple[str, ...]:

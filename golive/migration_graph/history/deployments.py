@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from golive.migration_graph.discovery.sources import Layout
 from golive.migration_graph.graph.build import build_graph
-from golive.migration_graph.graph.components import find_components
 from golive.migration_graph.graph.positions import Position, Possibility, Run, Upgrades
+from golive.migration_graph.graph.upgrades import is_loadable
 from golive.migration_graph.history.folders import find_tracked, list_history
 from golive.migration_graph.history.git import HistoryUnavailableError, Repository
 from golive.migration_graph.history.replay import Changed
 from golive.migration_graph.history.timeline import CommitReader
-from golive.migration_graph.model import Graph, Kind, ParsedFile
+from golive.migration_graph.model import Kind, ParsedFile
 
 MAX_SECONDS = 60.0
 # How many states are followed, the newest first: each is upgraded from all before it.
@@ -134,19 +134,6 @@ def _make_releases(layout: Layout, states: Iterable[tuple[str, _Files]], reader:
         graph = build_graph(layout.kind, parsed, layout.project)
         if all(file.node for file in parsed) and is_loadable(graph):
             yield Release(commit, Upgrades(graph, bodies))
-
-
-def is_loadable(graph: Graph) -> bool:
-    """Whether the tool can load the graph, and every place in it is known."""
-    before = {key: [*graph.parents.get(key, ()), *graph.dependencies.get(key, ())] for key in graph.nodes}
-    names = {node.name for node in graph.nodes.values()}
-    return (
-        len(names) == len(graph.nodes)
-        and not graph.dangling
-        and not any(node.unread for node in graph.nodes.values())
-        and not any(node.name in (*node.parents, *node.dependencies) for node in graph.nodes.values())
-        and not find_components(before)
-    )
 
 
 def make_explanation(layout: Layout) -> Callable[[frozenset[str], Upgrades], tuple[str, list[Possibility]] | None]:
