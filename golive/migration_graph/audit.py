@@ -31,6 +31,8 @@ ReadApplied = Callable[[str, Kind], AppliedRows]
 class AuditRequest:
     """What to check. `lock_file` None: the one in the audited folder, if it exists. `databases`: URLs.
 
+    `packages`: paths of other packages' migrations, which those of the audited folder may depend on.
+
     `section`: the one of `alembic.ini` that describes the environment, as for `alembic --name`.
     """
 
@@ -39,6 +41,7 @@ class AuditRequest:
     lock_file: Path | None = None
     writes_lock: bool = False
     section: str | None = None
+    packages: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,10 @@ def _audit_files(path: str | Path, layout: Layout, files: list[ParsedFile], find
 def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> AuditResult:
     """Audit a folder with everything the request asks for. Raises UnusableInputError."""
     layout = find_layout(path, request.section)
+    if request.packages:
+        from golive.migration_graph.discovery.other_packages import add_packages
+
+        layout = add_packages(layout, request.packages)
     files, notes = read_layout(layout)
     report = _audit_files(path, layout, files, notes)
     lock_file = request.lock_file or layout.root / LOCK_FILE

@@ -45,6 +45,7 @@ class Options:
     write_lock: bool = False
     output: Path | None = None
     name: str | None = None
+    packages: Sequence[str] | None = None
 
     @classmethod
     def choose(cls, parsed: dict[str, Any]) -> Options:
@@ -62,6 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--name", metavar="SECTION", help="the section of alembic.ini that is meant, as for `alembic --name`"
+    )
+    parser.add_argument(
+        "--with",
+        action="append",
+        dest="packages",
+        metavar="PATH",
+        help="migrations of another package, on which those of PATH may depend; may be given several times",
     )
     parser.add_argument("--format", choices=FORMATS, default="text", help="the form of the report (default: text)")
     parser.add_argument(
@@ -99,7 +107,12 @@ def run(
     """
     try:
         request = AuditRequest(
-            options.history, options.database or (), options.lock_file, options.write_lock, options.name
+            with_history=options.history,
+            databases=options.database or (),
+            lock_file=options.lock_file,
+            writes_lock=options.write_lock,
+            section=options.name,
+            packages=options.packages or (),
         )
         result = run_audit(default_path if options.path is None else options.path, request, read_applied)
         if options.output is None:

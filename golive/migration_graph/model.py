@@ -191,8 +191,9 @@ class ParsedFile:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What is known of a Django project beyond its migrations; empty for Alembic.
+    """What is known of a project beyond its migrations.
 
+    For Alembic only `elsewhere`: ids and branch labels in packages that are read for their names alone. For Django:
     `apps`: labels of the project's own apps; None: the apps that have migrations. `settings`: name of a setting -> the
     swappable model it names ("AUTH_USER_MODEL" -> "accounts.User"). `foreign`: label of an installed app outside the
     project -> the names of its migrations, None if they were not looked at. `is_closed`: no other app is installed.
@@ -202,6 +203,7 @@ class Project:
     settings: Mapping[str, str] = field(default_factory=dict)
     foreign: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
     is_closed: bool = False
+    elsewhere: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
