@@ -68,18 +68,16 @@ def _places(statement: ast.stmt, kind: Kind) -> bool:
 
 def _does_nothing(body: _Suite, kind: Kind) -> bool:
     if kind is Kind.ALEMBIC:
-        upgrades = [each for each in ast.walk(ast.Module(body, [])) if _defines_upgrade(each)]
-        # Alembic calls no other function; without a plain `def upgrade`, only running the file would tell.
-        return len(upgrades) == 1 and upgrades[0] in body and not any(_list_effects(upgrades[0].body))
+        upgrades = [each for each in body if isinstance(each, ast.FunctionDef) and each.name == "upgrade"]
+        # Alembic calls no other function; a name bound in any other way may be anything.
+        others = sum(map(_names_upgrade, ast.walk(ast.Module(body, []))))
+        return len(upgrades) == others == 1 and not any(_list_effects(upgrades[0].body))
     classes = [each for each in body if isinstance(each, ast.ClassDef) and each.name == "Migration"]
     return len(classes) == 1 and all(_assigns_no_operations(each) for each in _list_effects(classes[0].body))
 
 
-def _defines_upgrade(node: ast.AST) -> bool:
-    return isinstance(node, (ast.FunctionDef, ast.Name)) and "upgrade" in (
-        getattr(node, "name", None),
-        getattr(node, "id", None),
-    )
+def _names_upgrade(node: ast.AST) -> bool:
+    return "upgrade" in (getattr(node, "name", None), getattr(node, "id", None))
 
 
 def _assigns_no_operations(statement: ast.stmt) -> bool:
