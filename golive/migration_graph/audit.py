@@ -6,18 +6,22 @@ Optional features are imported lazily: a plain audit runs on every commit and mu
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from golive.migration_graph.catalogue import sort_findings
-from golive.migration_graph.discovery.contents import read_layout
+from golive.migration_graph.discovery.contents import read_bodies, read_layout
 from golive.migration_graph.discovery.layouts import find_layout
 from golive.migration_graph.discovery.not_read import find_stray_revisions, list_not_read, make_findings
 from golive.migration_graph.discovery.sources import Layout
 from golive.migration_graph.findings.defects import find_defects
 from golive.migration_graph.graph.build import build_graph, count_branch_points, count_merges
 from golive.migration_graph.model import Finding, Graph, Kind, ParsedFile, Report, UnusableInputError
+
+if TYPE_CHECKING:
+    from golive.migration_graph.findings.lock_file import LockFile
 
 LOCK_FILE = "migrations.lock"
 
@@ -29,6 +33,7 @@ ReadApplied = Callable[[str, Kind], Sequence[str]]
 class AuditRequest:
     """What to check. `lock_file` None: the one in the audited folder, if it exists. `database`: a URL.
 
+    `keeps_known`: the lock file is written in spite of errors, and keeps them as known.
     `section`: the one of `alembic.ini` that describes the environment, as for `alembic --name`.
     """
 
@@ -36,6 +41,7 @@ class AuditRequest:
     database: str | None = None
     lock_file: Path | None = None
     writes_lock: bool = False
+    keeps_known: bool = False
     section: str | None = None
 
 
@@ -78,12 +84,16 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
     files, notes = read_layout(layout)
     report = _audit_files(path, layout, files, notes)
     lock_file = request.lock_file or layout.root / LOCK_FILE
-    lock, origins = None, None
-    if lock_file.exists() or (request.lock_file is not None and not request.writes_lock):
-        from golive.migration_graph.findings.lock_file import check_lock, read_lock
+    lock = _read_lock(lock_file) if _has_lock(request, lock_file) else None
 
-        lock = read_lock(lock_file)
-        report = check_lock(report, lock)
+    def read_wanted(keys: Container[str]) -> Mapping[str, str]:
+        return read_bodies(layout, keys)
+
+    if lock is not None:
+        from golive.migration_graph.findings.released import check_released
+
+        report = check_released(report, files, lock, read_wanted)
+    origins = None
     if request.with_history:
         from golive.migration_graph.history.trace import trace
 
@@ -91,7 +101,7 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
     if any(finding.cuts for finding in report.findings):
         from golive.migration_graph.remedies.ranking import rank_remedies
 
-        report = rank_remedies(report, layout.project, origins=origins, lock=lock)
+        report = rank_remedies(report, layout.project, origins=origins, lock=lock.revisions if lock else None)
     if request.database is not None:
         from golive.migration_graph.findings.applied import compare_applied
 
@@ -99,18 +109,44 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
             return build_graph(layout.kind, files, layout.project, partly_applied=partly_applied)
 
         report = compare_applied(report, read_applied(request.database, report.kind), rebuild)
-    report = replace(report, findings=sort_findings(list(report.findings)))
-    return AuditResult(report, _write_lock(report, lock_file) if request.writes_lock else None)
+    if lock is not None:
+        from golive.migration_graph.findings.known import mark_known
+
+        report = mark_known(report, lock.known)
+    refusal = None
+    if request.writes_lock:
+        report, refusal = _write_lock(report, files, lock, lock_file, read_wanted, keeps_known=request.keeps_known)
+    return AuditResult(replace(report, findings=sort_findings(list(report.findings))), refusal)
 
 
-def _write_lock(report: Report, path: Path) -> str | None:
-    """Write the lock file. Returns why it was refused, or None. Raises UnusableInputError."""
-    from golive.migration_graph.findings.lock_file import LockRefusedError, write_lock
+def _has_lock(request: AuditRequest, path: Path) -> bool:
+    # A link that leads nowhere is there: it must not pass for "no lock file".
+    return os.path.lexists(path) or (request.lock_file is not None and not request.writes_lock)
+
+
+def _read_lock(path: Path) -> LockFile:
+    from golive.migration_graph.findings.lock_file import read_lock
+
+    return read_lock(path)
+
+
+def _write_lock(
+    report: Report,
+    files: list[ParsedFile],
+    lock: LockFile | None,
+    path: Path,
+    read_wanted: Callable[[Container[str]], Mapping[str, str]],
+    *,
+    keeps_known: bool,
+) -> tuple[Report, str | None]:
+    """Write the lock file. The report with what is known now, and why it was refused. Raises UnusableInputError."""
+    from golive.migration_graph.findings.known import mark_known
+    from golive.migration_graph.findings.released import LockRefusedError, write_lock
 
     try:
-        write_lock(report, path)
+        new = write_lock(report, files, lock, path, read_wanted, keeps_known=keeps_known)
     except LockRefusedError as error:
-        return str(error)
+        return report, str(error)
     except OSError as error:
         raise UnusableInputError(f"{path} cannot be written: {error.strerror or error}") from None
-    return None
+    return mark_known(report, new.known), None

@@ -43,6 +43,7 @@ class Options:
     database: str | None = None
     lock_file: Path | None = None
     write_lock: bool = False
+    known: bool = False
     output: Path | None = None
     name: str | None = None
 
@@ -75,6 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what has been released (default: migrations.lock in PATH, if it is there)",
     )
     parser.add_argument("--write-lock", action="store_true", help="add what is new to the lock file, if all is sound")
+    parser.add_argument(
+        "--known",
+        action="store_true",
+        help="with --write-lock: keep today's errors as known, so that only new ones fail",
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the report there, as UTF-8")
 
 
@@ -93,7 +99,11 @@ def run(
     `is_coloured` None: decide from `out`. `program`: how the caller was invoked, for messages.
     """
     try:
-        request = AuditRequest(options.history, options.database, options.lock_file, options.write_lock, options.name)
+        if options.known and not options.write_lock:
+            raise UnusableInputError("--known needs --write-lock: it keeps today's errors in the lock file")
+        request = AuditRequest(
+            options.history, options.database, options.lock_file, options.write_lock, options.known, options.name
+        )
         result = run_audit(default_path if options.path is None else options.path, request, read_applied)
         if options.output is None:
             coloured = can_colour(out) if is_coloured is None else is_coloured
@@ -105,7 +115,7 @@ def run(
         return UNUSABLE
     if result.refusal is not None:
         _write_error(errors, program, result.refusal)
-    return SOUND if result.report.sound and result.refusal is None else FINDINGS
+    return FINDINGS if result.report.has_new_errors or result.refusal is not None else SOUND
 
 
 def _write_file(path: Path, text: str) -> None:

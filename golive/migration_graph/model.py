@@ -127,7 +127,8 @@ class Finding:
 
     `revisions` are the names involved. `cycle`, `cuts` and `affected` are set for MG101: a shortest cycle in the order
     child, parent, grandparent ...; the remedies; how many revisions cannot be ordered. `introduced_by` and `edit` are
-    set only when the audit reads the history.
+    set only when the audit reads the history. `is_known`: the lock file keeps this error as known, so that it fails no
+    audit.
     """
 
     code: str
@@ -144,6 +145,11 @@ class Finding:
     is_minimal: bool | None = None
     introduced_by: Commit | None = None
     edit: Edit | None = None
+    is_known: bool = False
+
+    @property
+    def is_new_error(self) -> bool:
+        return self.severity is Severity.ERROR and not self.is_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +279,11 @@ class Report:
     @property
     def sound(self) -> bool:
         return not any(finding.severity is Severity.ERROR for finding in self.findings)
+
+    @property
+    def has_new_errors(self) -> bool:
+        """Whether there are errors that the lock file does not keep as known."""
+        return any(finding.is_new_error for finding in self.findings)
 
 
 class UnusableInputError(Exception):

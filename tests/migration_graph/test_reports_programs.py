@@ -34,7 +34,7 @@ SCHEMA = json.loads(
     .read_text()
     .replace("^[a-zA-Z]{2}|^[a-zA-Z]{2}-[a-zA-Z]{2}]?$", "^[a-zA-Z]{2}(-[a-zA-Z]{2})?$")
 )
-FINDING_KEYS = ["code", "name", "severity", "message", "hint", "file", "line", "revisions"]
+FINDING_KEYS = ["code", "name", "severity", "known", "message", "hint", "file", "line", "revisions"]
 
 
 def as_json(report: Report) -> dict[str, Any]:

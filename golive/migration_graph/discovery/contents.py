@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from golive.migration_graph.discovery.sources import Layout, list_files, read_content
 from golive.migration_graph.model import Finding, ParsedFile
+from golive.migration_graph.readers.bodies import EMPTY, hash_body
 from golive.migration_graph.readers.fast_path import FastPath
 from golive.migration_graph.readers.files import keep_unreadable, read_file
 
@@ -23,3 +26,14 @@ def read_layout(layout: Layout) -> tuple[list[ParsedFile], list[Finding]]:
             else:
                 files.append(read_file(layout.kind, key, content, app=location.app, fast_path=fast_path))
     return files, findings
+
+
+def read_bodies(layout: Layout, keys: Container[str] | None = None) -> dict[str, str]:
+    """The body of every file of a layout by key (see `readers.bodies`); `keys`: of these alone."""
+    bodies = {}
+    for location in layout.locations:
+        for key, path in list_files(location)[0]:
+            if keys is None or key in keys:
+                content = read_content(key, path)
+                bodies[key] = EMPTY if isinstance(content, Finding) else hash_body(key, content, layout.kind)
+    return bodies

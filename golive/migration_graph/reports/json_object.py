@@ -53,6 +53,7 @@ def _describe_finding(finding: Finding, *, with_history: bool) -> dict[str, Any]
         "code": finding.code,
         "name": finding.name,
         "severity": finding.severity.value,
+        "known": finding.is_known,
         "message": finding.message,
         "hint": finding.hint,
         "file": finding.file,

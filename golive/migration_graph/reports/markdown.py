@@ -22,6 +22,7 @@ from golive.migration_graph.reports.words import (
     NO_SINGLE_EDIT,
     PENDING_TITLE,
     count,
+    describe_severity,
     describe_size,
     make_visible,
     name_place,
@@ -54,7 +55,7 @@ def _write(report: Report) -> Iterator[str]:
     if report.findings:
         yield ""
         yield "## Findings"
-        for _, findings in groupby(report.findings, lambda finding: (finding.code, finding.severity)):
+        for _, findings in groupby(report.findings, lambda finding: (finding.code, describe_severity(finding))):
             yield from _write_group(list(findings))
     yield from _write_history(report)
     if report.pending is not None:
@@ -126,7 +127,7 @@ def _quote_place(thing: Edge | Edit | Finding) -> str:
 def _write_group(findings: list[Finding]) -> Iterator[str]:
     first = findings[0]
     yield ""
-    yield f"### {first.code} {escape(first.name)} ({first.severity.value})"
+    yield f"### {first.code} {escape(first.name)} ({describe_severity(first)})"
     limit = MAX_SHOWN[first.severity]
     for finding in findings[:limit]:
         yield ""

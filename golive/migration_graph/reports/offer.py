@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from golive.migration_graph.model import Commit, Cut, Edge, Edit, Finding, Report, Severity
-from golive.migration_graph.reports.words import count, describe_shape, name_edge, name_place, show
+from golive.migration_graph.reports.words import count, describe_severity, describe_shape, name_edge, name_place, show
 
 Quote = Callable[[str], str]
 
@@ -94,12 +94,10 @@ def describe_outcome(cut: Cut) -> str:
 
 
 def summarize(report: Report) -> str:
-    """The verdict on one line: `Not sound: 2 errors, 1 warning`."""
-    counts = [
-        count(number, noun)
-        for severity, noun in ((Severity.ERROR, "error"), (Severity.WARNING, "warning"), (Severity.INFO, "note"))
-        if (number := sum(finding.severity is severity for finding in report.findings))
-    ]
+    """The verdict on one line: `Not sound: 2 errors, 1 known error, 1 warning`."""
+    nouns = {"error": "error", "known error": "known error", "warning": "warning", "info": "note"}
+    severities = [describe_severity(finding) for finding in report.findings]
+    counts = [count(number, noun) for severity, noun in nouns.items() if (number := severities.count(severity))]
     return ("Sound" if report.sound else "Not sound") + (f": {', '.join(counts)}" if counts else "")
 
 

@@ -21,6 +21,7 @@ from golive.migration_graph.reports.offer import (
 )
 from golive.migration_graph.reports.words import (
     NOT_MINIMAL,
+    describe_severity,
     describe_size,
     list_names,
     make_visible,
@@ -102,10 +103,9 @@ class _Writer:
             )
 
     def _write_finding(self, finding: Finding) -> Iterator[str]:
-        severity = finding.severity.value
-        code = self._paint(f"{finding.code} {finding.name}", severity, "bold")
+        code = self._paint(f"{finding.code} {finding.name}", finding.severity.value, "bold")
         place = name_place(finding.file, finding.line)
-        yield f"{code} ({severity})" + (f" {place}" if place else "")
+        yield f"{code} ({describe_severity(finding)})" + (f" {place}" if place else "")
         yield from _fold(finding.message, "  ")
         if finding.hint and finding is not self._answered:
             yield from _fold(finding.hint, "  ")

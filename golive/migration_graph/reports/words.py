@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from golive.migration_graph.model import Commit, Edge, Report
+from golive.migration_graph.model import Commit, Edge, Finding, Report
 from golive.text import escape_surrogates as escape_surrogates  # noqa: PLC0414 - for all reports
 from golive.text import make_visible as make_visible  # noqa: PLC0414
 
@@ -67,6 +67,11 @@ def describe_shape(heads: Sequence[str], bases: Sequence[str]) -> str:
 
 def _describe(names: Sequence[str], noun: str) -> str:
     return f"{count(len(names), noun)} ({list_names(names, 4)})" if names else f"no {noun}"
+
+
+def describe_severity(finding: Finding) -> str:
+    """`error`, `known error`, `warning` or `info`."""
+    return "known error" if finding.is_known else finding.severity.value
 
 
 def get_noun(report: Report) -> str:
