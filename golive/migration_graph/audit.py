@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from golive.migration_graph.catalogue import sort_findings
 from golive.migration_graph.discovery.contents import read_bodies, read_layout
@@ -54,8 +54,15 @@ class AuditResult:
 
 
 def audit(path: str | Path) -> Report:
-    """Audit the migrations of a folder. Nothing is imported, run or written. Raises UnusableInputError."""
-    return audit_layout(path, find_layout(path))
+    """Audit the migrations of a folder, with the lock file in it. Nothing is imported, run or written.
+
+    Raises UnusableInputError.
+    """
+    return run_audit(os.fspath(path), AuditRequest(), _read_no_database).report
+
+
+def _read_no_database(url: str, kind: Kind) -> NoReturn:
+    raise UnusableInputError("no database was asked for")
 
 
 def audit_layout(path: str | Path, layout: Layout) -> Report:

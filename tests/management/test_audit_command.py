@@ -123,7 +123,8 @@ def test_audit__own_graph_broken__still_answers(tmp_path: Path) -> None:
 def copy_project(folder: Path) -> Path:
     for name in ("golive", "valhalla"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "manage.py", folder)
+    for name in ("manage.py", "migrations.lock"):
+        shutil.copy(ROOT / name, folder)
     return folder
 
 

@@ -81,8 +81,19 @@ class LockFile:
     known: Known = field(default_factory=dict)
 
 
+class UnusableLockError(UnusableInputError):
+    """The lock file cannot be read, so that nobody knows what was released. The message is one line."""
+
+
 def read_lock(path: Path) -> LockFile:
-    """Read the file as untrusted. Raises UnusableInputError, which names file and line, if it is invalid."""
+    """Read the file as untrusted. Raises UnusableLockError, which names file and line, if it is invalid."""
+    try:
+        return _read_lock(path)
+    except UnusableInputError as error:
+        raise UnusableLockError(str(error)) from None
+
+
+def _read_lock(path: Path) -> LockFile:
     text = read_settings(path).replace("\r\n", "\n")
     if conflict := _CONFLICT.search(text):
         line = text.count("\n", 0, conflict.start()) + 1
