@@ -145,9 +145,15 @@ def _describe_changed(node: Node, locked: LockedRevision) -> Finding:
             f"Put {node.key} back as it was released, and make the change in a new migration. If it is meant and"
             " harmless, take its line out of the lock file in the same commit and write the lock again."
         )
-    line = min((reference.line for reference in node.references), default=node.line)
     return Finding(
-        "MG401", "changed-after-lock", Severity.ERROR, message, hint, file=node.key, line=line, revisions=(node.name,)
+        "MG401",
+        "changed-after-lock",
+        Severity.ERROR,
+        message,
+        hint,
+        file=node.key,
+        line=node.find_line(),
+        revisions=(node.name,),
     )
 
 

@@ -287,4 +287,6 @@ def describe_meaning(node: Node | None) -> Node | None:
     if node is None:
         return None
     references = tuple(replace(reference, line=0) for reference in node.references)
-    return replace(node, line=0, references=references, message="", content_hash="")
+    return replace(
+        node, line=0, references=references, message="", content_hash="", parents_line=0, dependencies_line=0
+    )

@@ -68,8 +68,7 @@ def find_edit(before: Node | None, after: Node | None, kind: Kind) -> Edit | Non
     for role in Role:
         old, new = read_names(before, role), read_names(after, role)
         if old is not None and new is not None and old != new:
-            line = min((one.line for one in after.references if one.role is role), default=after.line)
-            return Edit(after.key, line, format_value(old, kind), format_value(new, kind))
+            return Edit(after.key, after.find_line(role), format_value(old, kind), format_value(new, kind), role)
     return None
 
 
