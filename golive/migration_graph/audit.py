@@ -29,10 +29,11 @@ ReadApplied = Callable[[str, Kind], Sequence[str]]
 class AuditRequest:
     """What to check. `lock_file` None: the one in the audited folder, if it exists. `database`: a URL.
 
-    `section`: the one of `alembic.ini` that describes the environment, as for `alembic --name`.
+    `with_history` None: if the folder is in a git repository. `section`: the one of `alembic.ini` that describes the
+    environment, as for `alembic --name`.
     """
 
-    with_history: bool = False
+    with_history: bool | None = False
     database: str | None = None
     lock_file: Path | None = None
     writes_lock: bool = False
@@ -78,20 +79,16 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
     files, notes = read_layout(layout)
     report = _audit_files(path, layout, files, notes)
     lock_file = request.lock_file or layout.root / LOCK_FILE
-    lock, origins = None, None
+    lock, past = None, None
     if lock_file.exists() or (request.lock_file is not None and not request.writes_lock):
         from golive.migration_graph.findings.lock_file import check_lock, read_lock
 
         lock = read_lock(lock_file)
         report = check_lock(report, lock)
-    if request.with_history:
+    if request.with_history or (request.with_history is None and _is_in_repository(layout.root)):
         from golive.migration_graph.history.trace import trace
 
-        report, origins = trace(report, layout)
-    if any(finding.cuts for finding in report.findings):
-        from golive.migration_graph.remedies.ranking import rank_remedies
-
-        report = rank_remedies(report, layout.project, origins=origins, lock=lock)
+        report, past = trace(report, layout, is_asked_for=bool(request.with_history))
     if request.database is not None:
         from golive.migration_graph.findings.applied import compare_applied
 
@@ -99,8 +96,18 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
             return build_graph(layout.kind, files, layout.project, partly_applied=partly_applied)
 
         report = compare_applied(report, read_applied(request.database, report.kind), rebuild)
+    if not report.sound:
+        from golive.migration_graph.remedies.advice import advise
+
+        report = advise(report, files, layout.project, past=past, lock=lock)
     report = replace(report, findings=sort_findings(list(report.findings)))
     return AuditResult(report, _write_lock(report, lock_file) if request.writes_lock else None)
+
+
+def _is_in_repository(folder: Path) -> bool:
+    """Whether the folder looks to be in a working tree of git; git itself is not asked."""
+    path = Path(os.path.realpath(folder))
+    return any(os.path.lexists(above / ".git") for above in (path, *path.parents))
 
 
 def _write_lock(report: Report, path: Path) -> str | None:

@@ -25,7 +25,6 @@ from golive.migration_graph.model import (
     index_by_name,
 )
 
-
 _STOPS_THE_TOOL: Final = frozenset({"MG101", "MG102", "MG103", "MG104", "MG105", "MG107", "MG108", "MG110"})
 
 
@@ -47,7 +46,7 @@ def find_defects(
     second = find_second_definitions(graph, names)
     found = (
         *(finding for file in listed for finding in file.findings),
-        *find_cycles(_without_edges_to(graph, second), judge=judge),
+        *find_cycles(leave_out_second(graph, second), judge=judge),
         *_find_dangling(graph, stray),
         *find_name_defects(graph, names, second, [file.key for file in listed]),
         *_find_self_references(graph),
@@ -110,8 +109,9 @@ def _explain_dangling(graph: Graph, node: Node, reference: Reference, stray: Map
     return f"Probably {name} was meant: {why}.{also}"
 
 
-def _without_edges_to(graph: Graph, keys: set[str]) -> Graph:
-    """The graph as it is once these files have ids of their own."""
+def leave_out_second(graph: Graph, keys: set[str] | None = None) -> Graph:
+    """The graph as it is once these files have ids of their own; None: see `find_second_definitions`."""
+    keys = find_second_definitions(graph, index_by_name(graph.nodes)) if keys is None else keys
     if not keys:
         return graph
     parents = {child: tuple(key for key in found if key not in keys) for child, found in graph.parents.items()}

@@ -55,8 +55,8 @@ def describe_duplicate(graph: Graph, name: str, newest: str, keys: Sequence[str]
         hint = "They are the same to the byte: delete all but one."
     return make_finding(
         "MG103",
-        f"{name} is the id of {len(keys)} files: {others} and {newest}. The tool runs the one that it reads last, which "
-        f"is {keys[-1]}, and none of the others.",
+        f"{name} is the id of {len(keys)} files: {others} and {newest}. The tool runs the one that it reads last, "
+        f"which is {keys[-1]}, and none of the others.",
         hint,
         file=newest,
         line=graph.nodes[newest].line,

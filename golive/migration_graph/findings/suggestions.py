@@ -89,11 +89,10 @@ def _find_by_start(graph: Graph, name: str) -> Iterable[tuple[str, str]]:
 
 def _find_in_other_app(graph: Graph, name: str) -> Iterable[tuple[str, str]]:
     if graph.kind is Kind.DJANGO:
-        app, migration = split_name(name)
-        for node in graph.nodes.values():
-            other, same = split_name(node.name)
-            if same == migration and other != app and not migration.startswith("__"):
-                yield node.name, f"the app {other} has a migration of that name"
+        _, migration = split_name(name)
+        same = [node.name for node in graph.nodes.values() if split_name(node.name)[1] == migration]
+        if len(same) == 1:
+            yield same[0], f"the app {split_name(same[0])[0]} has a migration of that name"
 
 
 def _find_near(graph: Graph, name: str) -> list[tuple[str, str]]:

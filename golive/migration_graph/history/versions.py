@@ -100,6 +100,9 @@ class Shape:
                 if self.is_parent(node, reference.name):
                     self.children[reference.name] += step
 
+    def list_heads(self) -> frozenset[str]:
+        return frozenset(name for name, files in self.names.items() if files > 0 and self.children[name] <= 0)
+
     def is_parent(self, node: Node, name: str) -> bool:
         return name in node.parents and get_scope(name, self.kind) == get_scope(node.name, self.kind)
 
