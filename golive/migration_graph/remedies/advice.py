@@ -10,7 +10,7 @@ from golive.migration_graph.findings.names import describe_duplicate
 from golive.migration_graph.history.past import Past, Removed
 from golive.migration_graph.model import Commit, Finding, Graph, ParsedFile, Project, Report, index_by_name
 from golive.migration_graph.remedies.headline import find_headline, find_newer
-from golive.migration_graph.remedies.outcome import Refuse, Trial
+from golive.migration_graph.remedies.outcome import Refuse, Trial, undo
 from golive.migration_graph.remedies.ranking import rank_remedies
 
 
@@ -31,8 +31,17 @@ def advise(
     trial = Trial(report, files, project, refuse=refuse)
     report = rank_remedies(report, trial, past=past, lock=lock)
     keys = [file.key for file in files]
-    report = replace(report, findings=tuple(_explain(report.graph, one, past, keys) for one in report.findings))
+    findings = (_drop_harmful_edit(report.graph, one, trial) for one in report.findings)
+    report = replace(report, findings=tuple(_explain(report.graph, one, past, keys) for one in findings))
     return replace(report, headline=find_headline(report, trial, past=past, lock=lock))
+
+
+def _drop_harmful_edit(graph: Graph, finding: Finding, trial: Trial) -> Finding:
+    """The finding without its edit if the value before would break something else: the edit mended that."""
+    if finding.code not in ("MG201", "MG202") or finding.edit is None:
+        return finding
+    changed = undo(graph, [finding.edit])
+    return finding if changed and trial.run(finding, changed).is_harmless else replace(finding, edit=None)
 
 
 def _explain(graph: Graph, finding: Finding, past: Past, reading: Sequence[str]) -> Finding:

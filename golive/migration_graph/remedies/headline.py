@@ -30,8 +30,7 @@ from golive.migration_graph.model import (
     get_app,
     index_by_name,
 )
-from golive.migration_graph.readers.values import read_value
-from golive.migration_graph.remedies.outcome import Trial, set_references
+from golive.migration_graph.remedies.outcome import Trial, undo
 from golive.migration_graph.remedies.ranking import is_evident
 
 MERGE_NAME = "(merge)"
@@ -102,16 +101,11 @@ def _list_restorations_of_loop(
 def _restore(
     graph: Graph, finding: Finding, undone: Sequence[Edit], because: tuple[str, ...], hidden: frozenset[str]
 ) -> Iterator[_Remedy]:
-    """Undo edits, as long as their values stand in the files and the values before are known and others."""
-    changed: dict[str, Node] = {}
-    edits = []
-    for edit in undone:
-        if edit.before is None or edit.before == edit.after or edit.file not in graph.nodes:
-            return
-        node = changed.get(edit.file, graph.nodes[edit.file])
-        changed[edit.file] = set_references(node, edit.role, read_value(edit.before, graph.kind))
-        edits.append(replace(edit, before=edit.after, after=edit.before))
-    yield _Remedy(Action.RESTORE, finding, tuple(edits), None, because, changed, hidden_heads=hidden)
+    """Undo edits whose values stand in the files."""
+    changed = undo(graph, undone)
+    if changed:
+        edits = tuple(replace(edit, before=edit.after, after=edit.before) for edit in undone)
+        yield _Remedy(Action.RESTORE, finding, edits, None, because, changed, hidden_heads=hidden)
 
 
 def _bring_back(

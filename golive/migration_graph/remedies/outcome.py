@@ -8,7 +8,19 @@ from dataclasses import dataclass, replace
 
 from golive.migration_graph.findings.defects import find_defects
 from golive.migration_graph.graph.build import build_graph
-from golive.migration_graph.model import Finding, Graph, Node, ParsedFile, Project, Reference, Report, Role, Severity
+from golive.migration_graph.model import (
+    Edit,
+    Finding,
+    Graph,
+    Node,
+    ParsedFile,
+    Project,
+    Reference,
+    Report,
+    Role,
+    Severity,
+)
+from golive.migration_graph.readers.values import read_value
 
 # Why a graph must not be reached although it has no new error: what it would do to a database, in one sentence; None:
 # nothing speaks against it. The place for a comparison with what databases have run.
@@ -19,13 +31,14 @@ Identity = tuple[str, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The graph after a remedy and its errors. `is_proven`: the remedy mends what it was tried for and breaks nothing.
+    """The graph after a remedy. `is_harmless`: it has no new error. `is_proven`: and what it was tried for is mended.
 
     `is_sound` counts the errors that no edit of a reference mends, too: those of the lock file and of databases.
     """
 
     graph: Graph
     is_sound: bool
+    is_harmless: bool
     is_proven: bool
 
 
@@ -68,12 +81,10 @@ class Trial:
         errors = [one for one in found if one.severity is Severity.ERROR]
         after = _count_errors(found)
         heads = {*self.graph.heads, *hidden_heads}
-        is_proven = (
-            self._is_mended(finding, errors, after)
-            and not any(self._is_new(one, heads, after) for one in errors)
-            and (self._refuse is None or self._refuse(graph) is None)
-        )
-        return Outcome(graph, not errors and not self._others, is_proven)
+        is_refused = self._refuse is not None and self._refuse(graph) is not None
+        is_harmless = not is_refused and not any(self._is_new(one, heads, after) for one in errors)
+        is_proven = is_harmless and self._is_mended(finding, errors, after)
+        return Outcome(graph, not errors and not self._others, is_harmless, is_proven)
 
     def _is_mended(self, finding: Finding, errors: Sequence[Finding], after: Counter[Identity]) -> bool:
         if finding.code == "MG101":
@@ -104,3 +115,14 @@ def set_references(node: Node, role: Role, names: Iterable[str]) -> Node:
     others = tuple(reference for reference in node.references if reference.role is not role)
     line = node.find_line(role)
     return replace(node, references=(*(Reference(name, line, role) for name in names), *others))
+
+
+def undo(graph: Graph, edits: Iterable[Edit]) -> dict[str, Node]:
+    """The nodes, by key, with the values before these edits; empty if one of them is unknown, or stands there now."""
+    changed: dict[str, Node] = {}
+    for edit in edits:
+        if edit.before is None or edit.before == edit.after or edit.file not in graph.nodes:
+            return {}
+        node = changed.get(edit.file, graph.nodes[edit.file])
+        changed[edit.file] = set_references(node, edit.role, read_value(edit.before, graph.kind))
+    return changed
