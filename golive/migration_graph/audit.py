@@ -33,11 +33,12 @@ ReadApplied = Callable[[str, Kind], Sequence[str]]
 class AuditRequest:
     """What to check. `lock_file` None: the one in the audited folder, if it exists. `database`: a URL.
 
-    `keeps_known`: the lock file is written in spite of errors, and keeps them as known.
-    `section`: the one of `alembic.ini` that describes the environment, as for `alembic --name`.
+    `with_history` None: if the folder is in a git repository. `keeps_known`: the lock file is written in spite of
+    errors, and keeps them as known. `section`: the one of `alembic.ini` that describes the environment, as for
+    `alembic --name`.
     """
 
-    with_history: bool = False
+    with_history: bool | None = False
     database: str | None = None
     lock_file: Path | None = None
     writes_lock: bool = False
@@ -100,15 +101,11 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
         from golive.migration_graph.findings.released import check_released
 
         report = check_released(report, files, lock, read_wanted)
-    origins = None
-    if request.with_history:
+    past = None
+    if request.with_history or (request.with_history is None and _is_in_repository(layout.root)):
         from golive.migration_graph.history.trace import trace
 
-        report, origins = trace(report, layout)
-    if any(finding.cuts for finding in report.findings):
-        from golive.migration_graph.remedies.ranking import rank_remedies
-
-        report = rank_remedies(report, layout.project, origins=origins, lock=lock.revisions if lock else None)
+        report, past = trace(report, layout, is_asked_for=bool(request.with_history))
     if request.database is not None:
         from golive.migration_graph.findings.applied import compare_applied
 
@@ -120,10 +117,24 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
         from golive.migration_graph.findings.known import mark_known
 
         report = mark_known(report, lock.known)
+    if not report.sound:
+        from golive.migration_graph.remedies.advice import advise
+
+        report = advise(_sort(report), files, layout.project, past=past, lock=lock.revisions if lock else None)
     refusal = None
     if request.writes_lock:
         report, refusal = _write_lock(report, files, lock, lock_file, read_wanted, keeps_known=request.keeps_known)
-    return AuditResult(replace(report, findings=sort_findings(list(report.findings))), refusal)
+    return AuditResult(_sort(report), refusal)
+
+
+def _sort(report: Report) -> Report:
+    return replace(report, findings=sort_findings(list(report.findings)))
+
+
+def _is_in_repository(folder: Path) -> bool:
+    """Whether the folder looks to be in a working tree of git; git itself is not asked."""
+    path = Path(os.path.realpath(folder))
+    return any(os.path.lexists(above / ".git") for above in (path, *path.parents))
 
 
 def _has_lock(request: AuditRequest, path: Path) -> bool:

@@ -39,7 +39,7 @@ class Options:
 
     path: str | None = None
     format: str = "text"
-    history: bool = False
+    history: bool | None = None
     database: str | None = None
     lock_file: Path | None = None
     write_lock: bool = False
@@ -66,7 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=FORMATS, default="text", help="the form of the report (default: text)")
     parser.add_argument(
-        "--history", action="store_true", help="look through git for the commit that introduced each finding"
+        "--history",
+        action=argparse.BooleanOptionalAction,
+        help="look through git for the commit that introduced each finding (default: where there is a repository)",
     )
     parser.add_argument("--database", metavar="URL", help="also compare with what this database says is applied")
     parser.add_argument(

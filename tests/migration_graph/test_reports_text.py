@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from golive.migration_graph.model import Commit, Cut, Edge, Edit, Severity
+from golive.migration_graph.model import Action, Commit, Cut, Edge, Edit, Severity
 from golive.migration_graph.reports import render
 from golive.migration_graph.reports.markdown import escape, quote
 from golive.migration_graph.reports.words import make_visible
@@ -20,6 +20,7 @@ from tests.migration_graph.reports import (
     make_chain,
     make_finding,
     make_graph,
+    make_headline,
     make_incident,
     make_report,
     make_sound,
@@ -70,9 +71,8 @@ def test_text__sound__takes_two_lines() -> None:
 def test_text__several_values_to_put_back__names_each_place() -> None:
     report = make_tie()
     (finding,) = report.findings
-    edits = (Edit(get_key("a"), 14, "None", "'c'"), Edit(get_key("b"), 3, "'x'", "'a'"))
-    edges = tuple(cut.edges[0] for cut in finding.cuts[:2])
-    report = replace(report, findings=(replace(finding, cuts=(Cut(edges, edits=edits),)),))
+    edits = (Edit(get_key("a"), 14, "'c'", "None"), Edit(get_key("b"), 3, "'a'", "'x'"))
+    report = replace(report, headline=make_headline(finding, *edits))
 
     lines = render(report, "text").splitlines()
 
@@ -82,11 +82,51 @@ def test_text__several_values_to_put_back__names_each_place() -> None:
     ]
 
 
-def test_text__heads_split_by_an_edit__offers_the_value_before() -> None:
-    edit = Edit(get_key("r001"), 14, "'r000'", "None")
-    report = make_report(make_graph(make_chain(2)), make_finding(edit=edit, introduced_by=COMMIT))
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("text", "run alembic merge a b"),
+        ("markdown", "| **What to do** | Run `alembic merge a b`. |"),
+        ("html", '<h2 id="answer">Run <code>alembic merge a b</code></h2>'),
+        ("github", "::Run `alembic merge a b`.%0A"),
+    ],
+)
+def test_reports__heads_split_by_an_edit__offer_the_command_and_tell_the_edit(form: str, words: str) -> None:
+    finding = make_finding(edit=Edit(get_key("r001"), 14, "'r000'", "None"), introduced_by=COMMIT)
+    headline = make_headline(finding, command="alembic merge a b")
+    report = make_report(make_graph(make_chain(2)), finding, headline=headline)
 
-    assert "versions/r001.py:14: put back 'r000' in place of None" in render(report, "text")
+    text = render(report, form)
+
+    assert words in text
+    assert "put back" not in text.lower()
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("text", 'last sound: 9e107d9d372b 2026-01-12 "Fix the migration chain" by ann'),
+        ("markdown", "Last sound: 2026-01-12, commit `9e107d9d372b` (`Fix the migration chain`) by ann."),
+        ("html", "<h2>What to do</h2>"),
+    ],
+)
+def test_reports__not_sound__name_the_last_sound_commit_and_no_unproven_remedy(form: str, words: str) -> None:
+    (finding,) = make_tie().findings
+    report = replace(make_tie(), findings=(replace(finding, cuts=finding.cuts[:1]),), last_sound=COMMIT)
+
+    assert words in render(report, form)
+
+
+def test_text__sound__names_no_last_sound_commit() -> None:
+    assert "last sound" not in render(replace(make_sound(), last_sound=COMMIT), "text")
+
+
+def test_text__a_new_id__is_written_and_not_put_back() -> None:
+    finding = make_finding("MG103", "duplicate-id")
+    headline = make_headline(finding, Edit(get_key("r001"), 9, "'a'", "'b'"), action=Action.REID)
+    report = make_report(make_graph(make_chain(2)), finding, headline=headline)
+
+    assert "versions/r001.py:9: write 'b' in place of 'a'" in render(report, "text")
 
 
 def test_text__a_hundred_warnings__shows_three_and_counts_the_rest() -> None:
@@ -178,14 +218,18 @@ def test_markdown__hostile_names__break_out_of_no_cell(hostile: str) -> None:
         cuts=(Cut((Edge("a", "b", hostile, 1),), restore=hostile, because=(hostile,)),),
         introduced_by=Commit(hostile, hostile, hostile, hostile),
     )
-    report = make_report(make_graph({"a": ["b"], "b": ["a"]}), finding, path=hostile)
+    edit = Edit(hostile, 1, hostile, hostile)
+    headline = make_headline(finding, edit, because=(hostile,), heads=(hostile,), bases=(hostile,))
+    last_sound = Commit(hostile, hostile, hostile, hostile)
+    graph = make_graph({"a": ["b"], "b": ["a"]})
+    report = make_report(graph, finding, path=hostile, headline=headline, last_sound=last_sound)
 
     tokens = MARKDOWN.parse(render(report, "markdown"))
 
     cells = [token.type for token in tokens if token.type in ("tr_open", "th_open", "td_open")]
-    assert cells == ["tr_open", "th_open", "th_open", *["tr_open", "td_open", "td_open"] * 4]
+    assert cells == ["tr_open", "th_open", "th_open", *["tr_open", "td_open", "td_open"] * 6]
     # A parser drops cells that are too many, so the last ones must still say all.
-    last = [token for token in tokens if token.type == "inline"][1 + 2 + 2 * 4]
+    last = [token for token in tokens if token.type == "inline"][1 + 2 + 2 * 6]
     assert "".join(child.content for child in last.children or []) == make_visible(" ".join(hostile.split("\n")))
     assert not [token for token in tokens if token.type == "html_block"]
     inline = [child.type for token in tokens for child in token.children or []]

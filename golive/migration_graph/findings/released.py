@@ -9,7 +9,7 @@ from pathlib import Path
 from golive.migration_graph.catalogue import make_finding
 from golive.migration_graph.findings.known import can_be_known, list_known
 from golive.migration_graph.findings.lock_file import LockedRevision, LockFile, Placement, format_lock, replace_file
-from golive.migration_graph.model import Finding, Kind, Node, ParsedFile, Report, Severity
+from golive.migration_graph.model import Finding, Kind, Node, ParsedFile, Report, Role, Severity
 from golive.migration_graph.readers.values import format_value
 
 # Keys of files -> their bodies (see `readers.bodies`). Bodies are read only where they matter.
@@ -129,13 +129,14 @@ def _list_moves(kind: Kind, locked: LockedRevision, file: ParsedFile, node: Node
 
 def _report_moved(kind: Kind, locked: LockedRevision, node: Node, moved: Sequence[str]) -> Finding:
     if sorted(locked.parents) != sorted(node.parents):
+        role = Role.PARENT
         hint = (
             f"Put {format_value(locked.parents, kind)} back in {node.key}, and the rest of the file as it was released."
         )
     else:
+        role = Role.DEPENDENCY
         hint = f"Put {node.key} back as it was released, and let a new migration come before or after others."
-    finding = _report(node, "; ".join(moved), hint)
-    return replace(finding, line=min((reference.line for reference in node.references), default=node.line))
+    return replace(_report(node, "; ".join(moved), hint), line=node.find_line(role))
 
 
 def _report(node: Node, what: str, hint: str) -> Finding:

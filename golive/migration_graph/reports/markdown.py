@@ -9,16 +9,19 @@ from typing import Final
 
 from golive.migration_graph.model import Commit, Edge, Edit, Finding, Report, Severity
 from golive.migration_graph.reports.offer import (
+    MAX_COMMAND_LENGTH,
     Offer,
     describe_change,
     describe_cut,
     describe_outcome,
     describe_replaced,
     find_offer,
-    get_restored,
+    get_verb,
+    get_written,
     summarize,
 )
 from golive.migration_graph.reports.words import (
+    MAX_NAME_LENGTH,
     NO_SINGLE_EDIT,
     PENDING_TITLE,
     count,
@@ -48,10 +51,13 @@ def _write(report: Report) -> Iterator[str]:
     yield f"{quote(report.path)}: {escape(describe_size(report))}."
     offer = find_offer(report)
     if offer is not None:
-        yield from _write_offer(offer)
+        yield from _write_offer(report, offer)
     elif not report.sound:
         yield ""
         yield NO_SINGLE_EDIT
+        if report.last_sound is not None:
+            yield ""
+            yield f"Last sound: {_describe_commit(report.last_sound)}."
     if report.findings:
         yield ""
         yield "## Findings"
@@ -67,12 +73,14 @@ def _write(report: Report) -> Iterator[str]:
             yield "Nothing."
 
 
-def _write_offer(offer: Offer) -> Iterator[str]:
+def _write_offer(report: Report, offer: Offer) -> Iterator[str]:
     yield ""
     yield "| | |"
     yield "|---|---|"
     yield _write_row("What is affected", _describe_affected(offer.finding))
-    yield _write_row("Since when", _describe_since(offer.commit))
+    yield _write_row("Since when", _describe_since(offer.finding.introduced_by))
+    if report.last_sound is not None:
+        yield _write_row("Last sound", _describe_commit(report.last_sound))
     yield _write_row("What to do", _describe_answer(offer))
     if offer.outcome:
         yield _write_row("Then", escape(offer.outcome))
@@ -94,7 +102,11 @@ def _describe_affected(finding: Finding) -> str:
 
 def _describe_since(commit: Commit | None) -> str:
     if commit is None:
-        return "Not known. With `--history` the audit looks for the commit."
+        return "Not known: no commit could be found for it."
+    return _describe_commit(commit)
+
+
+def _describe_commit(commit: Commit) -> str:
     return f"{escape(show(commit.date)[:10])}, commit {_name_commit(commit)}"
 
 
@@ -104,16 +116,16 @@ def _name_commit(commit: Commit) -> str:
 
 
 def _describe_answer(offer: Offer) -> str:
-    if offer.tied:
+    headline = offer.headline
+    if headline is None:
         return f"Ask who knows which of {offer.ties} edits is wrong: nothing tells them apart. They are listed below."
-    if offer.edits:
-        return f"{'; '.join(_describe_edit(edit) for edit in offer.edits)}."
-    edges = " and ".join(f"{_quote_edge(edge)} in {_quote_place(edge)}" for edge in offer.edges)
-    return f"Take out {edges}."
+    if headline.command is not None:
+        return f"Run {quote(headline.command, MAX_COMMAND_LENGTH)}."
+    return f"{'; '.join(_describe_edit(edit, get_verb(headline)) for edit in headline.edits)}."
 
 
-def _describe_edit(edit: Edit) -> str:
-    return f"In {_quote_place(edit)}, put back {quote(get_restored(edit))}{describe_replaced(edit, quote)}"
+def _describe_edit(edit: Edit, verb: str) -> str:
+    return f"In {_quote_place(edit)}, {verb} {quote(get_written(edit))}{describe_replaced(edit, quote)}"
 
 
 def _quote_edge(edge: Edge) -> str:
@@ -179,9 +191,9 @@ def _escape_mark(match: re.Match[str]) -> str:
     return f"`{mark}`" if mark.startswith("@") else _REFERENCES.get(mark, f"\\{mark}")
 
 
-def quote(text: str) -> str:
+def quote(text: str, max_length: int = MAX_NAME_LENGTH) -> str:
     """Untrusted text as inline code."""
-    text = show(text)
+    text = show(text, max_length)
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
     inner = f" {text} " if text.startswith(("`", " ")) or text.endswith(("`", " ")) or not text else text
