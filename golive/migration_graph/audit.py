@@ -83,6 +83,8 @@ def _audit_files(path: str | Path, layout: Layout, files: list[ParsedFile], find
         count_merges(graph),
         count_branch_points(graph),
         not_read=tuple(not_read),
+        repository_path=_find_repository_path(layout.root),
+        configuration=layout.configuration,
     )
 
 
@@ -100,9 +102,9 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
     if lock is not None:
         from golive.migration_graph.findings.released import check_released
 
-        report = check_released(report, files, lock, read_wanted)
+        report = check_released(report, files, lock, read_wanted, lock_key=_find_key(layout.root, lock_file))
     past = None
-    if request.with_history or (request.with_history is None and _is_in_repository(layout.root)):
+    if request.with_history or (request.with_history is None and report.repository_path is not None):
         from golive.migration_graph.history.trace import trace
 
         report, past = trace(report, layout, is_asked_for=bool(request.with_history))
@@ -131,10 +133,17 @@ def _sort(report: Report) -> Report:
     return replace(report, findings=sort_findings(list(report.findings)))
 
 
-def _is_in_repository(folder: Path) -> bool:
-    """Whether the folder looks to be in a working tree of git; git itself is not asked."""
+def _find_repository_path(folder: Path) -> str | None:
+    """Where a folder is in the working tree of git that it looks to be in; git itself is not asked."""
     path = Path(os.path.realpath(folder))
-    return any(os.path.lexists(above / ".git") for above in (path, *path.parents))
+    top = next((above for above in (path, *path.parents) if os.path.lexists(above / ".git")), None)
+    return None if top is None else path.relative_to(top).as_posix()
+
+
+def _find_key(root: Path, path: Path) -> str | None:
+    """The path of a file below the audited folder; None: it is elsewhere."""
+    relative = os.path.relpath(path, root).replace(os.sep, "/")
+    return None if relative == ".." or relative.startswith("../") else relative
 
 
 def _has_lock(request: AuditRequest, path: Path) -> bool:

@@ -315,6 +315,10 @@ class Report:
     # Only with the history: the newest commit of the first-parent line whose files had no error.
     last_sound: Commit | None = None
     headline: Headline | None = None
+    # Where the folder that files are relative to is in its repository ("." is the top); None: it is in none.
+    repository_path: str | None = None
+    # The file that configures the tool, if there is one: findings without a file are about it.
+    configuration: str | None = None
 
     @property
     def kind(self) -> Kind:

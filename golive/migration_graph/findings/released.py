@@ -27,8 +27,18 @@ class LockRefusedError(Exception):
     """The lock file was not written. The one-line message says why."""
 
 
-def check_released(report: Report, files: Sequence[ParsedFile], lock: LockFile, read_bodies: ReadBodies) -> Report:
-    """Add MG401 or MG402 for each released revision that was edited or removed since."""
+def check_released(
+    report: Report,
+    files: Sequence[ParsedFile],
+    lock: LockFile,
+    read_bodies: ReadBodies,
+    *,
+    lock_key: str | None = None,
+) -> Report:
+    """Add MG401 or MG402 for each released revision that was edited or removed since.
+
+    `lock_key`: the lock file below the audited folder; it is the file of what was removed.
+    """
     by_name = _index(files)
     edited = {
         file.key
@@ -43,7 +53,7 @@ def check_released(report: Report, files: Sequence[ParsedFile], lock: LockFile, 
         judged = [_judge(report.kind, locked, file, node, bodies) for file, node in by_name.get(name, ())]
         # An unreadable file may define it, and the files of squashed migrations may go.
         if not judged and name not in report.graph.guesses and name not in replaced:
-            findings.append(_describe_removed(report.kind, name, locked))
+            findings.append(_describe_removed(report.kind, name, locked, lock_key))
         # If two files share an id, one may be the released file; the duplicate is reported as MG103.
         elif judged and None not in judged:
             findings.append(min((each for each in judged if each), key=lambda each: each.severity is Severity.ERROR))
@@ -144,12 +154,13 @@ def _report(node: Node, what: str, hint: str) -> Finding:
     return make_finding("MG401", message, hint, file=node.key, line=node.line, revisions=(node.name,))
 
 
-def _describe_removed(kind: Kind, name: str, locked: LockedRevision) -> Finding:
+def _describe_removed(kind: Kind, name: str, locked: LockedRevision, file: str | None) -> Finding:
     parents = "" if locked.placement is None else f"; its parents were {format_value(locked.parents, kind)}"
     return make_finding(
         "MG402",
         f"{name} was released and is gone{parents}",
         "Put the file back: databases have run it. If no database has, take its line out of the lock file.",
+        file=file,
         revisions=(name,),
     )
 

@@ -61,6 +61,19 @@ def find_offer(report: Report) -> Offer | None:
     return None
 
 
+def find_place(report: Report, finding: Finding, offer: Offer | None) -> tuple[str | None, int | None]:
+    """The file and line that a finding blames: where the offer edits or an edit was made, else its own.
+
+    A finding without a file is about the configuration. `offer` is that of the report.
+    """
+    if offer is not None and offer.finding is finding:
+        return offer.place
+    edited = report.graph.nodes.get(finding.edit.file) if finding.edit is not None else None
+    if finding.edit is not None and edited is not None:
+        return edited.key, edited.find_line(finding.edit.role)
+    return finding.file or report.configuration, finding.line
+
+
 def list_values(cut: Cut) -> list[str]:
     """The values that a cut restores, one per edit; empty if unknown."""
     if cut.edits:

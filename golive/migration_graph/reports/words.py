@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from posixpath import normpath
 from typing import Final
 
 from golive.migration_graph.model import Commit, Edge, Finding, Report
@@ -91,8 +92,27 @@ def describe_size(report: Report) -> str:
     )
 
 
-def join_path(report: Report, file: str) -> str:
-    """The path of a file relative to the caller's working directory: below the audited path as it was given."""
+def describe_not_read(report: Report) -> list[str]:
+    """What the audit did not look at, in sentences; empty if that is nothing."""
+    sentences = []
+    if report.not_read:
+        files = count(sum(each.files for each in report.not_read), "file")
+        places = count(len(report.not_read), "place")
+        sentences.append(f"Not read: {files} in {places}; MG108 tells which and why.")
+    if report.graph.unchecked:
+        references = count(report.graph.unchecked, "reference")
+        sentences.append(f"Not checked: {references} to packages that were not looked at.")
+    return sentences
+
+
+def join_path(report: Report, file: str) -> str | None:
+    """The path of a file in its repository; without one, relative to the caller's working directory.
+
+    None: the file is outside the repository.
+    """
+    if report.repository_path is not None:
+        joined = normpath(f"{report.repository_path}/{file}")
+        return None if joined.startswith("../") else joined
     path = report.path.replace("\\", "/").rstrip("/")
     if path == "" and report.path.startswith("/"):
         return f"/{file}"
