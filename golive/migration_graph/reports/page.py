@@ -31,6 +31,7 @@ from golive.migration_graph.reports.words import (
     NO_SINGLE_EDIT,
     PENDING_TITLE,
     count,
+    describe_not_read,
     describe_size,
     list_names,
     name_edge,
@@ -65,7 +66,9 @@ def _write(report: Report) -> Iterator[str]:
     yield "<body>"
     yield f'<header data-sound="{"yes" if report.sound else "no"}"><p>Migration audit</p>'
     yield f"<h1>{text(summarize(report))}</h1>"
-    yield f"<p>{text(describe_size(report))}, in {code(report.path)}</p></header>"
+    yield f"<p>{text(describe_size(report))}, in {code(report.path)}</p>"
+    yield from (f"<p>{text(sentence)}</p>" for sentence in describe_not_read(report))
+    yield "</header>"
     yield "<main>"
     yield from _write_answer(report, find_offer(report))
     yield from write_graph(report, defects)

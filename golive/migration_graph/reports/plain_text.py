@@ -23,6 +23,7 @@ from golive.migration_graph.reports.offer import (
 )
 from golive.migration_graph.reports.words import (
     NOT_MINIMAL,
+    describe_not_read,
     describe_severity,
     describe_size,
     list_names,
@@ -57,6 +58,7 @@ class _Writer:
     def write(self, report: Report) -> Iterator[str]:
         yield self._paint(summarize(report), "good" if report.sound else "error", "bold")
         yield f"{describe_size(report)}, in {make_visible(report.path)}"
+        yield from describe_not_read(report)
         offer = find_offer(report)
         if offer is not None:
             # Do not repeat in the findings what the answer already says.
