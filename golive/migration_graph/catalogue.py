@@ -177,7 +177,8 @@ CATALOGUE: Final = {
             "MG401",
             "changed-after-lock",
             Severity.ERROR,
-            "A released revision is not as the lock file has it.",
+            "A released revision does or follows something else than the lock file has; a note if only comments, "
+            "formatting or docstrings differ.",
             "Put it back as it was released, and make the change in a new revision.",
         ),
         FindingType(
@@ -208,9 +209,10 @@ def make_finding(
 
 
 def sort_findings(findings: list[Finding]) -> tuple[Finding, ...]:
-    """Sort by severity (worst first), code, file and line, so that the order is deterministic."""
+    """Sort by severity (worst first), new before known, code, file and line, so that the order is deterministic."""
 
     def get_sort_key(finding: Finding) -> tuple[object, ...]:
-        return (_ORDER[finding.severity], finding.code, finding.file or "", finding.line or 0, finding.revisions)
+        place = (finding.file or "", finding.line or 0)
+        return (_ORDER[finding.severity], finding.is_known, finding.code, *place, finding.revisions)
 
     return tuple(sorted(findings, key=get_sort_key))

@@ -39,10 +39,11 @@ class Options:
 
     path: str | None = None
     format: str = "text"
-    history: bool = False
+    history: bool | None = None
     database: Sequence[str] | None = None
     lock_file: Path | None = None
     write_lock: bool = False
+    known: bool = False
     output: Path | None = None
     name: str | None = None
     packages: Sequence[str] | None = None
@@ -73,7 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=FORMATS, default="text", help="the form of the report (default: text)")
     parser.add_argument(
-        "--history", action="store_true", help="look through git for the commit that introduced each finding"
+        "--history",
+        action=argparse.BooleanOptionalAction,
+        help="look through git for the commit that introduced each finding (default: where there is a repository)",
     )
     parser.add_argument(
         "--database",
@@ -88,6 +91,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what has been released (default: migrations.lock in PATH, if it is there)",
     )
     parser.add_argument("--write-lock", action="store_true", help="add what is new to the lock file, if all is sound")
+    parser.add_argument(
+        "--known",
+        action="store_true",
+        help="with --write-lock: keep today's errors as known, so that only new ones fail",
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the report there, as UTF-8")
 
 
@@ -106,11 +114,14 @@ def run(
     `is_coloured` None: decide from `out`. `program`: how the caller was invoked, for messages.
     """
     try:
+        if options.known and not options.write_lock:
+            raise UnusableInputError("--known needs --write-lock: it keeps today's errors in the lock file")
         request = AuditRequest(
             with_history=options.history,
             databases=options.database or (),
             lock_file=options.lock_file,
             writes_lock=options.write_lock,
+            keeps_known=options.known,
             section=options.name,
             packages=options.packages or (),
         )
@@ -125,7 +136,7 @@ def run(
         return UNUSABLE
     if result.refusal is not None:
         _write_error(errors, program, result.refusal)
-    return SOUND if result.report.sound and result.refusal is None else FINDINGS
+    return FINDINGS if result.report.has_new_errors or result.refusal is not None else SOUND
 
 
 def _write_file(path: Path, text: str) -> None:

@@ -60,6 +60,14 @@ class Node:
     content_hash: str = ""
     # Attributes that only running the file would reveal ("down_revision"): no finding may rely on their absence.
     unread: tuple[str, ...] = ()
+    # The lines of the assignments that hold the references, which may be empty; 0: there is none.
+    parents_line: int = 0
+    dependencies_line: int = 0
+
+    def find_line(self, role: Role = Role.PARENT) -> int:
+        """The line of a reference list: of its first name, else of its assignment, else of the revision."""
+        first = min((reference.line for reference in self.references if reference.role is role), default=0)
+        return first or (self.parents_line if role is Role.PARENT else self.dependencies_line) or self.line
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -82,12 +90,17 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A change to one reference list of one file: the values before and after, as Python source."""
+    """A change to one reference list of one file: the values before and after, as Python source.
+
+    What the history tells is an edit that was made, and undoing it puts `before` back. In a headline it is the edit to
+    make: `before` stands in the file now, and `after` is to be written.
+    """
 
     file: str
     line: int
     before: str | None
     after: str | None
+    role: Role = Role.PARENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +140,8 @@ class Finding:
 
     `revisions` are the names involved. `cycle`, `cuts` and `affected` are set for MG101: a shortest cycle in the order
     child, parent, grandparent ...; the remedies; how many revisions cannot be ordered. `introduced_by` and `edit` are
-    set only when the audit reads the history.
+    set only when the audit reads the history. `is_known`: the lock file keeps this error as known, so that it fails no
+    audit.
     """
 
     code: str
@@ -144,6 +158,43 @@ class Finding:
     is_minimal: bool | None = None
     introduced_by: Commit | None = None
     edit: Edit | None = None
+    is_known: bool = False
+
+    @property
+    def is_new_error(self) -> bool:
+        return self.severity is Severity.ERROR and not self.is_known
+
+
+class Action(StrEnum):
+    """What a headline asks for.
+
+    RESTORE: put the values back that stood before an edit. BRING_BACK: bring a deleted file back. REID: give a file an
+    id of its own. MERGE: join heads with a new revision.
+    """
+
+    RESTORE = "restore"
+    BRING_BACK = "bring-back"
+    REID = "reid"
+    MERGE = "merge"
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The one remedy that the audit stands for: the graph that it leads to was built and audited.
+
+    `code` and `revisions` are those of the finding that it mends. `command` does what no edit of a line can. `heads`,
+    `bases` and `is_sound` tell the resulting graph, in which `(merge)` is the revision that the command makes.
+    """
+
+    action: Action
+    code: str
+    revisions: tuple[str, ...]
+    edits: tuple[Edit, ...]
+    command: str | None
+    because: tuple[str, ...]
+    heads: tuple[str, ...]
+    bases: tuple[str, ...]
+    is_sound: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +340,13 @@ class Report:
     history_note: str | None = None
     databases: tuple[ComparedDatabase, ...] = ()
     not_read: tuple[NotRead, ...] = ()
+    # Only with the history: the newest commit of the first-parent line whose files had no error.
+    last_sound: Commit | None = None
+    headline: Headline | None = None
+    # Where the folder that files are relative to is in its repository ("." is the top); None: it is in none.
+    repository_path: str | None = None
+    # The file that configures the tool, if there is one: findings without a file are about it.
+    configuration: str | None = None
 
     @property
     def kind(self) -> Kind:
@@ -309,6 +367,11 @@ class Report:
     @property
     def sound(self) -> bool:
         return not any(finding.severity is Severity.ERROR for finding in self.findings)
+
+    @property
+    def has_new_errors(self) -> bool:
+        """Whether there are errors that the lock file does not keep as known."""
+        return any(finding.is_new_error for finding in self.findings)
 
 
 class UnusableInputError(Exception):

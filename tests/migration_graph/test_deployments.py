@@ -56,7 +56,7 @@ class Project:
             assert asked is kind
             return AppliedRows(url, rows[url])
 
-        return run_audit(str(self.folder), AuditRequest(databases=tuple(rows)), read_applied).report
+        return run_audit(str(self.folder), AuditRequest(with_history=True, databases=tuple(rows)), read_applied).report
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ SCHEMA = json.loads(
     .read_text()
     .replace("^[a-zA-Z]{2}|^[a-zA-Z]{2}-[a-zA-Z]{2}]?$", "^[a-zA-Z]{2}(-[a-zA-Z]{2})?$")
 )
-FINDING_KEYS = ["code", "name", "severity", "message", "hint", "file", "line", "revisions"]
+FINDING_KEYS = ["code", "name", "severity", "known", "message", "hint", "file", "line", "revisions"]
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -59,8 +59,24 @@ def test_json__any__has_the_keys_of_the_contract() -> None:
             for name, parents in (("r000", []), ("r001", ["r000"]), ("r002", ["r001"]))
         ],
         "unchecked_references": 0,
+        "last_sound": None,
+        "headline": None,
         "not_read": [],
         "findings": [],
+    }
+
+
+def test_json__headline__says_what_to_write_and_what_comes_of_it() -> None:
+    headline = as_json(make_incident())["headline"]
+
+    assert headline == {
+        "action": "restore",
+        "code": "MG101",
+        "revisions": headline["revisions"],
+        "edits": [{"file": "versions/r000.py", "line": 14, "before": "'r107'", "after": "None"}],
+        "command": None,
+        "because": ["the edge was made by the commit that closed the cycle", "the parent is newer than its child"],
+        "result": {"heads": ["top3"], "bases": ["r000"], "sound": True},
     }
 
 

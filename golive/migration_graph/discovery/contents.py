@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import replace
 from typing import Final
 
@@ -48,11 +49,12 @@ def read_key(layout: Layout, key: str) -> bytes:
     return b"" if isinstance(content, Finding) else content
 
 
-def read_bodies(layout: Layout) -> dict[str, str]:
-    """The body of every file of a layout by key (see `readers.bodies`)."""
+def read_bodies(layout: Layout, keys: Container[str] | None = None) -> dict[str, str]:
+    """The body of every file of a layout by key (see `readers.bodies`); `keys`: of these alone."""
     bodies = {}
     for location in layout.locations:
         for key, path in list_files(location)[0]:
-            content = read_content(key, path)
-            bodies[key] = EMPTY if isinstance(content, Finding) else hash_body(key, content, layout.kind)
+            if keys is None or key in keys:
+                content = read_content(key, path)
+                bodies[key] = EMPTY if isinstance(content, Finding) else hash_body(key, content, layout.kind)
     return bodies

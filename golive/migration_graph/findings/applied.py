@@ -6,7 +6,7 @@ revisions, which imply all their ancestors. For Django they are all rows of `dja
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
@@ -35,7 +35,7 @@ from golive.migration_graph.model import (
 # The graph without these squashed migrations (by key).
 Rebuild = Callable[[frozenset[str]], Graph]
 # (rows, upgrades of the audited files) -> what tells, and where the database may be; None: nothing tells.
-Explain = Callable[[frozenset[str], Upgrades], "tuple[str, list[Possibility]] | None"]
+Explain = Callable[[frozenset[str], Upgrades], "tuple[str, Sequence[Possibility]] | None"]
 ASSUMED = "assumed"
 
 # Findings that keep either tool from making a plan. Multiple heads do not stop `upgrade heads`.

@@ -6,7 +6,7 @@ later one. Between two edits of existing files all of these end the same, so onl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from golive.migration_graph.discovery.sources import Layout
@@ -75,13 +75,19 @@ class Releases:
         return sorted(found.values(), key=lambda each: not each.is_direct)
 
 
-def read_releases(layout: Layout, *, seconds: float = MAX_SECONDS) -> Releases:
-    """Read the line of the checked-out branch. Raises HistoryUnavailableError."""
-    repository = Repository(layout.root, seconds=seconds)
+def read_releases(layout: Layout, *, seconds: float = MAX_SECONDS) -> Releases | None:
+    """Read the line of the checked-out branch; None if the history cannot be read."""
+    try:
+        return _read_releases(layout, Repository(layout.root, seconds=seconds))
+    except HistoryUnavailableError:
+        return None
+
+
+def _read_releases(layout: Layout, repository: Repository) -> Releases | None:
     head = repository.find_head()
     folders = find_tracked(repository, layout)
     if head is None or not folders:
-        raise HistoryUnavailableError("no commit holds these files")
+        return None
     commits = list_history(repository, head, folders, is_first_parent=True)
     reader = CommitReader(repository, layout, folders, commits, with_bodies=True)
     states = []
@@ -134,19 +140,3 @@ def _make_releases(layout: Layout, states: Iterable[tuple[str, _Files]], reader:
         graph = build_graph(layout.kind, parsed, layout.project)
         if all(file.node for file in parsed) and is_loadable(graph):
             yield Release(commit, Upgrades(graph, bodies))
-
-
-def make_explanation(layout: Layout) -> Callable[[frozenset[str], Upgrades], tuple[str, list[Possibility]] | None]:
-    """A function for `golive.migration_graph.findings.applied`; it reads the history when it is first asked."""
-    read: list[Releases] = []
-
-    def explain(rows: frozenset[str], current: Upgrades) -> tuple[str, list[Possibility]] | None:
-        if not read:
-            try:
-                read.append(read_releases(layout))
-            except HistoryUnavailableError:
-                read.append(Releases(()))
-        possibilities = read[0].find_possibilities(rows, current)
-        return ("history", possibilities) if possibilities else None
-
-    return explain

@@ -5,7 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from golive.migration_graph.model import Commit, ComparedDatabase, Cut, Edge, Edit, Episode, Finding, Node, Report
+from golive.migration_graph.model import (
+    Commit,
+    ComparedDatabase,
+    Cut,
+    Edge,
+    Edit,
+    Episode,
+    Finding,
+    Headline,
+    Node,
+    Report,
+)
 from golive.migration_graph.reports.words import escape_surrogates
 
 
@@ -28,6 +39,8 @@ def describe(report: Report) -> dict[str, Any]:
         "sound": report.sound,
         "graph": [_describe_node(node) for node in report.graph.nodes.values()],
         "unchecked_references": report.graph.unchecked,
+        "last_sound": _describe_commit(report.last_sound),
+        "headline": None if report.headline is None else _describe_headline(report.headline),
         "not_read": [{"path": each.path, "files": each.files, "why": each.why} for each in report.not_read],
         "findings": [_describe_finding(finding, with_history=with_history) for finding in report.findings],
     }
@@ -64,6 +77,7 @@ def _describe_finding(finding: Finding, *, with_history: bool) -> dict[str, Any]
         "code": finding.code,
         "name": finding.name,
         "severity": finding.severity.value,
+        "known": finding.is_known,
         "message": finding.message,
         "hint": finding.hint,
         "file": finding.file,
@@ -91,6 +105,18 @@ def _describe_cut(cut: Cut) -> dict[str, Any]:
         "heads_after": None if cut.heads is None else list(cut.heads),
         "bases_after": None if cut.bases is None else list(cut.bases),
         "sound_after": cut.is_sound,
+    }
+
+
+def _describe_headline(headline: Headline) -> dict[str, Any]:
+    return {
+        "action": headline.action.value,
+        "code": headline.code,
+        "revisions": list(headline.revisions),
+        "edits": [_describe_edit(edit) for edit in headline.edits],
+        "command": headline.command,
+        "because": list(headline.because),
+        "result": {"heads": list(headline.heads), "bases": list(headline.bases), "sound": headline.is_sound},
     }
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from posixpath import normpath
 from typing import Final
 
-from golive.migration_graph.model import Commit, ComparedDatabase, Edge, Report
+from golive.migration_graph.model import Commit, ComparedDatabase, Edge, Finding, Report
 from golive.text import escape_surrogates as escape_surrogates  # noqa: PLC0414 - for all reports
 from golive.text import make_visible as make_visible  # noqa: PLC0414
 
@@ -83,6 +84,11 @@ def describe_knowledge(database: ComparedDatabase) -> str:
     return _ASSUMED if database.ran_from == "assumed" else ""
 
 
+def describe_severity(finding: Finding) -> str:
+    """`error`, `known error`, `warning` or `info`."""
+    return "known error" if finding.is_known else finding.severity.value
+
+
 def get_noun(report: Report) -> str:
     """What the audited tool calls a migration."""
     return "revision" if report.kind == "alembic" else "migration"
@@ -100,8 +106,27 @@ def describe_size(report: Report) -> str:
     )
 
 
-def join_path(report: Report, file: str) -> str:
-    """The path of a file relative to the caller's working directory: below the audited path as it was given."""
+def describe_not_read(report: Report) -> list[str]:
+    """What the audit did not look at, in sentences; empty if that is nothing."""
+    sentences = []
+    if report.not_read:
+        files = count(sum(each.files for each in report.not_read), "file")
+        places = count(len(report.not_read), "place")
+        sentences.append(f"Not read: {files} in {places}; MG108 tells which and why.")
+    if report.graph.unchecked:
+        references = count(report.graph.unchecked, "reference")
+        sentences.append(f"Not checked: {references} to packages that were not looked at.")
+    return sentences
+
+
+def join_path(report: Report, file: str) -> str | None:
+    """The path of a file in its repository; without one, relative to the caller's working directory.
+
+    None: the file is outside the repository.
+    """
+    if report.repository_path is not None:
+        joined = normpath(f"{report.repository_path}/{file}")
+        return None if joined.startswith("../") else joined
     path = report.path.replace("\\", "/").rstrip("/")
     if path == "" and report.path.startswith("/"):
         return f"/{file}"
