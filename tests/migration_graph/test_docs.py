@@ -58,7 +58,7 @@ class Example:
 
     def change(self, folder: Path) -> None:
         for name, source in self.after.items():
-            (folder / name).unlink()
+            (folder / name).unlink(missing_ok=True)
             if source is not None:
                 (folder / name).write_text(source)
 
@@ -118,7 +118,10 @@ def test_docs__example__gives_the_finding_of_its_section(code: str, tmp_path: Pa
     assert found[0].severity is CATALOGUE[code].severity
     # What follows from the defect may be told too, but no other cause.
     others = {finding.code for finding in findings if finding.severity is Severity.ERROR} - {code}
-    assert others <= ({"MG201"} if code in ("MG102", "MG104") else set())
+    follows = {"MG102": {"MG201"}, "MG104": {"MG201"}}
+    # A revision that the lock file holds was changed, which is how these come about.
+    follows |= {"MG303": {"MG401"}, "MG304": {"MG401", "MG201"}, "MG306": {"MG401"}}
+    assert others <= follows.get(code, set())
 
 
 @pytest.mark.parametrize("code", CATALOGUE)
