@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from golive.migration_graph.catalogue import sort_findings
 from golive.migration_graph.discovery.contents import read_layout
 from golive.migration_graph.discovery.layouts import find_layout
 from golive.migration_graph.discovery.not_read import find_stray_revisions, list_not_read, make_findings
-from golive.migration_graph.discovery.sources import Layout
+from golive.migration_graph.discovery.sources import Layout, read_content
 from golive.migration_graph.findings.defects import find_defects
 from golive.migration_graph.graph.build import build_graph, count_branch_points, count_merges
 from golive.migration_graph.model import Finding, Graph, Kind, ParsedFile, Report, UnusableInputError
@@ -99,9 +100,16 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
     if not report.sound:
         from golive.migration_graph.remedies.advice import advise
 
-        report = advise(report, files, layout.project, past=past, lock=lock)
+        report = advise(report, files, layout.project, past=past, lock=lock, read=partial(_read_again, layout))
     report = replace(report, findings=sort_findings(list(report.findings)))
     return AuditResult(report, _write_lock(report, lock_file) if request.writes_lock else None)
+
+
+def _read_again(layout: Layout, key: str) -> bytes | None:
+    """The content of a file of the layout; None: it cannot be read."""
+    location = layout.find_location(key)
+    content = read_content(key, str(location.folder / key.removeprefix(location.prefix))) if location else None
+    return content if isinstance(content, bytes) else None
 
 
 def _is_in_repository(folder: Path) -> bool:

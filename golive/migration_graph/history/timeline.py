@@ -12,7 +12,7 @@ from golive.migration_graph.graph.build import build_graph
 from golive.migration_graph.history.folders import TrackedFolder, find_tracked, list_history
 from golive.migration_graph.history.git import ChangedCommit, NoHistoryError, Repository
 from golive.migration_graph.history.replay import Changed, Removal, Replay, Span, State, describe_meaning
-from golive.migration_graph.history.versions import Version
+from golive.migration_graph.history.versions import Key, Version
 from golive.migration_graph.model import Finding, ParsedFile, Report
 from golive.migration_graph.readers.files import keep_unreadable, read_file
 from golive.migration_graph.readers.syntax import report_too_large
@@ -28,7 +28,7 @@ class Timeline:
     `state` is that of the working tree, `spans` are the defects that ever existed, with the commits that began and
     ended them. `uncommitted`: keys of the files that differ from the last commit. `edge`: numbers of the commits whose
     ancestors are unknown (the boundary of a shallow clone); empty for a full clone. `last_sound`: the newest commit of
-    the first-parent line whose files had no error. `removals`: name of a revision -> who took it away last.
+    the first-parent line whose files had no error. `removals` and `values`: see `Replay`.
     """
 
     commits: Sequence[str]
@@ -38,6 +38,9 @@ class Timeline:
     edge: frozenset[int]
     last_sound: str | None = None
     removals: Mapping[str, Removal] = field(default_factory=dict)
+    values: Mapping[Key, Sequence[tuple[int, tuple[str, ...]]]] = field(default_factory=dict)
+    # The number of the commit that gave the files their state in `last_sound`.
+    last_sound_number: int = -1
 
 
 def read_timeline(report: Report, layout: Layout, repository: Repository) -> Timeline:
@@ -57,29 +60,40 @@ def read_timeline(report: Report, layout: Layout, repository: Repository) -> Tim
     reader = _Reader(repository, layout, folders, commits)
     replay = Replay(layout.kind, audit)
     state, sound = _replay_commits(replay, repository, commits, reader)
-    last_sound = _find_last_sound(repository, head, sound, [folder.pathspec for folder in folders])
+    last_sound, sound_number = _find_last_sound(repository, head, sound, [folder.pathspec for folder in folders])
     changed = _compare(state, report)
     # Even if nothing changed: the current findings are those of the audit itself.
     state = replay.step(len(commits), [state], changed, report.findings)
     edge = frozenset(number for number, one in enumerate(commits) if not one.parents) if repository.is_shallow else ()
     names = tuple(sorted(change[1].key if change else key for key, change in changed.items()))
     return Timeline(
-        [one.commit for one in commits], state, replay.spans, names, frozenset(edge), last_sound, replay.removals
+        [one.commit for one in commits],
+        state,
+        replay.spans,
+        names,
+        frozenset(edge),
+        last_sound,
+        replay.removals,
+        replay.values,
+        sound_number,
     )
 
 
 def _find_last_sound(
     repository: Repository, head: str, sound: Mapping[str, bool], pathspecs: Sequence[str]
-) -> str | None:
-    """The newest commit of the first-parent line whose files had no error. `sound`: for each commit replayed."""
+) -> tuple[str | None, int]:
+    """The newest commit of the first-parent line whose files had no error, and the number of the one that changed them.
+
+    `sound`: for each commit replayed, in order. (None, -1) if there is none.
+    """
     newer = None
     for commit in repository.list_first_parents(head, pathspecs)[:MAX_LOOKED_BACK]:
         # A merge that only takes one side over as it is was not replayed.
         replayed = commit if commit in sound else repository.find_last_change(commit, pathspecs)
         if sound.get(replayed):
-            return head if newer is None else repository.find_first_parent(newer)
+            return head if newer is None else repository.find_first_parent(newer), list(sound).index(replayed)
         newer = commit
-    return None
+    return None, -1
 
 
 class _Reader:
