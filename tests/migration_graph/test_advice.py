@@ -392,22 +392,34 @@ def test_missing__django__another_app_with_that_name__is_suggested(tmp_path: Pat
 # -- what a headline must not do ---------------------------------------------------------------------------------------
 
 
-def test_headline__a_value_before_that_would_split_the_graph__is_none(tmp_path: Path) -> None:
-    """When the loop began, c had another child; it was moved since, so that c would be a head."""
+def test_headline__a_value_before_that_would_split_the_graph__is_not_put_back_alone(tmp_path: Path) -> None:
+    """When the loop began, c had another child, which was moved since: c would be a head that it never was."""
     project = Project.begin(tmp_path, a=None, b="a", c="b", d="c").commit(a="c").commit(d="b")
 
     report = project.audit()
 
-    assert report.headline is None or report.headline.heads == ("d",)
+    (loop,) = find(report, "MG101")
+    assert [(edit.file, edit.before) for edit in loop.cuts[0].edits] == [("a.py", "None")]
+    assert loop.cuts[0].heads == ("c", "d")
+    # Nothing could be deployed since the loop began, so that both edits can be undone.
+    assert get_edits(report) == [("a.py", 2, "'c'", "None"), ("d.py", 2, "'b'", "'c'")]
+
+
+def test_headline__an_edit_that_could_be_deployed__is_not_undone_with_another(tmp_path: Path) -> None:
+    """As above, but the tool could load what the move of d left."""
+    project = Project.begin(tmp_path, a=None, b="a", c="b", d="c").commit(d="b").commit(c="lost").commit(a="c")
+
+    report = project.audit()
+
+    assert sorted(edit[0] for edit in get_edits(report)) == ["a.py", "c.py"]
 
 
 def test_headline__refused_for_a_database__is_none(tmp_path: Path) -> None:
     """Where a comparison with databases will have its say: it is asked about the graph that would come of it."""
-    project = Project.begin(tmp_path, a=None, b="a", c="b").commit(a="c")
-    report = project.audit()
-    assert get_action(report) == "restore"
-    layout = find_layout(project.folder)
+    root = make_alembic(tmp_path, {**DATED, "a.py": render("a", "'c'", date="2025-01-01")})
+    report, layout = audit(root), find_layout(root)
     files, _ = read_layout(layout)
+    assert advise(report, files, layout.project).headline is not None
     asked: list[Graph] = []
 
     def refuse(graph: Graph) -> str | None:
@@ -415,7 +427,7 @@ def test_headline__refused_for_a_database__is_none(tmp_path: Path) -> None:
         return "it would run a twice"
 
     assert advise(report, files, layout.project, refuse=refuse).headline is None
-    assert {graph.heads for graph in asked} == {("c",)}
+    assert ("d",) in {graph.heads for graph in asked}
 
 
 @pytest.mark.parametrize(

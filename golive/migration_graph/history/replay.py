@@ -81,10 +81,11 @@ class State:
     shape: Shape
     versions: dict[str, Version] = field(default_factory=dict)
     defects: Mapping[Defect, Span] = field(default_factory=dict)
-    is_sound: bool = True
+    # The codes of its errors.
+    errors: frozenset[str] = frozenset()
 
     def copy(self) -> State:
-        return State(self.shape.copy(), dict(self.versions), self.defects, self.is_sound)
+        return State(self.shape.copy(), dict(self.versions), self.defects, self.errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ class Replay:
         elif findings is None:
             findings = self._audit(version.file for version in state.versions.values())
         if part is None:
-            state.is_sound = not any(finding.severity is Severity.ERROR for finding in findings)
+            state.errors = frozenset(one.code for one in findings if one.severity is Severity.ERROR)
         state.defects = self._match(step, remaining, findings, inherited)
         return state
 

@@ -78,7 +78,7 @@ class _Tracer:
             },
             dict(self._list_removed()),
             {key: tuple(value for _, value in reversed(values)) for key, values in self._timeline.values.items()},
-            dict(self._list_sound_values()),
+            dict(self._list_loadable_values()),
         )
         return report, past
 
@@ -109,8 +109,8 @@ class _Tracer:
             shown = ", ".join(names[:_MAX_NAMES]) + (" ..." if len(names) > _MAX_NAMES else "")
             yield f"Uncommitted changes: {shown}."
 
-    def _list_sound_values(self) -> Iterator[tuple[Key, tuple[str, ...]]]:
-        last = self._timeline.last_sound_number
+    def _list_loadable_values(self) -> Iterator[tuple[Key, tuple[str, ...]]]:
+        last = self._timeline.last_loadable
         for key, values in self._timeline.values.items() if last >= 0 else ():
             later = [value for number, value in values if number > last]
             if later:

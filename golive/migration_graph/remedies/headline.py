@@ -43,7 +43,7 @@ MAX_EARLIER = 5
 MAX_TRIALS = 60
 # Errors of the references themselves.
 _BY_REFERENCES = frozenset({"MG101", "MG102", "MG104", "MG107"})
-TOGETHER = "one of these edits hid what the other did, and before them all was sound"
+TOGETHER = "one of these edits hides what the others did; the tool could load what stood before them"
 EARLIER = "of the values that stood there earlier it is the last one that is sound"
 
 
@@ -138,11 +138,14 @@ def _make_edit(kind: Kind, node: Node, role: Role, value: tuple[str, ...]) -> Ed
 
 
 def _list_joint_restorations(report: Report, past: Past) -> Iterator[_Remedy]:
-    """Undo several edits since the last sound commit, the fewest first, where none can be undone alone."""
+    """Undo several edits, the fewest first, where none can be undone alone.
+
+    Only those since the last commit that the tool could load: no database can have run what they say.
+    """
     names = index_by_name(report.graph.nodes)
     edits = [
         edit
-        for (role, name), value in past.sound.items()
+        for (role, name), value in past.loadable.items()
         for key in names.get(name, ())
         if (edit := _make_edit(report.kind, report.graph.nodes[key], role, value))
     ]
