@@ -89,7 +89,7 @@ class SafeMigrate:
             lines = "\n  ".join(make_visible(error) for error in errors)
             raise CommandError(
                 f"The graph of migrations is not sound, and nothing was applied:\n  {lines}\n"
-                "`manage.py audit_migrations --history` names the edit that broke it."
+                "`manage.py audit_migrations` names the edit that broke it."
             )
 
     def _enter(self, stack: ExitStack) -> MigrationLock | None:

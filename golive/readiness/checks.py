@@ -72,7 +72,7 @@ def check_migration_graph() -> Finding:
         return Finding(True, "The audit of the migrations finds no error.")
     # The detail is public: it names the error codes, not the project's files.
     codes = ", ".join(sorted({f"{finding.code} {finding.name}" for finding in errors}))
-    return Finding(False, f"The audit finds {codes}. `manage.py audit_migrations --history` names the edit.")
+    return Finding(False, f"The audit finds {codes}. `manage.py audit_migrations` names the edit.")
 
 
 @register(
