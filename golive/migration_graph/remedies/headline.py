@@ -40,7 +40,7 @@ MERGE_NAME = "(merge)"
 # How many earlier values of a reference list are tried, the newest first.
 MAX_EARLIER = 5
 # How many remedies are tried, each of which costs an audit; and as many that are several edits together.
-MAX_TRIALS = 60
+MAX_TRIALS = 40
 # Errors of the references themselves.
 _BY_REFERENCES = frozenset({"MG101", "MG102", "MG104", "MG107"})
 TOGETHER = "one of these edits hides what the others did; the tool could load what stood before them"
