@@ -100,7 +100,8 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
     if not report.sound:
         from golive.migration_graph.remedies.advice import advise
 
-        report = advise(report, files, layout.project, past=past, lock=lock, read=partial(_read_again, layout))
+        read = partial(_read_again, layout)
+        report = advise(report, files, layout.project, past=past, lock=lock, folder=str(layout.root), read=read)
     report = replace(report, findings=sort_findings(list(report.findings)))
     return AuditResult(report, _write_lock(report, lock_file) if request.writes_lock else None)
 
