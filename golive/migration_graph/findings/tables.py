@@ -12,8 +12,8 @@ from golive.migration_graph.graph.upgrades import is_loadable, plan_upgrade
 from golive.migration_graph.model import Finding, Graph, Kind, ParsedFile
 from golive.migration_graph.readers.syntax import parse
 
-# Key -> content of the file.
-Read = Callable[[str], bytes]
+# Key -> content of the file; None: it cannot be read.
+Read = Callable[[str], bytes | None]
 _REMOVAL = re.compile(r"\b(DROP|RENAME)\b", re.IGNORECASE)
 
 
@@ -40,10 +40,13 @@ def find_tables_created_twice(graph: Graph, files: Iterable[ParsedFile], read: R
     for table in sorted(suspects):
         first = min(order.index(key) for key in suspects[table])
         last = max(order.index(key) for key in suspects[table])
-        concerned = [key for key in order[first : last + 1] if table.encode() in read(key)]
-        for key in concerned:
-            if key not in upgrades:
-                upgrades[key] = _read_upgrade(key, read(key))
+        concerned = []
+        for key in order[first : last + 1]:
+            content = read(key) or b""
+            if table.encode() in content:
+                concerned.append(key)
+                if key not in upgrades:
+                    upgrades[key] = _read_upgrade(key, content)
         yield from _find_second(graph, table, {key: list(_list_steps(upgrades[key], table)) for key in concerned})
 
 
