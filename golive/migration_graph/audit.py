@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,7 +16,7 @@ from golive.migration_graph.catalogue import sort_findings
 from golive.migration_graph.discovery.contents import read_bodies, read_layout
 from golive.migration_graph.discovery.layouts import find_layout
 from golive.migration_graph.discovery.not_read import find_stray_revisions, list_not_read, make_findings
-from golive.migration_graph.discovery.sources import Layout
+from golive.migration_graph.discovery.sources import Layout, read_content
 from golive.migration_graph.findings.defects import find_defects
 from golive.migration_graph.graph.build import build_graph, count_branch_points, count_merges
 from golive.migration_graph.model import Finding, Graph, Kind, ParsedFile, Report, UnusableInputError
@@ -122,7 +123,9 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
     if not report.sound:
         from golive.migration_graph.remedies.advice import advise
 
-        report = advise(_sort(report), files, layout.project, past=past, lock=lock.revisions if lock else None)
+        revisions = lock.revisions if lock is not None else None
+        read = partial(_read_again, layout)
+        report = advise(_sort(report), files, layout.project, past=past, lock=revisions, read=read)
     refusal = None
     if request.writes_lock:
         report, refusal = _write_lock(report, files, lock, lock_file, read_wanted, keeps_known=request.keeps_known)
@@ -131,6 +134,13 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
 
 def _sort(report: Report) -> Report:
     return replace(report, findings=sort_findings(list(report.findings)))
+
+
+def _read_again(layout: Layout, key: str) -> bytes | None:
+    """The content of a file of the layout; None: it cannot be read."""
+    location = layout.find_location(key)
+    content = read_content(key, str(location.folder / key.removeprefix(location.prefix))) if location else None
+    return content if isinstance(content, bytes) else None
 
 
 def _find_repository_path(folder: Path) -> str | None:

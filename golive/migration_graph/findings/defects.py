@@ -25,7 +25,10 @@ from golive.migration_graph.model import (
     index_by_name,
 )
 
-_STOPS_THE_TOOL: Final = frozenset({"MG101", "MG102", "MG103", "MG104", "MG105", "MG107", "MG108", "MG110"})
+# Errors with which the tool loads nothing, so that no database can have run what such a state says.
+PREVENTS_LOADING: Final = frozenset({"MG101", "MG102", "MG104", "MG105", "MG107", "MG110"})
+# And those with which it does not know the whole graph.
+_PREVENTS_MERGING: Final = PREVENTS_LOADING | {"MG103", "MG108"}
 
 
 def find_defects(
@@ -61,8 +64,8 @@ def find_defects(
 
 
 def list_stopping(findings: Iterable[Finding]) -> list[str]:
-    """The codes, sorted, of errors with which the tool cannot load the graph, or not the whole of it: no merge then."""
-    return sorted({one.code for one in findings if one.severity is Severity.ERROR and one.code in _STOPS_THE_TOOL})
+    """The codes, sorted, of errors that are to be mended before anything can be merged."""
+    return sorted({one.code for one in findings if one.severity is Severity.ERROR and one.code in _PREVENTS_MERGING})
 
 
 def _find_dangling(graph: Graph, stray: Mapping[str, str] | None) -> Iterator[Finding]:

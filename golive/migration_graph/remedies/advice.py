@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from golive.migration_graph.findings.lock_file import Lock
 from golive.migration_graph.findings.names import describe_duplicate
 from golive.migration_graph.history.past import Past, Removed
-from golive.migration_graph.model import Commit, Finding, Graph, ParsedFile, Project, Report, index_by_name
+from golive.migration_graph.model import (
+    Action,
+    Commit,
+    Edit,
+    Finding,
+    Graph,
+    Kind,
+    ParsedFile,
+    Project,
+    Report,
+    Role,
+    index_by_name,
+)
+from golive.migration_graph.readers.written import find_written, quote_alike
 from golive.migration_graph.remedies.headline import find_headline, find_newer
 from golive.migration_graph.remedies.outcome import Refuse, Trial, undo
 from golive.migration_graph.remedies.ranking import rank_remedies
+
+# Key -> content of the file; None: it cannot be read.
+Read = Callable[[str], bytes | None]
+_VARIABLES: Final = {Role.PARENT: "down_revision", Role.DEPENDENCY: "depends_on"}
 
 
 def advise(
@@ -21,11 +39,13 @@ def advise(
     *,
     past: Past | None = None,
     lock: Lock | None = None,
+    read: Read | None = None,
     refuse: Refuse | None = None,
 ) -> Report:
     """The report with its advice. `files` and `project` are those of the layout, `lock` is that of the lock file.
 
-    Without `past`, which is what the history tells, the files are the only evidence. `refuse`: see `outcome.Refuse`.
+    Without `past`, which is what the history tells, the files are the only evidence. `read`: key -> content of
+    the file, for headlines that quote what is written there. `refuse`: see `outcome.Refuse`.
     """
     past, lock = past or Past(), lock or {}
     trial = Trial(report, files, project, refuse=refuse)
@@ -33,7 +53,22 @@ def advise(
     keys = [file.key for file in files]
     findings = (_drop_harmful_edit(report.graph, one, trial) for one in report.findings)
     report = replace(report, findings=tuple(_explain(report.graph, one, past, keys) for one in findings))
-    return replace(report, headline=find_headline(report, trial, past=past, lock=lock))
+    headline = find_headline(report, trial, past=past, lock=lock)
+    if headline is not None and read is not None:
+        quoted = tuple(_quote(report.kind, headline.action, edit, read(edit.file)) for edit in headline.edits)
+        headline = replace(headline, edits=quoted)
+    return replace(report, headline=headline)
+
+
+def _quote(kind: Kind, action: Action, edit: Edit, content: bytes | None) -> Edit:
+    """The edit with the value before, and its line, as the file has them."""
+    references = "dependencies" if kind is Kind.DJANGO else _VARIABLES[edit.role]
+    variable = "revision" if action is Action.REID else references
+    found = find_written(kind, content, variable) if content is not None else None
+    if found is None or edit.after is None:
+        return edit
+    source, line = found
+    return replace(edit, line=line, before=source, after=quote_alike(edit.after, source))
 
 
 def _drop_harmful_edit(graph: Graph, finding: Finding, trial: Trial) -> Finding:

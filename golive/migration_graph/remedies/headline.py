@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass, field, replace
+from itertools import chain, combinations, groupby, islice
 
 from golive.migration_graph.findings.defects import list_stopping, make_merge_command
 from golive.migration_graph.findings.lock_file import Lock
 from golive.migration_graph.findings.names import find_second_definitions
 from golive.migration_graph.history.past import Past, Removed
+from golive.migration_graph.history.versions import read_names
 from golive.migration_graph.model import (
     Action,
     Edit,
@@ -26,14 +27,24 @@ from golive.migration_graph.model import (
     ParsedFile,
     Reference,
     Report,
+    Role,
     Severity,
     get_app,
     index_by_name,
 )
+from golive.migration_graph.readers.values import format_value
 from golive.migration_graph.remedies.outcome import Trial, undo
 from golive.migration_graph.remedies.ranking import is_evident
 
 MERGE_NAME = "(merge)"
+# How many earlier values of a reference list are tried, the newest first.
+MAX_EARLIER = 5
+# How many remedies are tried, each of which costs an audit; and as many that are several edits together.
+MAX_TRIALS = 60
+# Errors of the references themselves.
+_BY_REFERENCES = frozenset({"MG101", "MG102", "MG104", "MG107"})
+TOGETHER = "one of these edits hides what the others did; the tool could load what stood before them"
+EARLIER = "of the values that stood there earlier it is the last one that is sound"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +56,16 @@ class _Remedy:
     edits: tuple[Edit, ...] = ()
     command: str | None = None
     because: tuple[str, ...] = ()
-    changed: Mapping[str, Node] | None = None
+    changed: Mapping[str, Node] = field(default_factory=dict)
     added: tuple[ParsedFile, ...] = ()
     hidden_heads: frozenset[str] = frozenset()
 
 
 def find_headline(report: Report, trial: Trial, *, past: Past, lock: Lock) -> Headline | None:
     """The first remedy that is proven; None: the audit does not know one. The cycles of the report are ranked."""
-    for remedy in _list_remedies(report, past, lock):
-        outcome = trial.run(remedy.finding, remedy.changed or {}, added=remedy.added, hidden_heads=remedy.hidden_heads)
+    alone, together = _list_remedies(report, past, lock), _list_joint_restorations(report, past)
+    for remedy in chain(islice(alone, MAX_TRIALS), islice(together, MAX_TRIALS)):
+        outcome = trial.run(remedy.finding, remedy.changed, added=remedy.added, hidden_heads=remedy.hidden_heads)
         if outcome.is_proven:
             return Headline(
                 remedy.action,
@@ -86,8 +98,14 @@ def _list_remedies(report: Report, past: Past, lock: Lock) -> Iterator[_Remedy]:
         else:
             if finding.edit is not None:
                 yield from _restore(report.graph, finding, [finding.edit], (), hidden)
-            if finding.code in ("MG102", "MG107"):
+            if past.removed.keys().isdisjoint(_list_missing(report.graph, finding)):
+                yield from _list_earlier(report.graph, finding, finding.file or "", past, hidden)
+            else:
                 yield from _bring_back(report, finding, past.removed, hidden)
+
+
+def _list_missing(graph: Graph, finding: Finding) -> list[str]:
+    return [reference.name for reference in graph.dangling.get(finding.file or "", ())]
 
 
 def _list_restorations_of_loop(
@@ -96,6 +114,47 @@ def _list_restorations_of_loop(
     best = [cut for cut in loop.cuts if cut.rank == 1]
     if len(best) == 1 and best[0].edits and is_evident(graph, best[0], past, lock):
         yield from _restore(graph, loop, best[0].edits, best[0].because, hidden)
+        if len(best[0].edits) == 1:
+            yield from _list_earlier(graph, loop, best[0].edits[0].file, past, hidden)
+
+
+def _list_earlier(graph: Graph, finding: Finding, file: str, past: Past, hidden: frozenset[str]) -> Iterator[_Remedy]:
+    """Restore what stood in a file before its last edit, which only put one error in the place of another."""
+    if file not in graph.nodes:
+        return
+    node = graph.nodes[file]
+    for role in Role:
+        for value in dict.fromkeys(past.values.get((role, node.name), ())[:MAX_EARLIER]):
+            if edit := _make_edit(graph.kind, node, role, value):
+                yield from _restore(graph, finding, [edit], (EARLIER,), hidden)
+
+
+def _make_edit(kind: Kind, node: Node, role: Role, value: tuple[str, ...]) -> Edit | None:
+    """The edit that made the present value of this one; None: the present value is unknown, or the same."""
+    now = read_names(node, role)
+    if now is None or now == value:
+        return None
+    return Edit(node.key, node.find_line(role), format_value(value, kind), format_value(now, kind), role)
+
+
+def _list_joint_restorations(report: Report, past: Past) -> Iterator[_Remedy]:
+    """Undo several edits, the fewest first, where none can be undone alone.
+
+    Only those since the last commit that the tool could load: no database can have run what they say.
+    """
+    names = index_by_name(report.graph.nodes)
+    edits = [
+        edit
+        for (role, name), value in past.loadable.items()
+        for key in names.get(name, ())
+        if (edit := _make_edit(report.kind, report.graph.nodes[key], role, value))
+    ]
+    for number in range(2, len(edits) + 1):
+        for chosen in combinations(edits, number):
+            for finding in report.findings:
+                if finding.severity is Severity.ERROR and finding.code in _BY_REFERENCES:
+                    hidden = past.heads.get((finding.code, finding.revisions), frozenset())
+                    yield from _restore(report.graph, finding, chosen, (TOGETHER,), hidden)
 
 
 def _restore(
@@ -114,7 +173,7 @@ def _bring_back(
     """Bring back the deleted files that a revision needs, and those that they need in their turn."""
     graph = report.graph
     known = {node.name for node in graph.nodes.values()}
-    pending = [one.name for one in graph.dangling.get(finding.file or "", ())]
+    pending = _list_missing(graph, finding)
     needed: dict[str, Removed] = {}
     while pending:
         name = pending.pop()
