@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -eu -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-fast soak check bench bench-load bench-propagation bench-audit screenshots release lock lock-migrations format clean
+.PHONY: help setup run test test-fast test-oracles soak check bench bench-load bench-propagation bench-audit screenshots release lock lock-migrations format clean
 # Targets that are not told to wait for each other would otherwise mix their output under `make -j`.
 .NOTPARALLEL:
 
@@ -76,6 +76,9 @@ test: setup ## Run all tests, on SQLite and on PostgreSQL (ARGS="-k name" goes t
 
 test-fast: setup ## Run, on SQLite, what starts no server
 	@$(PYTHON) -m tests.run --fast $(ARGS)
+
+test-oracles: setup ## Hold the audit's verdicts on databases against real Alembic and Django, 10,000 random cases each
+	@$(PYTHON) -m pytest -q tests/migration_graph/test_positions.py --hypothesis-profile=thorough $(ARGS)
 
 soak: setup ## Stop, start and break a running system for long, and check every answer (ARGS="--minutes 30 --seed 7")
 	@$(PYTHON) -m tests.consistency.soak $(ARGS)

@@ -13,26 +13,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from golive.migration_graph.catalogue import sort_findings
-from golive.migration_graph.discovery.contents import read_bodies, read_layout
+from golive.migration_graph.discovery.contents import read_bodies, read_key, read_layout
 from golive.migration_graph.discovery.layouts import find_layout
 from golive.migration_graph.discovery.not_read import find_stray_revisions, list_not_read, make_findings
-from golive.migration_graph.discovery.sources import Layout, read_content
+from golive.migration_graph.discovery.sources import Layout
 from golive.migration_graph.findings.defects import find_defects
+from golive.migration_graph.findings.tables import find_tables_created_twice
 from golive.migration_graph.graph.build import build_graph, count_branch_points, count_merges
-from golive.migration_graph.model import Finding, Graph, Kind, ParsedFile, Report, UnusableInputError
+from golive.migration_graph.model import AppliedRows, Finding, Graph, Kind, ParsedFile, Report, UnusableInputError
 
 if TYPE_CHECKING:
+    from golive.migration_graph.findings.applied import Knowledge, Source
     from golive.migration_graph.findings.lock_file import LockFile
 
 LOCK_FILE = "migrations.lock"
 
-# (database URL, kind of migrations) -> names of the applied migrations. Raises UnusableInputError.
-ReadApplied = Callable[[str, Kind], Sequence[str]]
+# (database URL, kind of migrations) -> what it has applied. Raises UnusableInputError.
+ReadApplied = Callable[[str, Kind], AppliedRows]
 
 
 @dataclass(frozen=True, slots=True)
 class AuditRequest:
-    """What to check. `lock_file` None: the one in the audited folder, if it exists. `database`: a URL.
+    """What to check. `lock_file` None: the one in the audited folder, if it exists. `databases`: URLs.
+
+    `packages`: paths of other packages' migrations, which those of the audited folder may depend on.
 
     `with_history` None: if the folder is in a git repository. `keeps_known`: the lock file is written in spite of
     errors, and keeps them as known. `section`: the one of `alembic.ini` that describes the environment, as for
@@ -40,11 +44,12 @@ class AuditRequest:
     """
 
     with_history: bool | None = False
-    database: str | None = None
+    databases: Sequence[str] = ()
     lock_file: Path | None = None
     writes_lock: bool = False
     keeps_known: bool = False
     section: str | None = None
+    packages: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +82,11 @@ def _audit_files(path: str | Path, layout: Layout, files: list[ParsedFile], find
     stray = find_stray_revisions(layout, is_missing=bool(graph.dangling)) if layout.kind is Kind.ALEMBIC else []
     not_read = list_not_read(layout, files, stray)
     defects = find_defects(graph, files, stray={name: each.key for each in reversed(stray) for name in each.ids})
+    tables = find_tables_created_twice(graph, files, partial(read_key, layout))
     return Report(
         os.fspath(path),
         graph,
-        sort_findings([*findings, *defects, *make_findings(not_read)]),
+        sort_findings([*findings, *defects, *tables, *make_findings(not_read)]),
         count_merges(graph),
         count_branch_points(graph),
         not_read=tuple(not_read),
@@ -92,6 +98,10 @@ def _audit_files(path: str | Path, layout: Layout, files: list[ParsedFile], find
 def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> AuditResult:
     """Audit a folder with everything the request asks for. Raises UnusableInputError."""
     layout = find_layout(path, request.section)
+    if request.packages:
+        from golive.migration_graph.discovery.other_packages import add_packages
+
+        layout = add_packages(layout, request.packages)
     files, notes = read_layout(layout)
     report = _audit_files(path, layout, files, notes)
     lock_file = request.lock_file or layout.root / LOCK_FILE
@@ -109,13 +119,15 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
         from golive.migration_graph.history.trace import trace
 
         report, past = trace(report, layout, is_asked_for=bool(request.with_history))
-    if request.database is not None:
-        from golive.migration_graph.findings.applied import compare_applied
+    refuse = None
+    if request.databases:
+        from golive.migration_graph.findings.applied import compare_applied, find_harm
 
-        def rebuild(partly_applied: frozenset[str]) -> Graph:
-            return build_graph(layout.kind, files, layout.project, partly_applied=partly_applied)
-
-        report = compare_applied(report, read_applied(request.database, report.kind), rebuild)
+        databases = [read_applied(url, report.kind) for url in request.databases]
+        knowledge = _gather_knowledge(layout, files, lock, with_history=past is not None)
+        for database in databases:
+            report = compare_applied(report, database, knowledge, is_only=len(databases) == 1)
+        refuse = partial(find_harm, databases, knowledge)
     if lock is not None:
         from golive.migration_graph.findings.known import mark_known
 
@@ -123,24 +135,44 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
     if not report.sound:
         from golive.migration_graph.remedies.advice import advise
 
-        revisions = lock.revisions if lock is not None else None
-        read = partial(_read_again, layout)
-        report = advise(_sort(report), files, layout.project, past=past, lock=revisions, read=read)
+        report = advise(
+            _sort(report),
+            files,
+            layout.project,
+            past=past,
+            lock=lock.revisions if lock else None,
+            folder=str(layout.root),
+            read=partial(read_key, layout),
+            refuse=refuse,
+        )
     refusal = None
     if request.writes_lock:
         report, refusal = _write_lock(report, files, lock, lock_file, read_wanted, keeps_known=request.keeps_known)
     return AuditResult(_sort(report), refusal)
 
 
+def _gather_knowledge(
+    layout: Layout, files: list[ParsedFile], lock: LockFile | None, *, with_history: bool
+) -> Knowledge:
+    """What tells which migrations a database has run."""
+    from golive.migration_graph.findings.applied import Knowledge
+    from golive.migration_graph.findings.lock_evidence import explain_by_lock
+    from golive.migration_graph.history.deployments import read_releases
+
+    # What was released tells more than what was committed.
+    sources: list[Source] = [] if lock is None else [partial(explain_by_lock, lock.revisions)]
+    releases = read_releases(layout) if with_history else None
+    if releases is not None:
+        sources.append(releases.explain)
+
+    def rebuild(partly_applied: frozenset[str]) -> Graph:
+        return build_graph(layout.kind, files, layout.project, partly_applied=partly_applied)
+
+    return Knowledge(rebuild, read_bodies(layout), sources)
+
+
 def _sort(report: Report) -> Report:
     return replace(report, findings=sort_findings(list(report.findings)))
-
-
-def _read_again(layout: Layout, key: str) -> bytes | None:
-    """The content of a file of the layout; None: it cannot be read."""
-    location = layout.find_location(key)
-    content = read_content(key, str(location.folder / key.removeprefix(location.prefix))) if location else None
-    return content if isinstance(content, bytes) else None
 
 
 def _find_repository_path(folder: Path) -> str | None:

@@ -125,6 +125,13 @@ CATALOGUE: Final = {
             "Write the downgrade, or let it raise an error that says why there is none.",
         ),
         FindingType(
+            "MG205",
+            "table-created-twice",
+            Severity.WARNING,
+            "One upgrade creates a table of the same name twice, and drops it nowhere between: the second time fails.",
+            "Take one of them out, or drop the table before it is made again.",
+        ),
+        FindingType(
             "MG301",
             "database-revision-unknown",
             Severity.ERROR,
@@ -139,11 +146,32 @@ CATALOGUE: Final = {
             "Run the upgrade; the report lists what it would run, in order.",
         ),
         FindingType(
+            "MG303",
+            "would-skip",
+            Severity.ERROR,
+            "The tool takes a revision for applied that never ran in this database: it was put below what had run.",
+            "Put it on top of what has run, or make the table of the tool say what ran.",
+        ),
+        FindingType(
+            "MG304",
+            "would-run-twice",
+            Severity.ERROR,
+            "An upgrade would run again what this database has run: under a new name, or as what was cut off.",
+            "Put the parent or the name back, or make the table of the tool say what ran.",
+        ),
+        FindingType(
             "MG305",
             "tool-refuses",
             Severity.ERROR,
             "The tool refuses this database: its rows contradict the order of the files.",
             "Make the rows agree with the files again; the message names both.",
+        ),
+        FindingType(
+            "MG306",
+            "changed-after-deploy",
+            Severity.ERROR,
+            "What a revision does was edited after this database had run it, and it will not run there again.",
+            "Put the file back as it ran, and make the change in a new revision.",
         ),
         FindingType(
             "MG401",

@@ -40,12 +40,13 @@ class Options:
     path: str | None = None
     format: str = "text"
     history: bool | None = None
-    database: str | None = None
+    database: Sequence[str] | None = None
     lock_file: Path | None = None
     write_lock: bool = False
     known: bool = False
     output: Path | None = None
     name: str | None = None
+    packages: Sequence[str] | None = None
 
     @classmethod
     def choose(cls, parsed: dict[str, Any]) -> Options:
@@ -64,13 +65,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", metavar="SECTION", help="the section of alembic.ini that is meant, as for `alembic --name`"
     )
+    parser.add_argument(
+        "--with",
+        action="append",
+        dest="packages",
+        metavar="PATH",
+        help="migrations of another package, on which those of PATH may depend; may be given several times",
+    )
     parser.add_argument("--format", choices=FORMATS, default="text", help="the form of the report (default: text)")
     parser.add_argument(
         "--history",
         action=argparse.BooleanOptionalAction,
         help="look through git for the commit that introduced each finding (default: where there is a repository)",
     )
-    parser.add_argument("--database", metavar="URL", help="also compare with what this database says is applied")
+    parser.add_argument(
+        "--database",
+        action="append",
+        metavar="URL",
+        help="also compare with what this database says is applied; may be given several times",
+    )
     parser.add_argument(
         "--lock-file",
         type=Path,
@@ -104,7 +117,13 @@ def run(
         if options.known and not options.write_lock:
             raise UnusableInputError("--known needs --write-lock: it keeps today's errors in the lock file")
         request = AuditRequest(
-            options.history, options.database, options.lock_file, options.write_lock, options.known, options.name
+            with_history=options.history,
+            databases=options.database or (),
+            lock_file=options.lock_file,
+            writes_lock=options.write_lock,
+            keeps_known=options.known,
+            section=options.name,
+            packages=options.packages or (),
         )
         result = run_audit(default_path if options.path is None else options.path, request, read_applied)
         if options.output is None:

@@ -227,7 +227,8 @@ class ParsedFile:
     """What one file declares, independent of all others.
 
     `node` None: the file could not be read, and a finding says why; `guesses` are then the names it may define, so that
-    files that refer to them are not reported. `run_before` and `replaces` are Django's, as `app.name`.
+    files that refer to them are not reported. `run_before` and `replaces` are Django's, as `app.name`. `tables`: those
+    that it seems to create.
     """
 
     key: str
@@ -236,12 +237,14 @@ class ParsedFile:
     run_before: tuple[Reference, ...] = ()
     replaces: tuple[str, ...] = ()
     guesses: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What is known of a Django project beyond its migrations; empty for Alembic.
+    """What is known of a project beyond its migrations.
 
+    For Alembic only `elsewhere`: ids and branch labels in packages that are read for their names alone. For Django:
     `apps`: labels of the project's own apps; None: the apps that have migrations. `settings`: name of a setting -> the
     swappable model it names ("AUTH_USER_MODEL" -> "accounts.User"). `foreign`: label of an installed app outside the
     project -> the names of its migrations, None if they were not looked at. `is_closed`: no other app is installed.
@@ -251,6 +254,7 @@ class Project:
     settings: Mapping[str, str] = field(default_factory=dict)
     foreign: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
     is_closed: bool = False
+    elsewhere: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +302,31 @@ def get_app(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class AppliedRows:
+    """What a database has recorded. `rows`: Alembic's current revisions, or `app.name` of all that Django has applied.
+
+    `name`: the database without its password. `id_length`: how many characters its column of ids holds; None: any.
+    """
+
+    name: str
+    rows: tuple[str, ...]
+    id_length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedDatabase:
+    """A database against the files. `pending`: what an upgrade would run, in order; None: the tool would refuse.
+
+    `ran_from`: what tells which migrations really ran ("lock file", "history", "assumed"); None: nothing was checked.
+    """
+
+    name: str
+    rows: tuple[str, ...]
+    pending: tuple[str, ...] | None
+    ran_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The result of an audit. `path` as the caller gave it. `sound`: there is no finding of severity error."""
 
@@ -309,8 +338,7 @@ class Report:
     # Only with the history: all episodes, newest first, and why the history could not be read (in full).
     episodes: tuple[Episode, ...] | None = None
     history_note: str | None = None
-    # Only with a database: what an upgrade would run, in order.
-    pending: tuple[str, ...] | None = None
+    databases: tuple[ComparedDatabase, ...] = ()
     not_read: tuple[NotRead, ...] = ()
     # Only with the history: the newest commit of the first-parent line whose files had no error.
     last_sound: Commit | None = None
@@ -327,6 +355,14 @@ class Report:
     @property
     def revisions(self) -> int:
         return len(self.graph.nodes)
+
+    @property
+    def pending(self) -> tuple[str, ...] | None:
+        """What upgrades of the databases would run, in order; None without a database, or if the tool refuses one."""
+        plans = [database.pending for database in self.databases]
+        if not plans or None in plans:
+            return None
+        return tuple(dict.fromkeys(name for plan in plans for name in plan or ()))
 
     @property
     def sound(self) -> bool:

@@ -15,10 +15,10 @@ from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from golive.migration_graph.audit import audit
+from golive.migration_graph.audit import AuditRequest, audit, run_audit
 from golive.migration_graph.discovery.contents import read_layout
 from golive.migration_graph.discovery.layouts import find_layout
-from golive.migration_graph.model import Action, Edit, Finding, Graph, Headline, Report
+from golive.migration_graph.model import Action, AppliedRows, Edit, Finding, Graph, Headline, Kind, Report
 from golive.migration_graph.remedies.advice import advise
 from tests.migration_graph.examining import examine
 from tests.migration_graph.folders import BODY, chain, find, make_alembic, render, write
@@ -261,6 +261,21 @@ def test_duplicate__without_the_history__is_told_with_both_files_and_no_headline
     assert "b.py" in found.message
     assert "b2.py" in found.message
     assert found.hint == "Give the newer one a new id; the history tells which that is."
+
+
+def test_duplicate__one_of_them_was_released__keeps_its_id_though_it_came_later(tmp_path: Path) -> None:
+    project = Project.begin(tmp_path, a=None, b="a").commit_files(b2=write_revision("b", "a", note="x"))
+    (project.folder / "b.py").unlink()
+    assert run_audit(str(project.folder), AuditRequest(writes_lock=True), refuse_database).refusal is None
+    project.made.write()
+
+    ((file, *_),) = get_edits(project.audit())
+
+    assert file == "b.py"
+
+
+def refuse_database(url: str, kind: Kind) -> AppliedRows:
+    raise AssertionError("no database was asked for")
 
 
 def test_duplicate__a_copy_to_the_byte__is_to_be_deleted_and_gets_no_id(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from golive.migration_graph.model import Action, Commit, Cut, Edge, Edit, NotRead, Report, Severity
+from golive.migration_graph.model import Action, Commit, ComparedDatabase, Cut, Edge, Edit, NotRead, Report, Severity
 from golive.migration_graph.reports import render
 from golive.migration_graph.reports.markdown_text import escape, quote
 from golive.migration_graph.reports.words import make_visible
@@ -155,12 +155,30 @@ def test_text__not_proven_minimal__says_so() -> None:
 
 
 def test_text__history_note_and_pending__are_told() -> None:
-    report = replace(make_sound(), episodes=(), history_note="The clone is shallow.", pending=("r001", "r002"))
+    report = replace(
+        make_sound(),
+        episodes=(),
+        history_note="The clone is shallow.",
+        databases=(ComparedDatabase("sqlite:///x", ("r000",), ("r001", "r002")),),
+    )
 
     text = render(report, "text")
 
     assert "history: The clone is shallow." in text
     assert "An upgrade would run, in this order: r001, r002" in text
+
+
+@pytest.mark.parametrize("format_", ["text", "markdown", "html"])
+def test_databases__several__are_named_and_what_is_assumed_is_said(format_: str) -> None:
+    assumed = ComparedDatabase("sqlite:///x", ("r000",), ("r001",), "assumed")
+    refused = ComparedDatabase("sqlite:///y", ("r009",), None)
+
+    text = " ".join(render(replace(make_sound(), databases=(assumed, refused)), format_).split())
+
+    assert "sqlite:///x" in text
+    assert "sqlite:///y" in text
+    assert "What ran there is taken to be what comes before its rows" in text
+    assert "the findings say why" in text
 
 
 @given(st.text())
@@ -271,7 +289,9 @@ def test_markdown__sound__is_one_short_section() -> None:
         "The migrations are in order: no error was found, and all that the tool loads was read. "
         "Nothing here holds up a deploy. No database was compared.\n"
     )
-    assert "No database was compared" not in render(replace(make_sound(), pending=()), "markdown")
+    assert "No database was compared" not in render(
+        replace(make_sound(), databases=(ComparedDatabase("sqlite:///x", ("r000",), ()),)), "markdown"
+    )
 
 
 PASSED_OVER = NotRead("versions/old", 3, "Alembic passes over subfolders", "Move them.")

@@ -110,12 +110,16 @@ class Repository:
         if time.monotonic() > self._deadline:
             raise HistoryUnavailableError(f"it took longer than {self._seconds:g} seconds")
 
-    def list_commits(self, head: str, pathspecs: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
+    def list_commits(
+        self, head: str, pathspecs: Sequence[str], *, is_first_parent: bool = False
+    ) -> list[tuple[str, tuple[str, ...]]]:
         """All commits up to `head` that touched the paths, with their parents, in topological order, parents first.
 
         Merges are included if both sides changed the paths; parents are the nearest commits in the list.
+        `is_first_parent`: only the line of the branch itself, on which a merge is one commit.
         """
-        options = ["--topo-order", "--reverse", "--full-history", "--simplify-merges", "--parents"]
+        which = ["--first-parent"] if is_first_parent else ["--full-history", "--simplify-merges"]
+        options = ["--topo-order", "--reverse", *which, "--parents"]
         lines = self._run(["rev-list", *options, head, "--", *pathspecs]).decode().splitlines()
         return [(commit, tuple(parents)) for commit, *parents in map(str.split, lines)]
 

@@ -6,11 +6,19 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
 
-from golive.migration_graph.model import Edge, Finding, Report, Severity
+from golive.migration_graph.model import ComparedDatabase, Edge, Finding, Report, Severity
 from golive.migration_graph.reports.markdown_summary import write_summary
 from golive.migration_graph.reports.markdown_text import escape, name_commit, quote, quote_place
 from golive.migration_graph.reports.offer import describe_change, describe_cut, describe_outcome, summarize
-from golive.migration_graph.reports.words import PENDING_TITLE, describe_severity, describe_size, shorten_cycle, show
+from golive.migration_graph.reports.words import (
+    NO_PLAN,
+    describe_knowledge,
+    describe_severity,
+    describe_size,
+    shorten_cycle,
+    show,
+    title_plan,
+)
 
 MAX_SHOWN: Final = {Severity.ERROR: 50, Severity.WARNING: 10, Severity.INFO: 10}
 MAX_CUTS: Final = 10
@@ -31,13 +39,23 @@ def _write(report: Report) -> Iterator[str]:
         for _, findings in groupby(report.findings, lambda finding: (finding.code, describe_severity(finding))):
             yield from _write_group(list(findings))
     yield from _write_history(report)
-    if report.pending is not None:
-        yield ""
-        yield f"## {PENDING_TITLE}"
-        yield ""
-        yield from (f"1. {quote(name)}" for name in report.pending)
-        if not report.pending:
+    for database in report.databases:
+        yield from _write_plan(report, database)
+
+
+def _write_plan(report: Report, database: ComparedDatabase) -> Iterator[str]:
+    yield ""
+    yield f"## {title_plan(report, database, quote)}"
+    yield ""
+    if database.pending is None:
+        yield NO_PLAN
+    else:
+        yield from (f"1. {quote(name)}" for name in database.pending)
+        if not database.pending:
             yield "Nothing."
+    if knowledge := describe_knowledge(database):
+        yield ""
+        yield knowledge
 
 
 def _quote_edge(edge: Edge) -> str:

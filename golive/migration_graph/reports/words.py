@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from posixpath import normpath
 from typing import Final
 
-from golive.migration_graph.model import Commit, Edge, Finding, Report
+from golive.migration_graph.model import Commit, ComparedDatabase, Edge, Finding, Report
 from golive.text import escape_surrogates as escape_surrogates  # noqa: PLC0414 - for all reports
 from golive.text import make_visible as make_visible  # noqa: PLC0414
 
@@ -15,6 +15,10 @@ MAX_NAMES: Final = 8
 NO_SINGLE_EDIT: Final = "No single edit can be named. The findings say what is wrong."
 NOT_MINIMAL: Final = "Not proven minimal: a smaller set of edges might do"
 PENDING_TITLE: Final = "What an upgrade would run"
+NO_PLAN: Final = "No upgrade is possible: the findings say why."
+_ASSUMED: Final = (
+    "What ran there is taken to be what comes before its rows: neither a lock file nor the history tells otherwise."
+)
 
 
 def show(text: str, max_length: int = MAX_NAME_LENGTH) -> str:
@@ -68,6 +72,16 @@ def describe_shape(heads: Sequence[str], bases: Sequence[str]) -> str:
 
 def _describe(names: Sequence[str], noun: str) -> str:
     return f"{count(len(names), noun)} ({list_names(names, 4)})" if names else f"no {noun}"
+
+
+def title_plan(report: Report, database: ComparedDatabase, quote: Callable[[str], str]) -> str:
+    """The title over a database's plan; its name, quoted, only if there are several."""
+    return PENDING_TITLE if len(report.databases) == 1 else f"{PENDING_TITLE} in {quote(database.name)}"
+
+
+def describe_knowledge(database: ComparedDatabase) -> str:
+    """On what the statements about a database rest, if that is an assumption."""
+    return _ASSUMED if database.ran_from == "assumed" else ""
 
 
 def describe_severity(finding: Finding) -> str:
