@@ -8,8 +8,8 @@ Standard library only, so other projects can run it straight from a checkout wit
 import sys
 from pathlib import Path
 
-if sys.version_info < (3, 11):
-    sys.stderr.write("golive.migration_graph: Python 3.11 or newer is needed\n")
+if sys.version_info < (3, 9):
+    sys.stderr.write("golive.migration_graph: Python 3.9 or newer is needed\n")
     sys.exit(2)
 if not __package__:
     # Run as a script: sys.path[0] is this folder, so the package that contains it would not be importable.

@@ -25,7 +25,7 @@ LOCK_FILE = "migrations.lock"
 ReadApplied = Callable[[str, Kind], Sequence[str]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AuditRequest:
     """What to check. `lock_file` None: the one in the audited folder, if it exists. `database`: a URL.
 
@@ -39,7 +39,7 @@ class AuditRequest:
     section: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AuditResult:
     """The report; `refusal` says why the lock file was not written although that was requested."""
 

@@ -33,7 +33,7 @@ class Stream(Protocol):
     def isatty(self) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Options:
     """Parsed arguments. `path` None means the project that the command belongs to."""
 
@@ -49,7 +49,7 @@ class Options:
     @classmethod
     def choose(cls, parsed: dict[str, Any]) -> Options:
         """Pick the audit's own options out of the parsed arguments."""
-        return cls(**{name: parsed[name] for name in cls.__slots__})
+        return cls(**{name: parsed[name] for name in cls.__dataclass_fields__})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

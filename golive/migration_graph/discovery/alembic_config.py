@@ -59,7 +59,7 @@ class _BoundedInterpolation(BasicInterpolation):
         return fill(value, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AlembicConfig:
     """What the configuration says of one environment. `script_location` None: nothing, as Flask-Migrate writes it.
 

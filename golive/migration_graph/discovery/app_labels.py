@@ -13,7 +13,7 @@ from golive.migration_graph.readers.literals import UNKNOWN
 from golive.migration_graph.readers.syntax import parse
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Label:
     """`is_certain` False: a configuration computes or inherits its label, and this is the usual one."""
 

@@ -19,7 +19,7 @@ _SETTINGS_MODULE = re.compile(rb"""DJANGO_SETTINGS_MODULE["'] *[,:=] *["']([\w.]
 _MAX_STEPS = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DjangoSettings:
     """`models`: setting name -> swappable model. `migration_modules`: app label -> module; None: no migrations.
 
@@ -55,10 +55,10 @@ def read_settings(root: Path) -> DjangoSettings:
             for name, value in values.items()
             if name.isupper() and isinstance(value, str) and re.fullmatch(r"[a-z_]\w*\.[A-Z]\w*", value)
         },
-        {key: value for key, value in modules.items() if isinstance(value, str | None)}
+        {key: value for key, value in modules.items() if value is None or isinstance(value, str)}
         if isinstance(modules, dict)
         else {},
-        isinstance(apps, list | tuple) and all(isinstance(app, str) for app in apps) and not missing,
+        isinstance(apps, (list, tuple)) and all(isinstance(app, str) for app in apps) and not missing,
         tuple(missing),
     )
 
@@ -85,7 +85,7 @@ def _follow(root: Path, path: Path, steps: int, missing: list[str]) -> Bindings:
     names: Bindings = {}
     pending: list[ast.stmt] = []
     for statement in _flatten(tree.body):
-        if isinstance(statement, ast.ImportFrom) and [alias.name for alias in statement.names] == ["*"] and steps:
+        if isinstance(statement, ast.ImportFrom) and _is_star_import(statement) and steps:
             names = follow(pending, names)
             pending = []
             source = _find_import(root, path, statement)
@@ -101,11 +101,14 @@ def _follow(root: Path, path: Path, steps: int, missing: list[str]) -> Bindings:
 def _flatten(statements: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
     """The statements, with the star imports that are tried: `try: from .local import *`."""
     for statement in statements:
-        match statement:
-            case ast.Try(body=[ast.ImportFrom(names=[ast.alias(name="*")]) as tried]):
-                yield tried
-            case _:
-                yield statement
+        if isinstance(statement, ast.Try) and len(statement.body) == 1 and _is_star_import(statement.body[0]):
+            yield statement.body[0]
+        else:
+            yield statement
+
+
+def _is_star_import(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.ImportFrom) and [alias.name for alias in statement.names] == ["*"]
 
 
 def _find_import(root: Path, path: Path, statement: ast.ImportFrom) -> Path | None:
@@ -118,7 +121,7 @@ def _find_import(root: Path, path: Path, statement: ast.ImportFrom) -> Path | No
 
 
 def _list_strings(value: Any) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list | tuple) else []
+    return [item for item in value if isinstance(item, str)] if isinstance(value, (list, tuple)) else []
 
 
 def _read(path: Path) -> bytes:

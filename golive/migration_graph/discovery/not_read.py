@@ -27,7 +27,7 @@ from golive.migration_graph.readers.alembic import find_ids, read_fully
 MAX_FILES = 2_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StrayRevision:
     """A revision file in no location of the layout; `names` are those that it defines and refers to."""
 

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from golive.migration_graph.compat import load_toml
 from golive.migration_graph.model import Finding, Kind, NotRead, Project, UnusableInputError
 from golive.migration_graph.readers.syntax import MAX_BYTES, report_too_large, report_unreadable
 
@@ -22,7 +23,7 @@ MAX_FOLDERS: Final = 20_000
 IGNORED: Final = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Location:
     """A folder of migration files. `prefix` + file name is the key; `app` is the Django app label, "" for Alembic."""
 
@@ -47,7 +48,7 @@ class Location:
         return not inner or (self.is_recursive and not any(part.endswith("__pycache__") for part in inner))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """What an audit reads. Keys are relative to `root`. `notes`: findings of the discovery itself.
 
@@ -203,10 +204,10 @@ def read_settings(path: Path) -> str:
 
 def parse_toml(path: Path, text: str) -> dict[str, Any]:
     """Parse TOML. Raises UnusableInputError, whose message contains nothing of the file."""
-    import tomllib
-
     try:
-        return tomllib.loads(text)
+        return load_toml(text)
+    except ModuleNotFoundError:
+        raise UnusableInputError(f"{path} cannot be read: before Python 3.11 that needs the package tomli") from None
     except (ValueError, RecursionError) as error:  # also raised for too many digits or too much nesting
         place = re.search(r"at line (\d+), column \d+", str(error))
         where = f":{place[1]}" if place else ""

@@ -37,7 +37,7 @@ class LockRefusedError(Exception):
     """The lock file was not written. The one-line message says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LockedRevision:
     """A revision when it was locked: its parents as written, and the SHA-256 of its content in hex."""
 

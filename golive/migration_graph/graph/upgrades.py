@@ -60,7 +60,7 @@ def find_inconsistent(graph: Graph, applied: Collection[str]) -> list[tuple[str,
     ]
 
 
-@dataclass(slots=True)
+@dataclass
 class _Line:
     """A line of descent being walked down: the current revision, and everything at or below it."""
 

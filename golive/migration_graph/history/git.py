@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from golive.migration_graph.model import Commit
@@ -39,7 +39,7 @@ class HistoryUnavailableError(Exception):
     """The history cannot be read. The one-line message says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Change:
     """The change of one path in a commit: its blob before and after; None: no file."""
 
@@ -48,7 +48,7 @@ class Change:
     blob: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ChangedCommit:
     """A commit that touched the requested paths. `parents` are its nearest ancestors that did so too.
 
@@ -131,7 +131,7 @@ class Repository:
         wanted = list(blobs)
         batch: list[str] = []
         total = 0
-        for blob, size in zip(wanted, self._list_sizes(wanted), strict=True):
+        for blob, size in zip(wanted, self._list_sizes(wanted)):
             if size > MAX_BYTES:
                 yield blob, size
                 continue
@@ -150,7 +150,7 @@ class Repository:
         if not objects:
             return
         answer = self._run(["cat-file", "--batch-check=%(objectsize)"], _as_lines(objects))
-        for name, line in zip(objects, answer.splitlines(), strict=True):
+        for name, line in zip(objects, answer.splitlines()):
             if not line.isdigit():
                 raise HistoryUnavailableError(f"the repository lacks the object {name} (a partial clone?)")
             yield int(line)
@@ -236,7 +236,7 @@ def _format_date(seconds: int, zone: str) -> str:
     except (ValueError, OverflowError, OSError):
         pass
     try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat()
+        return datetime.fromtimestamp(seconds, timezone.utc).isoformat()
     except (ValueError, OverflowError, OSError):
         return ""
 

@@ -18,7 +18,7 @@ from golive.migration_graph.readers.files import keep_unreadable, read_file
 from golive.migration_graph.readers.syntax import report_too_large
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Timeline:
     """A replayed history. Commits are numbered by their index in `commits`; the next number is the working tree.
 

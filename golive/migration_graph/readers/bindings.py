@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
 
 from golive.migration_graph.readers.literals import UNKNOWN, Binding, Bindings, NotLiteralError, evaluate
 
@@ -22,59 +23,84 @@ def follow(statements: Iterable[ast.stmt], outer: Mapping[str, Binding] | None =
     return names
 
 
-def _follow(statement: ast.stmt, names: Bindings) -> None:  # noqa: C901, PLR0912 - one case for each kind of statement
+def _follow(statement: ast.stmt, names: Bindings) -> None:
     _bind_walrus(statement, names)
-    match statement:
-        case ast.Assign(targets=targets, value=value):
-            for target in targets:
-                _assign(target, value, names)
-        case ast.AnnAssign(target=target, value=value) if value is not None:
-            _assign(target, value, names)
-        case ast.AugAssign(target=ast.Name(id=name) as target, op=op, value=value):
-            previous = ast.copy_location(ast.Name(id=name, ctx=ast.Load()), target)
-            _assign(target, ast.copy_location(ast.BinOp(left=previous, op=op, right=value), statement), names)
-        case ast.If(test=test, body=body, orelse=orelse):
-            _follow_if(test, body, orelse, names)
-        case ast.Try() | ast.TryStar():
-            _follow_try(statement, names)
-        case ast.With(body=body) | ast.AsyncWith(body=body):
-            names.update(follow(body, names))
-        case ast.For() | ast.AsyncFor() | ast.While() | ast.Match():
-            _lose(statement, names, "is bound in a loop or a match")
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-            names[name] = Binding(statement.lineno, UNKNOWN, None, "is a function or a class")
-        case ast.Import() | ast.ImportFrom():
-            for alias in statement.names:
-                name = alias.asname or alias.name.partition(".")[0]
-                # The one import whose runtime value is known.
-                known = False if alias.name == "TYPE_CHECKING" else UNKNOWN
-                names[name] = Binding(statement.lineno, known, None, "is imported")
-        case ast.Delete(targets=targets):
-            for target in targets:
-                if isinstance(target, ast.Name):
-                    names.pop(target.id, None)
-        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name)))) if name in names:
-            # A method may mutate its object: `down_revision.append(...)`.
-            if isinstance(names[name].value, list | set | dict):
-                names[name] = Binding(statement.lineno, UNKNOWN, None, "is changed by a call")
-        case _:
-            pass
+    follower = _FOLLOWERS.get(type(statement))
+    if follower is not None:
+        follower(statement, names)
+
+
+def _follow_assignment(statement: ast.Assign, names: Bindings) -> None:
+    for target in statement.targets:
+        _assign(target, statement.value, names)
+
+
+def _follow_annotated_assignment(statement: ast.AnnAssign, names: Bindings) -> None:
+    if statement.value is not None:
+        _assign(statement.target, statement.value, names)
+
+
+def _follow_augmented_assignment(statement: ast.AugAssign, names: Bindings) -> None:
+    target = statement.target
+    if isinstance(target, ast.Name):
+        previous = ast.copy_location(ast.Name(id=target.id, ctx=ast.Load()), target)
+        value = ast.BinOp(left=previous, op=statement.op, right=statement.value)
+        _assign(target, ast.copy_location(value, statement), names)
+
+
+def _follow_with(statement: ast.With | ast.AsyncWith, names: Bindings) -> None:
+    names.update(follow(statement.body, names))
+
+
+def _follow_definition(statement: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, names: Bindings) -> None:
+    names[statement.name] = Binding(statement.lineno, UNKNOWN, None, "is a function or a class")
+
+
+def _follow_import(statement: ast.Import | ast.ImportFrom, names: Bindings) -> None:
+    for alias in statement.names:
+        name = alias.asname or alias.name.partition(".")[0]
+        # The one import whose runtime value is known.
+        known = False if alias.name == "TYPE_CHECKING" else UNKNOWN
+        names[name] = Binding(statement.lineno, known, None, "is imported")
+
+
+def _follow_deletion(statement: ast.Delete, names: Bindings) -> None:
+    for target in statement.targets:
+        if isinstance(target, ast.Name):
+            names.pop(target.id, None)
+
+
+def _follow_expression(statement: ast.Expr, names: Bindings) -> None:
+    """A method may mutate its object: `down_revision.append(...)`."""
+    call = statement.value
+    if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
+        name = call.func.value.id
+        if name in names and isinstance(names[name].value, (list, set, dict)):
+            names[name] = Binding(statement.lineno, UNKNOWN, None, "is changed by a call")
 
 
 def _assign(target: ast.expr, value: ast.expr, names: Bindings) -> None:
-    match target:
-        case ast.Name(id=name):
-            names[name] = _bind(value, names)
-        case ast.Tuple(elts=targets) | ast.List(elts=targets):
-            _unpack(targets, value, names)
-        case ast.Subscript(
-            value=ast.Call(func=ast.Name(id="globals" | "vars" | "locals")), slice=ast.Constant(value=str(name))
-        ):
-            names[name] = _bind(value, names)
-        case ast.Subscript(value=ast.Name(id=name)) if name in names:
-            names[name] = Binding(target.lineno, UNKNOWN, None, "is changed in place")
-        case _:
-            pass
+    if isinstance(target, ast.Name):
+        names[target.id] = _bind(value, names)
+    elif isinstance(target, (ast.Tuple, ast.List)):
+        _unpack(target.elts, value, names)
+    elif isinstance(target, ast.Subscript):
+        _assign_item(target, value, names)
+
+
+def _assign_item(target: ast.Subscript, value: ast.expr, names: Bindings) -> None:
+    owner, item = target.value, target.slice
+    if isinstance(owner, ast.Name) and owner.id in names:
+        names[owner.id] = Binding(target.lineno, UNKNOWN, None, "is changed in place")
+    elif _is_namespace(owner) and isinstance(item, ast.Constant) and isinstance(item.value, str):
+        names[item.value] = _bind(value, names)
+
+
+def _is_namespace(expression: ast.expr) -> bool:
+    """Whether it gives the names of the module: `globals()["revision"] = ...` binds one."""
+    return isinstance(expression, ast.Call) and any(
+        _is_name(expression.func, name) for name in ("globals", "vars", "locals")
+    )
 
 
 def _bind(value: ast.expr, names: Mapping[str, Binding]) -> Binding:
@@ -87,10 +113,10 @@ def _bind(value: ast.expr, names: Mapping[str, Binding]) -> Binding:
 
 
 def _unpack(targets: list[ast.expr], value: ast.expr, names: Bindings) -> None:
-    elements = value.elts if isinstance(value, ast.Tuple | ast.List) else []
+    elements = value.elts if isinstance(value, (ast.Tuple, ast.List)) else []
     if len(elements) == len(targets) and not any(isinstance(part, ast.Starred) for part in [*elements, *targets]):
         before = dict(names)
-        for target, element in zip(targets, elements, strict=True):
+        for target, element in zip(targets, elements):
             if isinstance(target, ast.Name):
                 names[target.id] = _bind(element, before)
         return
@@ -100,16 +126,16 @@ def _unpack(targets: list[ast.expr], value: ast.expr, names: Bindings) -> None:
             names[inner.id] = Binding(target.lineno, UNKNOWN, None, "is unpacked from something")
 
 
-def _follow_if(test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt], names: Bindings) -> None:
+def _follow_if(statement: ast.If, names: Bindings) -> None:
     try:
-        taken = body if evaluate(test, names) else orelse
+        taken = statement.body if evaluate(statement.test, names) else statement.orelse
     except NotLiteralError:
-        _merge(names, [follow(body, names), follow(orelse, names)], "depends on a condition")
+        _merge(names, [follow(statement.body, names), follow(statement.orelse, names)], "depends on a condition")
     else:
         names.update(follow(taken, names))
 
 
-def _follow_try(statement: ast.Try | ast.TryStar, names: Bindings) -> None:
+def _follow_try(statement: ast.Try, names: Bindings) -> None:
     completed = follow([*statement.body, *statement.orelse], names)
     if all(_cannot_fail(part, completed) for part in statement.body):
         names.update(completed)
@@ -121,15 +147,18 @@ def _follow_try(statement: ast.Try | ast.TryStar, names: Bindings) -> None:
 
 
 def _cannot_fail(statement: ast.stmt, names: Mapping[str, Binding]) -> bool:
-    match statement:
-        case ast.Pass() | ast.Expr(value=ast.Constant()):
-            return True
-        case ast.Assign(targets=[ast.Name()], value=value):
-            return _bind(value, names).value is not UNKNOWN
-        case ast.AnnAssign(target=ast.Name(), value=value, annotation=ast.Name(id="str")) if value is not None:
-            return _bind(value, names).value is not UNKNOWN
-        case _:
-            return False
+    if isinstance(statement, ast.Expr):
+        return isinstance(statement.value, ast.Constant)
+    value: ast.expr | None = None
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and isinstance(statement.targets[0], ast.Name):
+        value = statement.value
+    elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        value = statement.value if _is_name(statement.annotation, "str") else None
+    return isinstance(statement, ast.Pass) or (value is not None and _bind(value, names).value is not UNKNOWN)
+
+
+def _is_name(expression: ast.expr, name: str) -> bool:
+    return isinstance(expression, ast.Name) and expression.id == name
 
 
 def _merge(names: Bindings, branches: list[Bindings], reason: str) -> None:
@@ -147,24 +176,24 @@ def _merge(names: Bindings, branches: list[Bindings], reason: str) -> None:
             names[name] = Binding(line, UNKNOWN, None, reason)
 
 
-def _lose(statement: ast.stmt, names: Bindings, reason: str) -> None:
-    """Make every name bound inside the statement UNKNOWN."""
+def _lose(statement: ast.stmt, names: Bindings) -> None:
+    """Make every name UNKNOWN that is bound inside a loop or a match."""
     for node in _walk_scope(statement):
         name = _get_bound_name(node)
         if name is not None:
-            names[name] = Binding(getattr(node, "lineno", statement.lineno), UNKNOWN, None, reason)
+            line = getattr(node, "lineno", statement.lineno)
+            names[name] = Binding(line, UNKNOWN, None, "is bound in a loop or a match")
 
 
 def _get_bound_name(node: ast.AST) -> str | None:
-    match node:
-        case ast.Name(id=name, ctx=ast.Store()):
-            return name
-        case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.MatchAs(name=name) | ast.MatchStar(name=name):
-            return name
-        case ast.alias(name=name, asname=asname):
-            return asname or name.partition(".")[0]
-        case _:
-            return None
+    if isinstance(node, ast.Name):
+        return node.id if isinstance(node.ctx, ast.Store) else None
+    if isinstance(node, ast.alias):
+        return node.asname or node.name.partition(".")[0]
+    # The patterns by the names of their types: Python has them since 3.10.
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)) or type(node).__name__ in ("MatchAs", "MatchStar"):
+        return getattr(node, "name", None)
+    return None
 
 
 def _walk_scope(node: ast.AST) -> Iterator[ast.AST]:
@@ -179,18 +208,17 @@ def _walk_scope(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _bind_walrus(statement: ast.stmt, names: Bindings) -> None:
-    match statement:
-        case ast.Expr(value=ast.NamedExpr(target=target, value=value)):
-            _assign(target, value, names)
-        case ast.Expr() | ast.Assign() | ast.AnnAssign() | ast.If():
-            inside = statement.test if isinstance(statement, ast.If) else statement.value
-            if inside is None or isinstance(inside, ast.Constant | ast.Name):
-                return
-            for node in _walk_scope(inside):
-                if isinstance(node, ast.NamedExpr):
-                    names[node.target.id] = _bind(node.value, names)
-        case _:
-            pass
+    if isinstance(statement, ast.If):
+        inside: ast.expr | None = statement.test
+    elif isinstance(statement, (ast.Expr, ast.Assign, ast.AnnAssign)):
+        inside = statement.value
+    else:
+        return
+    if inside is None or isinstance(inside, (ast.Constant, ast.Name)):
+        return
+    for node in _walk_scope(inside):
+        if isinstance(node, ast.NamedExpr):
+            names[node.target.id] = _bind(node.value, names)
 
 
 def lose_globals(statements: Iterable[ast.stmt], names: Bindings) -> None:
@@ -200,3 +228,28 @@ def lose_globals(statements: Iterable[ast.stmt], names: Bindings) -> None:
             if isinstance(node, ast.Global):
                 for name in node.names:
                     names[name] = Binding(node.lineno, UNKNOWN, None, "is changed by a function")
+
+
+_FOLLOWERS: Final[Mapping[type[ast.stmt], Callable[[Any, Bindings], None]]] = {
+    ast.Assign: _follow_assignment,
+    ast.AnnAssign: _follow_annotated_assignment,
+    ast.AugAssign: _follow_augmented_assignment,
+    ast.If: _follow_if,
+    ast.Try: _follow_try,
+    # `except*`: since Python 3.11.
+    getattr(ast, "TryStar", ast.Try): _follow_try,
+    ast.With: _follow_with,
+    ast.AsyncWith: _follow_with,
+    ast.For: _lose,
+    ast.AsyncFor: _lose,
+    ast.While: _lose,
+    # Since Python 3.10.
+    getattr(ast, "Match", ast.While): _lose,
+    ast.FunctionDef: _follow_definition,
+    ast.AsyncFunctionDef: _follow_definition,
+    ast.ClassDef: _follow_definition,
+    ast.Import: _follow_import,
+    ast.ImportFrom: _follow_import,
+    ast.Delete: _follow_deletion,
+    ast.Expr: _follow_expression,
+}

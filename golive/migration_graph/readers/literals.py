@@ -26,7 +26,7 @@ class NotLiteralError(Exception):
     """The value is known only by running the file."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Binding:
     """The last binding of a name: its line, value (or UNKNOWN and the reason) and expression."""
 
@@ -49,7 +49,7 @@ def evaluate(expression: ast.expr, names: Mapping[str, Binding]) -> Any:
 
 
 def _evaluate_constant(node: ast.Constant, names: Mapping[str, Binding]) -> Any:
-    if isinstance(node.value, str | int | float | None) or node.value is None:
+    if node.value is None or isinstance(node.value, (str, int, float)):
         return node.value
     raise NotLiteralError
 
@@ -81,7 +81,7 @@ def _evaluate_elements(elements: Iterable[ast.expr], names: Mapping[str, Binding
 
 
 def _as_sequence(value: Any) -> Sequence[Any]:
-    if isinstance(value, str | tuple | list | set | frozenset | dict):
+    if isinstance(value, (str, tuple, list, set, frozenset, dict)):
         return list(value)
     raise NotLiteralError
 
@@ -100,7 +100,7 @@ def _evaluate_set(node: ast.Set, names: Mapping[str, Binding]) -> Any:
 
 
 def _evaluate_dict(node: ast.Dict, names: Mapping[str, Binding]) -> Any:
-    pairs = zip(node.keys, node.values, strict=True)
+    pairs = zip(node.keys, node.values)
     keys = [(None if key is None else evaluate(key, names), evaluate(value, names)) for key, value in pairs]
     if None in node.keys:
         raise NotLiteralError
@@ -114,7 +114,7 @@ def _evaluate_f_string(node: ast.JoinedStr, names: Mapping[str, Binding]) -> Any
             if part.format_spec is not None or part.conversion not in (-1, ord("s")):
                 raise NotLiteralError
             value = evaluate(part.value, names)
-            if not isinstance(value, str | int | None):
+            if value is not None and not isinstance(value, (str, int)):
                 raise NotLiteralError
             parts.append(str(value))
         else:
@@ -124,7 +124,7 @@ def _evaluate_f_string(node: ast.JoinedStr, names: Mapping[str, Binding]) -> Any
 
 def _evaluate_operator(node: ast.BinOp, names: Mapping[str, Binding]) -> Any:
     left, right = evaluate(node.left, names), evaluate(node.right, names)
-    if isinstance(node.op, ast.Add) and type(left) is type(right) and isinstance(left, str | tuple | list | int):
+    if isinstance(node.op, ast.Add) and type(left) is type(right) and isinstance(left, (str, tuple, list, int)):
         return _bound(_attempt(lambda: left + right))
     if isinstance(node.op, ast.Mod) and isinstance(left, str) and _is_plain_format(left):
         return _bound(_attempt(lambda: left % right))
@@ -138,14 +138,14 @@ def _is_plain_format(text: str) -> bool:
 
 
 def _bound(value: Any) -> Any:
-    if isinstance(value, str | tuple | list) and len(value) > MAX_CHARACTERS:
+    if isinstance(value, (str, tuple, list)) and len(value) > MAX_CHARACTERS:
         raise NotLiteralError
     return value
 
 
 def _evaluate_subscript(node: ast.Subscript, names: Mapping[str, Binding]) -> Any:
     value, index = evaluate(node.value, names), evaluate(node.slice, names)
-    if isinstance(value, str | tuple | list | dict):
+    if isinstance(value, (str, tuple, list, dict)):
         return _attempt(lambda: value[index])
     raise NotLiteralError
 
@@ -168,7 +168,7 @@ def _evaluate_sign(node: ast.UnaryOp, names: Mapping[str, Binding]) -> Any:
     value = evaluate(node.operand, names)
     if isinstance(node.op, ast.Not):
         return not value
-    if isinstance(node.op, ast.USub) and isinstance(value, int | float):
+    if isinstance(node.op, ast.USub) and isinstance(value, (int, float)):
         return -value
     raise NotLiteralError
 

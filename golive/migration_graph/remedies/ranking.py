@@ -56,7 +56,7 @@ def rank_remedies(
     return replace(report, findings=tuple(ranked.get(id(finding), finding) for finding in report.findings))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Result:
     """The graph after a cut. `new_errors`: the number of errors it adds, including what is left of the loop."""
 

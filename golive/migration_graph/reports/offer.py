@@ -14,7 +14,7 @@ from golive.migration_graph.reports.words import count, describe_shape, name_edg
 Quote = Callable[[str], str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Offer:
     """The remedy for the first error that has one.
 
