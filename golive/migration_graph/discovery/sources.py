@@ -147,7 +147,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _resolve(path: str) -> str:
     try:
-        return os.path.realpath(path, strict=True)
+        return os.path.realpath(path)
     except OSError:
         return path
 

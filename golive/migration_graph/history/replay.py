@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Optional
 
 from golive.migration_graph.history.versions import Key, Shape, Version, find_edit, get_scope, make_version
 from golive.migration_graph.model import Edit, Finding, Kind, Node, ParsedFile
@@ -79,7 +80,7 @@ class State:
 # Parsed files -> the findings of a folder that consists of them.
 Audit = Callable[[Iterable[ParsedFile]], Sequence[Finding]]
 # Path -> blob and parsed content of the file; None: the path was removed.
-Changed = Mapping[str, tuple[str, ParsedFile] | None]
+Changed = Mapping[str, Optional[tuple[str, ParsedFile]]]
 
 
 class Replay:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import warnings
 from typing import Final
 
@@ -76,7 +77,9 @@ def _report_syntax(key: str, content: bytes, error: SyntaxError) -> Finding:
             "Decide which side is right, and remove the lines with <<<<<<<, ======= and >>>>>>>.",
         )
     line = error.lineno if error.lineno and error.lineno > 0 else 1
-    return _report(key, line, f"is not valid Python: {error.msg}", "Repair the syntax: nothing can load this file.")
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    hint = f"Repair the syntax, or audit with the Python that the project runs on (this was Python {version})."
+    return _report(key, line, f"is not valid Python: {error.msg}", hint)
 
 
 def _report(key: str, line: int | None, what: str, hint: str) -> Finding:
