@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Run the audit without Django: `python -m golive.migration_graph [PATH]`, or execute this file from any folder.
+"""Run the audit from a checkout with nothing installed: execute this file, or `python -m golive.migration_graph`.
 
-Standard library only, so other projects can run it straight from a checkout with nothing installed, as
-`.pre-commit-hooks.yaml` does.
+In a folder that is not trusted, execute this file or use `golive-audit`: with `-m`, Python looks for `golive` in the
+current folder first, before anything here can prevent it.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Command line of the audit: argument parsing, output and exit code.
 
-Shared by `manage.py audit_migrations`, `python -m golive.migration_graph` and the pre-commit hook. Optional features
-are imported lazily: a plain audit runs on every commit and must start fast.
+Shared by `manage.py audit_migrations`, `golive-audit` (also a hook of pre-commit) and `python -m golive.migration_graph`.
+Optional features are imported lazily: a plain audit runs on every commit and must start fast.
 """
 
 from __future__ import annotations
