@@ -1,6 +1,6 @@
 """Command line of the audit: argument parsing, output and exit code.
 
-Shared by `manage.py audit_migrations`, `golive-audit` (also a hook of pre-commit) and `python -m golive.migration_graph`.
+Shared by `manage.py audit_migrations`, `golive-audit`, the hook of pre-commit and `python -m golive.migration_graph`.
 Optional features are imported lazily: a plain audit runs on every commit and must start fast.
 """
 

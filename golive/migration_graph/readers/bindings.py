@@ -4,12 +4,58 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Optional
 
 from golive.migration_graph.readers.literals import UNKNOWN, Binding, Bindings, NotLiteralError, evaluate
 
 STAR = "*"
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+# Of a `try` with more, every name that it binds is UNKNOWN.
+_MAX_HANDLERS: Final = 20
+_LOOP, _TRIED = "is bound in a loop or a match", "depends on what a try meets"
+
+# Name -> its new binding; None: it is unbound.
+_Changes = dict[str, Optional[Binding]]
+
+
+class _Names(dict[str, Binding]):
+    """Bindings that remember what they replace, so that trying a branch costs no more than the branch is long."""
+
+    def __init__(self, outer: Mapping[str, Binding]) -> None:
+        super().__init__(outer)
+        self._replaced: list[_Changes] = []
+
+    def bind(self, name: str, binding: Binding | None) -> None:
+        if self._replaced:
+            self._replaced[-1].setdefault(name, self.get(name))
+        self._set(name, binding)
+
+    def _set(self, name: str, binding: Binding | None) -> None:
+        if binding is None:
+            self.pop(name, None)
+        else:
+            self[name] = binding
+
+    def begin(self) -> _Changes:
+        """Begin a trial, which `undo` ends. Returns what it replaces, as it goes on."""
+        self._replaced.append({})
+        return self._replaced[-1]
+
+    def get_changes(self) -> _Changes:
+        """What the trial has bound so far."""
+        return {name: self.get(name) for name in self._replaced[-1]}
+
+    def undo(self) -> None:
+        for name, binding in self._replaced.pop().items():
+            self._set(name, binding)
+
+    def attempt(self, statements: Iterable[ast.stmt]) -> _Changes:
+        """What the statements would bind."""
+        self.begin()
+        _follow_all(statements, self)
+        changes = self.get_changes()
+        self.undo()
+        return changes
 
 
 def follow(statements: Iterable[ast.stmt], outer: Mapping[str, Binding] | None = None) -> Bindings:
@@ -17,30 +63,30 @@ def follow(statements: Iterable[ast.stmt], outer: Mapping[str, Binding] | None =
 
     A star import binds `*`. A name bound in a conditional branch is UNKNOWN unless all branches agree.
     """
-    names: Bindings = dict(outer or {})
-    for statement in statements:
-        _follow(statement, names)
+    names = _Names(outer or {})
+    _follow_all(statements, names)
     return names
 
 
-def _follow(statement: ast.stmt, names: Bindings) -> None:
-    _bind_walrus(statement, names)
-    follower = _FOLLOWERS.get(type(statement))
-    if follower is not None:
-        follower(statement, names)
+def _follow_all(statements: Iterable[ast.stmt], names: _Names) -> None:
+    for statement in statements:
+        _bind_walrus(statement, names)
+        follower = _FOLLOWERS.get(type(statement))
+        if follower is not None:
+            follower(statement, names)
 
 
-def _follow_assignment(statement: ast.Assign, names: Bindings) -> None:
+def _follow_assignment(statement: ast.Assign, names: _Names) -> None:
     for target in statement.targets:
         _assign(target, statement.value, names)
 
 
-def _follow_annotated_assignment(statement: ast.AnnAssign, names: Bindings) -> None:
+def _follow_annotated_assignment(statement: ast.AnnAssign, names: _Names) -> None:
     if statement.value is not None:
         _assign(statement.target, statement.value, names)
 
 
-def _follow_augmented_assignment(statement: ast.AugAssign, names: Bindings) -> None:
+def _follow_augmented_assignment(statement: ast.AugAssign, names: _Names) -> None:
     target = statement.target
     if isinstance(target, ast.Name):
         previous = ast.copy_location(ast.Name(id=target.id, ctx=ast.Load()), target)
@@ -48,52 +94,52 @@ def _follow_augmented_assignment(statement: ast.AugAssign, names: Bindings) -> N
         _assign(target, ast.copy_location(value, statement), names)
 
 
-def _follow_with(statement: ast.With | ast.AsyncWith, names: Bindings) -> None:
-    names.update(follow(statement.body, names))
+def _follow_with(statement: ast.With | ast.AsyncWith, names: _Names) -> None:
+    _follow_all(statement.body, names)
 
 
-def _follow_definition(statement: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, names: Bindings) -> None:
-    names[statement.name] = Binding(statement.lineno, UNKNOWN, None, "is a function or a class")
+def _follow_definition(statement: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, names: _Names) -> None:
+    names.bind(statement.name, Binding(statement.lineno, UNKNOWN, None, "is a function or a class"))
 
 
-def _follow_import(statement: ast.Import | ast.ImportFrom, names: Bindings) -> None:
+def _follow_import(statement: ast.Import | ast.ImportFrom, names: _Names) -> None:
     for alias in statement.names:
         name = alias.asname or alias.name.partition(".")[0]
         # The one import whose runtime value is known.
         known = False if alias.name == "TYPE_CHECKING" else UNKNOWN
-        names[name] = Binding(statement.lineno, known, None, "is imported")
+        names.bind(name, Binding(statement.lineno, known, None, "is imported"))
 
 
-def _follow_deletion(statement: ast.Delete, names: Bindings) -> None:
+def _follow_deletion(statement: ast.Delete, names: _Names) -> None:
     for target in statement.targets:
         if isinstance(target, ast.Name):
-            names.pop(target.id, None)
+            names.bind(target.id, None)
 
 
-def _follow_expression(statement: ast.Expr, names: Bindings) -> None:
+def _follow_expression(statement: ast.Expr, names: _Names) -> None:
     """A method may mutate its object: `down_revision.append(...)`."""
     call = statement.value
     if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
         name = call.func.value.id
         if name in names and isinstance(names[name].value, (list, set, dict)):
-            names[name] = Binding(statement.lineno, UNKNOWN, None, "is changed by a call")
+            names.bind(name, Binding(statement.lineno, UNKNOWN, None, "is changed by a call"))
 
 
-def _assign(target: ast.expr, value: ast.expr, names: Bindings) -> None:
+def _assign(target: ast.expr, value: ast.expr, names: _Names) -> None:
     if isinstance(target, ast.Name):
-        names[target.id] = _bind(value, names)
+        names.bind(target.id, _bind(value, names))
     elif isinstance(target, (ast.Tuple, ast.List)):
         _unpack(target.elts, value, names)
     elif isinstance(target, ast.Subscript):
         _assign_item(target, value, names)
 
 
-def _assign_item(target: ast.Subscript, value: ast.expr, names: Bindings) -> None:
+def _assign_item(target: ast.Subscript, value: ast.expr, names: _Names) -> None:
     owner, item = target.value, target.slice
     if isinstance(owner, ast.Name) and owner.id in names:
-        names[owner.id] = Binding(target.lineno, UNKNOWN, None, "is changed in place")
+        names.bind(owner.id, Binding(target.lineno, UNKNOWN, None, "is changed in place"))
     elif _is_namespace(owner) and isinstance(item, ast.Constant) and isinstance(item.value, str):
-        names[item.value] = _bind(value, names)
+        names.bind(item.value, _bind(value, names))
 
 
 def _is_namespace(expression: ast.expr) -> bool:
@@ -112,38 +158,47 @@ def _bind(value: ast.expr, names: Mapping[str, Binding]) -> Binding:
         return Binding(value.lineno, UNKNOWN, value, "is nested too deeply")
 
 
-def _unpack(targets: list[ast.expr], value: ast.expr, names: Bindings) -> None:
+def _unpack(targets: list[ast.expr], value: ast.expr, names: _Names) -> None:
     elements = value.elts if isinstance(value, (ast.Tuple, ast.List)) else []
     if len(elements) == len(targets) and not any(isinstance(part, ast.Starred) for part in [*elements, *targets]):
-        before = dict(names)
-        for target, element in zip(targets, elements):
+        bindings = [_bind(element, names) for element in elements]
+        for target, binding in zip(targets, bindings):
             if isinstance(target, ast.Name):
-                names[target.id] = _bind(element, before)
+                names.bind(target.id, binding)
         return
     for target in targets:
         inner = target.value if isinstance(target, ast.Starred) else target
         if isinstance(inner, ast.Name):
-            names[inner.id] = Binding(target.lineno, UNKNOWN, None, "is unpacked from something")
+            names.bind(inner.id, Binding(target.lineno, UNKNOWN, None, "is unpacked from something"))
 
 
-def _follow_if(statement: ast.If, names: Bindings) -> None:
+def _follow_if(statement: ast.If, names: _Names) -> None:
     try:
         taken = statement.body if evaluate(statement.test, names) else statement.orelse
     except NotLiteralError:
-        _merge(names, [follow(statement.body, names), follow(statement.orelse, names)], "depends on a condition")
+        branches = [names.attempt(statement.body), names.attempt(statement.orelse)]
+        _merge(names, branches, "depends on a condition")
     else:
-        names.update(follow(taken, names))
+        _follow_all(taken, names)
 
 
-def _follow_try(statement: ast.Try, names: Bindings) -> None:
-    completed = follow([*statement.body, *statement.orelse], names)
-    if all(_cannot_fail(part, completed) for part in statement.body):
-        names.update(completed)
-    else:
-        partial = follow(statement.body, names)
-        handled = [follow(handler.body, state) for handler in statement.handlers for state in (names, partial)]
-        _merge(names, [completed, *handled], "depends on what a try meets")
-    names.update(follow(statement.finalbody, names))
+def _follow_try(statement: ast.Try, names: _Names) -> None:
+    if len(statement.handlers) > _MAX_HANDLERS:
+        _lose(statement, names, _TRIED)
+        return
+    before = names.begin()
+    _follow_all(statement.body, names)
+    is_certain = all(_cannot_fail(part, names) for part in statement.body)
+    completed = {**names.get_changes(), **names.attempt(statement.orelse)}
+    # A handler begins after any part of the body: what that binds to something new is UNKNOWN there.
+    for name, bound in names.get_changes().items():
+        previous = before[name]
+        if previous is None or not _is_same(previous, bound):
+            names.bind(name, Binding(bound.line if bound else statement.lineno, UNKNOWN, None, _TRIED))
+    handled = [{**names.get_changes(), **names.attempt(handler.body)} for handler in statement.handlers]
+    names.undo()
+    _merge(names, [completed] if is_certain else [completed, *handled], _TRIED)
+    _follow_all(statement.finalbody, names)
 
 
 def _cannot_fail(statement: ast.stmt, names: Mapping[str, Binding]) -> bool:
@@ -161,28 +216,29 @@ def _is_name(expression: ast.expr, name: str) -> bool:
     return isinstance(expression, ast.Name) and expression.id == name
 
 
-def _merge(names: Bindings, branches: list[Bindings], reason: str) -> None:
-    """Keep the bindings on which all branches agree; the rest become UNKNOWN."""
-    bound = {name for branch in branches for name in branch}
-    for name in sorted(bound):
-        candidates = [branch.get(name) for branch in branches]
-        first = candidates[0]
-        if first is not None and all(
-            other is not None and other.value is not UNKNOWN and other.value == first.value for other in candidates
-        ):
-            names[name] = first
-        elif any(other is not names.get(name) for other in candidates):
-            line = next(other.line for other in candidates if other is not None and other is not names.get(name))
-            names[name] = Binding(line, UNKNOWN, None, reason)
+def _merge(names: _Names, branches: list[_Changes], reason: str) -> None:
+    """Bind what all branches agree on; the rest becomes UNKNOWN."""
+    for name in sorted({name for branch in branches for name in branch}):
+        previous = names.get(name)
+        candidates = [branch.get(name, previous) for branch in branches]
+        first, *others = candidates
+        if not others or (first is not None and all(_is_same(first, other) for other in others)):
+            names.bind(name, first)
+        elif any(other is not previous for other in candidates):
+            changed = next((other for other in candidates if other is not None and other is not previous), previous)
+            names.bind(name, Binding(changed.line if changed else 1, UNKNOWN, None, reason))
 
 
-def _lose(statement: ast.stmt, names: Bindings) -> None:
-    """Make every name UNKNOWN that is bound inside a loop or a match."""
+def _is_same(first: Binding, other: Binding | None) -> bool:
+    return other is not None and first.value is not UNKNOWN is not other.value and first.value == other.value
+
+
+def _lose(statement: ast.stmt, names: _Names, reason: str = _LOOP) -> None:
+    """Make every name UNKNOWN that is bound inside the statement."""
     for node in _walk_scope(statement):
         name = _get_bound_name(node)
         if name is not None:
-            line = getattr(node, "lineno", statement.lineno)
-            names[name] = Binding(line, UNKNOWN, None, "is bound in a loop or a match")
+            names.bind(name, Binding(getattr(node, "lineno", statement.lineno), UNKNOWN, None, reason))
 
 
 def _get_bound_name(node: ast.AST) -> str | None:
@@ -207,7 +263,7 @@ def _walk_scope(node: ast.AST) -> Iterator[ast.AST]:
             pending.extend(reversed(children))
 
 
-def _bind_walrus(statement: ast.stmt, names: Bindings) -> None:
+def _bind_walrus(statement: ast.stmt, names: _Names) -> None:
     if isinstance(statement, ast.If):
         inside: ast.expr | None = statement.test
     elif isinstance(statement, (ast.Expr, ast.Assign, ast.AnnAssign)):
@@ -218,7 +274,7 @@ def _bind_walrus(statement: ast.stmt, names: Bindings) -> None:
         return
     for node in _walk_scope(inside):
         if isinstance(node, ast.NamedExpr):
-            names[node.target.id] = _bind(node.value, names)
+            names.bind(node.target.id, _bind(node.value, names))
 
 
 def lose_globals(statements: Iterable[ast.stmt], names: Bindings) -> None:
@@ -230,7 +286,7 @@ def lose_globals(statements: Iterable[ast.stmt], names: Bindings) -> None:
                     names[name] = Binding(node.lineno, UNKNOWN, None, "is changed by a function")
 
 
-_FOLLOWERS: Final[Mapping[type[ast.stmt], Callable[[Any, Bindings], None]]] = {
+_FOLLOWERS: Final[Mapping[type[ast.stmt], Callable[[Any, _Names], None]]] = {
     ast.Assign: _follow_assignment,
     ast.AnnAssign: _follow_annotated_assignment,
     ast.AugAssign: _follow_augmented_assignment,
