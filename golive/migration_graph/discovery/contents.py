@@ -14,7 +14,7 @@ def read_layout(layout: Layout) -> tuple[list[ParsedFile], list[Finding]]:
     findings: list[Finding] = list(layout.notes)
     fast_path = FastPath()
     for location in layout.locations:
-        listed, problems = list_files(location)
+        listed, problems = list_files(layout.root, location)
         findings += problems
         for key, path in listed:
             content = read_content(key, path)

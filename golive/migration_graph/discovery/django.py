@@ -31,9 +31,9 @@ def find_django(root: Path) -> Layout | None:
     found = {folder: _find_entry(root, folder, settings) for folder in _walk_apps(root)}
     installed = {folder: entry for folder, entry in found.items() if entry is not None}
     if installed:
-        described = {folder: read_label(folder, config) for folder, (_, config) in installed.items()}
+        described = {folder: read_label(root, folder, config) for folder, (_, config) in installed.items()}
     else:
-        described = {folder: read_label(folder) for folder in found}
+        described = {folder: read_label(root, folder) for folder in found}
     labels = {folder: label.text for folder, label in described.items()}
     locations: list[Location] = []
     not_read: list[NotRead] = []
@@ -58,7 +58,7 @@ def find_django(root: Path) -> Layout | None:
 def find_app(migrations: Path) -> Layout:
     """The layout of a single migrations folder; its app is the folder that contains it."""
     folder = migrations.absolute().parent
-    location = Location(migrations, "", read_label(folder).text)
+    location = Location(migrations, "", read_label(folder, folder).text)
     return Layout(Kind.DJANGO, migrations, (location,), Project(frozenset({location.app})))
 
 

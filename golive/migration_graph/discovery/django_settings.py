@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from golive.migration_graph.discovery.sources import read_source
 from golive.migration_graph.model import Finding
 from golive.migration_graph.readers.bindings import follow
 from golive.migration_graph.readers.literals import Bindings
@@ -64,7 +65,7 @@ def read_settings(root: Path) -> DjangoSettings:
 
 
 def _find_named(root: Path) -> str | None:
-    match = _SETTINGS_MODULE.search(_read(root / "manage.py"))
+    match = _SETTINGS_MODULE.search(read_source(root, root / "manage.py") or b"")
     return match[1].decode() if match else None
 
 
@@ -79,7 +80,7 @@ def _find_module(root: Path, dotted: str) -> Path | None:
 
 def _follow(root: Path, path: Path, steps: int, missing: list[str]) -> Bindings:
     """The bindings of a settings file, including star imports from within the project; `missing`: those not there."""
-    tree = parse(path.name, _read(path))
+    tree = parse(path.name, read_source(root, path) or b"")
     if isinstance(tree, Finding):
         return {}
     names: Bindings = {}
@@ -122,10 +123,3 @@ def _find_import(root: Path, path: Path, statement: ast.ImportFrom) -> Path | No
 
 def _list_strings(value: Any) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, (list, tuple)) else []
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""

@@ -34,7 +34,7 @@ def describe_app(entry: str) -> tuple[Label, frozenset[str] | None] | None:
         if folder is not None:
             config = tuple(parts[length:])
             names = _list_migrations(folder) if entry.startswith(_CONTRIB) else None
-            return read_label(folder, config), names
+            return read_label(folder, folder, config), names
     return None
 
 

@@ -17,11 +17,12 @@ from golive.migration_graph.discovery.sources import (
     list_names,
     make_prefix,
     name_folder,
-    read_content,
+    read_source,
     walk_folders,
 )
-from golive.migration_graph.model import Finding, NotRead, ParsedFile, Severity
-from golive.migration_graph.readers.alembic import find_ids, read_fully
+from golive.migration_graph.model import Finding, Kind, NotRead, ParsedFile, Severity
+from golive.migration_graph.readers.alembic import find_ids
+from golive.migration_graph.readers.files import read_file
 
 # The search beside the graph must be short: it is done with every audit.
 MAX_FILES = 2_000
@@ -48,9 +49,9 @@ def find_stray_revisions(layout: Layout, *, is_missing: bool) -> list[StrayRevis
     stray: list[StrayRevision] = []
     for path in islice(_walk_candidates(layout, is_missing=is_missing), MAX_FILES):
         key = make_prefix(layout.root, path.parent) + path.name
-        content = read_content(key, str(path)) if layout.find_location(key) is None else b""
-        if not isinstance(content, Finding) and b"down_revision" in content and (ids := find_ids(content)):
-            node = read_fully(key, content).node
+        content = (read_source(layout.root, path) or b"") if layout.find_location(key) is None else b""
+        if b"down_revision" in content and (ids := find_ids(content)):
+            node = read_file(Kind.ALEMBIC, key, content).node
             names = {reference.name for reference in node.references} if node else set()
             stray.append(StrayRevision(key, frozenset(ids), frozenset(ids | names)))
     return stray

@@ -89,11 +89,27 @@ def is_migration_file(name: str) -> bool:
     return stem not in ("", name) and "." not in stem and stem[0] not in "_~"
 
 
-def list_files(location: Location) -> tuple[list[tuple[str, str]], list[Finding]]:
-    """(key, path on disk) of each migration file, in order; and findings for unreadable folders."""
+def leads_out(root: Path, path: str | Path) -> bool:
+    """Whether links on the way to a path lead out of the root. What they lead to may be anything on this machine.
+
+    A path outside that the configuration names (`../shared`) is fine, unless there are links on the way from the root.
+    """
+    real_root, real = os.path.realpath(root), os.path.realpath(path)
+    if os.path.commonpath((real_root, real)) == real_root:
+        return False
+    root_path, full_path = os.path.abspath(root), os.path.abspath(path)  # noqa: PTH100 - which keep links
+    shared = os.path.commonpath((root_path, full_path))
+    without_links = os.path.join(os.path.realpath(shared), os.path.relpath(full_path, shared))  # noqa: PTH118
+    return real != os.path.normpath(without_links)
+
+
+def list_files(root: Path, location: Location) -> tuple[list[tuple[str, str]], list[Finding]]:
+    """(key, path on disk) of each migration file, in order; and findings for what cannot be read or leads out."""
     files: list[tuple[str, str]] = []
     findings: list[Finding] = []
     seen: set[str] = set()
+    if leads_out(root, location.folder):
+        return files, [_report_link(location.name)]
     for folder, prefix in _walk(location, findings):
         accepts = is_migration_file if location.app else is_revision_file
         for entry in _scan(folder, prefix, findings):
@@ -101,9 +117,12 @@ def list_files(location: Location) -> tuple[list[tuple[str, str]], list[Finding]
                 continue
             key = prefix + entry.name
             path = entry.path
+            if entry.is_symlink() and leads_out(root, path):
+                findings.append(_report_link(key))
+                continue
             if entry.is_symlink() and not location.app:
                 # Alembic loads the target of a symlink, under the target's name, and each file only once.
-                path = _resolve(path)
+                path = os.path.realpath(path)
                 if path in seen or not is_revision_file(os.path.basename(path)):  # noqa: PTH119 - a string for speed
                     continue
             if _is_folder(entry):
@@ -145,11 +164,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _resolve(path: str) -> str:
-    try:
-        return os.path.realpath(path)
-    except OSError:
-        return path
+def _report_link(key: str) -> Finding:
+    return report_unreadable(key, OSError(0, "it is a link that leads out of the audited folder"))
 
 
 def _report_folder(key: str) -> Finding:
@@ -182,6 +198,12 @@ def read_content(key: str, path: str) -> bytes | Finding:
         return report_unreadable(key, error)
     finally:
         os.close(handle)
+
+
+def read_source(root: Path, path: Path) -> bytes | None:
+    """The bytes of a file of the project that is not a migration. None: it cannot be read, or links lead out."""
+    content = read_content("", str(path)) if not leads_out(root, path) else None
+    return content if isinstance(content, bytes) else None
 
 
 def read_settings(path: Path) -> str:
