@@ -79,7 +79,8 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
     report = _audit_files(path, layout, files, notes)
     lock_file = request.lock_file or layout.root / LOCK_FILE
     lock, origins = None, None
-    if lock_file.exists() or (request.lock_file is not None and not request.writes_lock):
+    # A link that leads nowhere is no reason to go on without what was released.
+    if os.path.lexists(lock_file) or (request.lock_file is not None and not request.writes_lock):
         from golive.migration_graph.findings.lock_file import check_lock, read_lock
 
         lock = read_lock(lock_file)

@@ -13,6 +13,7 @@ from golive.migration_graph.discovery.installed_packages import describe_app
 from golive.migration_graph.discovery.sources import (
     Layout,
     Location,
+    is_folder,
     is_migration_file,
     list_names,
     make_prefix,
@@ -153,4 +154,4 @@ def _count_files(folder: Path) -> int:
 def _find_module(root: Path, dotted: str) -> Path | None:
     parts = dotted.split(".")
     candidates = (root.joinpath(*parts), root.joinpath("src", *parts))
-    return next((folder for folder in candidates if folder.is_dir()), None)
+    return next(filter(is_folder, candidates), None)

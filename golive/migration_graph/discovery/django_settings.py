@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -45,7 +46,7 @@ def read_settings(root: Path) -> DjangoSettings:
         if not candidates:
             return DjangoSettings(missing=tuple(missing))
         path = candidates[0]
-    names = _follow(root, path, _MAX_STEPS, missing)
+    names = _follow(root, path, _MAX_STEPS, missing, {})
     values = {name: binding.value for name, binding in names.items()}
     modules = values.get("MIGRATION_MODULES")
     apps = values.get("INSTALLED_APPS")
@@ -73,30 +74,36 @@ def _find_module(root: Path, dotted: str) -> Path | None:
     for base in (root, root / "src"):
         path = base.joinpath(*dotted.split("."))
         for candidate in (path.with_suffix(".py") if path.name else path, path / "__init__.py"):
-            if candidate.is_file():
+            if os.path.isfile(candidate):  # noqa: PTH113 - which takes any name, however long
                 return candidate
     return None
 
 
-def _follow(root: Path, path: Path, steps: int, missing: list[str]) -> Bindings:
-    """The bindings of a settings file, including star imports from within the project; `missing`: those not there."""
+def _follow(root: Path, path: Path, steps: int, missing: list[str], known: dict[Path, Bindings]) -> Bindings:
+    """The bindings of a settings file, including star imports from within the project; `missing`: those not there.
+
+    `known`: the files that were followed before, since they may import each other any number of times.
+    """
+    if path in known:
+        return known[path]
+    names = known[path] = Bindings()
     tree = parse(path.name, read_source(root, path) or b"")
     if isinstance(tree, Finding):
-        return {}
-    names: Bindings = {}
+        return names
     pending: list[ast.stmt] = []
     for statement in _flatten(tree.body):
         if isinstance(statement, ast.ImportFrom) and _is_star_import(statement) and steps:
             names = follow(pending, names)
             pending = []
             source = _find_import(root, path, statement)
-            if source is not None:
-                names |= _follow(root, source, steps - 1, missing)
+            if source is not None and source.is_relative_to(root):
+                names |= _follow(root, source, steps - 1, missing, known)
             elif statement.module:
                 missing.append("." * statement.level + statement.module)
         else:
             pending.append(statement)
-    return follow(pending, names)
+    known[path] = follow(pending, names)
+    return known[path]
 
 
 def _flatten(statements: Iterable[ast.stmt]) -> Iterator[ast.stmt]:

@@ -19,6 +19,7 @@ from golive.migration_graph.readers.syntax import MAX_BYTES, report_too_large, r
 _REVISION_FILE: Final = re.compile(r"(?!\.\#|__init__)(.*\.py)$")
 
 MAX_FOLDERS: Final = 20_000
+_MAX_DOTS: Final = 100_000_000
 # Folders that hold third-party code, or no source code at all.
 IGNORED: Final = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist"})
 
@@ -87,6 +88,11 @@ def is_migration_file(name: str) -> bool:
     """Whether Django loads a file of this name."""
     stem = name.removesuffix(".py")
     return stem not in ("", name) and "." not in stem and stem[0] not in "_~"
+
+
+def is_folder(path: Path) -> bool:
+    """As `Path.is_dir`, for any name that a project may hold, however long."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def leads_out(root: Path, path: str | Path) -> bool:
@@ -227,6 +233,9 @@ def read_settings(path: Path) -> str:
 def parse_toml(path: Path, text: str) -> dict[str, Any]:
     """Parse TOML. Raises UnusableInputError, whose message contains nothing of the file."""
     try:
+        # Parsers need time that grows with the square of the length of a dotted key.
+        if sum(line.count(".") ** 2 for line in text.splitlines()) > _MAX_DOTS:
+            raise ValueError
         return load_toml(text)
     except ModuleNotFoundError:
         raise UnusableInputError(f"{path} cannot be read: before Python 3.11 that needs the package tomli") from None

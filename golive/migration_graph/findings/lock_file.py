@@ -60,7 +60,7 @@ def read_lock(path: Path) -> dict[str, LockedRevision]:
     content = parse_toml(path, text)
     # Check the type too: `true` equals 1.
     if type(content.get("format")) is not int or content["format"] != FORMAT:
-        raise UnusableInputError(f"{path}: no lock file of format {FORMAT} (format = {content.get('format')!r})")
+        raise UnusableInputError(f"{path}: no lock file of format {FORMAT}")
     revisions = content.get("revisions", {})
     if not isinstance(revisions, dict):
         raise UnusableInputError(f"{path}: `revisions` is not a table")
@@ -87,7 +87,7 @@ def write_lock(report: Report, path: Path) -> tuple[str, ...]:
     The file is replaced atomically or left as it was. Raises LockRefusedError if the audit has errors, including an
     edit of a locked revision, and UnusableInputError if the file cannot be read.
     """
-    lock = read_lock(path) if path.exists() else {}
+    lock = read_lock(path) if os.path.lexists(path) else {}
     errors = [finding for finding in check_lock(report, lock).findings if finding.severity is Severity.ERROR]
     if errors:
         codes = ", ".join(sorted({finding.code for finding in errors}))
@@ -97,7 +97,7 @@ def write_lock(report: Report, path: Path) -> tuple[str, ...]:
         for node in report.graph.nodes.values()
         if node.name not in lock
     }
-    if new or not path.exists():
+    if new or not os.path.lexists(path):
         try:
             content = format_lock({**lock, **new}).encode()
         except UnicodeEncodeError:

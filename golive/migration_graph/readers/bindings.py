@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any, Final, Optional
 
 from golive.migration_graph.readers.literals import UNKNOWN, Binding, Bindings, NotLiteralError, evaluate
@@ -173,13 +174,24 @@ def _unpack(targets: list[ast.expr], value: ast.expr, names: _Names) -> None:
 
 
 def _follow_if(statement: ast.If, names: _Names) -> None:
-    try:
-        taken = statement.body if evaluate(statement.test, names) else statement.orelse
-    except NotLiteralError:
-        branches = [names.attempt(statement.body), names.attempt(statement.orelse)]
-        _merge(names, branches, "depends on a condition")
-    else:
-        _follow_all(taken, names)
+    """Follow all branches that may be taken, up to the first one that is certain."""
+    branches: list[_Changes] = []
+    orelse: list[ast.stmt] = [statement]
+    is_certain = False
+    # A loop, since each `elif` is nested in the one before.
+    while not is_certain and len(orelse) == 1 and isinstance(orelse[0], ast.If):
+        part = orelse[0]
+        _bind_walrus(part, names)
+        orelse = part.orelse
+        try:
+            is_certain = bool(evaluate(part.test, names))
+        except NotLiteralError:
+            branches.append(names.attempt(part.body))
+        else:
+            branches += [names.attempt(part.body)] if is_certain else []
+    if not is_certain:
+        branches.append(names.attempt(orelse))
+    _merge(names, branches, "depends on a condition")
 
 
 def _follow_try(statement: ast.Try, names: _Names) -> None:
@@ -218,9 +230,14 @@ def _is_name(expression: ast.expr, name: str) -> bool:
 
 def _merge(names: _Names, branches: list[_Changes], reason: str) -> None:
     """Bind what all branches agree on; the rest becomes UNKNOWN."""
-    for name in sorted({name for branch in branches for name in branch}):
+    by_name: dict[str, list[Binding | None]] = {}
+    for branch in branches:
+        for name, binding in branch.items():
+            by_name.setdefault(name, []).append(binding)
+    for name, candidates in sorted(by_name.items(), key=itemgetter(0)):
         previous = names.get(name)
-        candidates = [branch.get(name, previous) for branch in branches]
+        if len(candidates) < len(branches):
+            candidates.append(previous)
         first, *others = candidates
         if not others or (first is not None and all(_is_same(first, other) for other in others)):
             names.bind(name, first)
