@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import os
 import re
 import shutil
@@ -12,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import tomli
 
 from golive.migration_graph.reports import FORMATS
 from tests.guard.fake_gate import DENIED, FakeGate
@@ -76,7 +76,10 @@ def read(python: str, *arguments: str, path: Path = ROOT) -> str:
 def make_folders(root: Path) -> list[Path]:
     """A folder of each kind, sound and not."""
     locked = make_alembic(root / "locked", chain(a=None, b="'a'"))
-    dates = {"a.py": render("a", date="2025-01-02T00:00:00Z"), "b.py": render("b", "'a'", date="2025-01-01 00:00:00")}
+    dates: dict[str, str | bytes] = {
+        "a.py": render("a", date="2025-01-02T00:00:00Z"),
+        "b.py": render("b", "'a'", date="2025-01-01 00:00:00"),
+    }
     django = root / "django"
     write(
         django,
@@ -154,7 +157,8 @@ def test_audit__by_each_python_of_this_machine__says_the_same(tmp_path: Path) ->
     folders = [str(folder) for folder in make_folders(tmp_path)]
     lock = run(sys.executable, "-m", "golive.migration_graph", folders[0], "--write-lock")
     # What pip installs beside the package before Python 3.11: here without what is compiled for this one.
-    shutil.copytree(Path(tomli.__file__).parent, tmp_path / "site/tomli", ignore=shutil.ignore_patterns("*.so"))
+    tomli = Path(str(importlib.metadata.distribution("tomli").locate_file("tomli")))
+    shutil.copytree(tomli, tmp_path / "site/tomli", ignore=shutil.ignore_patterns("*.so"))
     arguments = ["-c", AUDIT, ",".join(FORMATS), *folders]
     expected = read(sys.executable, *arguments)
 

@@ -15,8 +15,8 @@ from golive.migration_graph.model import Finding
 
 # Larger files are hardly migrations, and reading and parsing them would stall the audit.
 MAX_BYTES: Final = 5_000_000
-# Python needs about 3 s and 700 MB to compile this much code; data in long strings counts for little.
-MAX_WORDS: Final = 300_000
+# Python needs about 3 s and 500 MB to compile this much code; data in long strings counts for little.
+MAX_WORDS: Final = 500_000
 # For these it needs time that grows with the square of their number: about 1 s for as many.
 MAX_HOLES: Final = 20_000
 MAX_SCOPES: Final = 10_000
