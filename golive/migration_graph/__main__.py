@@ -12,8 +12,9 @@ if sys.version_info < (3, 9):
     sys.stderr.write("golive.migration_graph: Python 3.9 or newer is needed\n")
     sys.exit(2)
 if not __package__:
-    # Run as a script: sys.path[0] is this folder, so the package that contains it would not be importable.
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+    # Run as a script: sys.path begins with this folder, if with any, and not with the one that has the package.
+    folder, root = Path(__file__).resolve().parent, Path(__file__).resolve().parents[2]
+    sys.path = [str(root), *(path for path in sys.path if Path(path).resolve() != folder)]
 
 from golive.migration_graph.cli import COMMAND, main
 

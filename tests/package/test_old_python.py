@@ -21,7 +21,10 @@ from tests.migration_graph.incident import build_incident
 from tests.support.server import ROOT
 
 OLDEST = (3, 9)
-FOR_OTHERS = ("__init__.py", "guard.py", "migration_graph", "text.py", "verify_record.py")
+FOR_OTHERS = (
+    *("action", "golive/__init__.py", "golive/guard.py", "golive/migration_graph", "golive/text.py"),
+    "golive/verify_record.py",
+)
 # Imported where `sys.version_info` allows it, or for type checkers alone.
 NEWER = ("'enum.StrEnum' member", "'tomllib' module", "'wsgiref.types' module")
 # Prints the report of each folder in each format, or why there is none.
@@ -41,7 +44,7 @@ MIGRATION = "class Migration(migrations.Migration):\n    dependencies = [{}]\n  
 
 
 def list_sources() -> list[Path]:
-    paths = [ROOT / "golive" / name for name in FOR_OTHERS]
+    paths = [ROOT / name for name in FOR_OTHERS]
     return [source for path in paths for source in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
 
 
