@@ -103,6 +103,13 @@ def run(
     except UnusableInputError as error:
         _write_error(errors, program, str(error))
         return UNUSABLE
+    except BrokenPipeError:
+        raise
+    except (OSError, RecursionError, MemoryError) as error:
+        # What no reader has foreseen must not end with the exit code of errors that were found.
+        reason = error.strerror if isinstance(error, OSError) else "something is nested too deeply, or too large"
+        _write_error(errors, program, f"the audit cannot go on: {reason or type(error).__name__}")
+        return UNUSABLE
     if result.refusal is not None:
         _write_error(errors, program, result.refusal)
     return SOUND if result.report.sound and result.refusal is None else FINDINGS

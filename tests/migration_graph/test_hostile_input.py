@@ -15,7 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from golive.migration_graph import cli
 from golive.migration_graph.audit import audit
+from golive.migration_graph.discovery import contents
 from golive.migration_graph.model import Kind, UnusableInputError
 from golive.migration_graph.readers.files import read_file
 from golive.migration_graph.reports import FORMATS
@@ -227,6 +229,15 @@ def test_file__of_any_bytes__is_read_or_reported(data: bytes) -> None:
     assert parsed.node is not None or parsed.findings
 
 
+def test_files__that_hold_too_much_together__are_not_all_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contents, "MAX_TOTAL_BYTES", 500)
+
+    report = audit(make_alembic(tmp_path, chain(a=None, b="'a'", c="'b'", d="'c'")))
+
+    assert [finding.file for finding in find(report, "MG105")] == ["alembic/versions/c.py", "alembic/versions/d.py"]
+    assert not report.sound
+
+
 # -- links and pipes ---------------------------------------------------------------------------------------------------
 
 
@@ -420,3 +431,25 @@ def test_names__of_files_that_a_terminal_or_a_runner_would_obey__are_written_out
 def test_path__that_no_system_can_name__is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UnusableInputError):
         audit(tmp_path / ("x" * 5_000))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RecursionError(), "nested too deeply"),
+        (MemoryError(), "too large"),
+        (OSError(36, "File name too long"), "long"),
+    ],
+)
+def test_audit__that_meets_what_no_reader_foresaw__ends_as_unusable_input(
+    error: Exception, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "run_audit", fail)
+
+    assert cli.main([str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert reason in told
+    assert told.count("\n") == 1

@@ -52,6 +52,15 @@ def test_exit_code__is_that_of_the_audit(bare: FreshEnvironment, tmp_path: Path)
     assert codes == {"sound": 0, "broken": 1, "empty": 2}
 
 
+def test_environment__of_the_audited_project__does_not_matter(bare: FreshEnvironment, tmp_path: Path) -> None:
+    write_revisions(tmp_path, a1=None)
+
+    for variable in ("DATABASE_URL=nonsense", "DJANGO_SETTINGS_MODULE=not.there", "APP_ENV=x", "GOLIVE_UNHEARD_OF=1"):
+        done = bare.run("env", variable, bare.audit, tmp_path, folder=tmp_path)
+
+        assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("arguments", [("nowhere",), ("--unheard-of",)])
 def test_error__is_one_line_in_the_name_of_the_program(
     bare: FreshEnvironment, tmp_path: Path, arguments: tuple[str, ...]

@@ -26,6 +26,7 @@ from golive.migration_graph.readers.files import read_file
 
 # The search beside the graph must be short: it is done with every audit.
 MAX_FILES = 2_000
+MAX_STRAY_BYTES = 100_000
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def find_stray_revisions(layout: Layout, *, is_missing: bool) -> list[StrayRevis
         key = make_prefix(layout.root, path.parent) + path.name
         content = (read_source(layout.root, path) or b"") if layout.find_location(key) is None else b""
         if b"down_revision" in content and (ids := find_ids(content)):
-            node = read_file(Kind.ALEMBIC, key, content).node
+            # These are for hints: no large one is worth the time.
+            node = read_file(Kind.ALEMBIC, key, content).node if len(content) <= MAX_STRAY_BYTES else None
             names = {reference.name for reference in node.references} if node else set()
             stray.append(StrayRevision(key, frozenset(ids), frozenset(ids | names)))
     return stray
