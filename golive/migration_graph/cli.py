@@ -39,12 +39,14 @@ class Options:
 
     path: str | None = None
     format: str = "text"
-    history: bool = False
-    database: str | None = None
+    history: bool | None = None
+    database: Sequence[str] | None = None
     lock_file: Path | None = None
     write_lock: bool = False
+    known: bool = False
     output: Path | None = None
     name: str | None = None
+    packages: Sequence[str] | None = None
 
     @classmethod
     def choose(cls, parsed: dict[str, Any]) -> Options:
@@ -63,11 +65,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", metavar="SECTION", help="the section of alembic.ini that is meant, as for `alembic --name`"
     )
+    parser.add_argument(
+        "--with",
+        action="append",
+        dest="packages",
+        metavar="PATH",
+        help="migrations of another package, on which those of PATH may depend; may be given several times",
+    )
     parser.add_argument("--format", choices=FORMATS, default="text", help="the form of the report (default: text)")
     parser.add_argument(
-        "--history", action="store_true", help="look through git for the commit that introduced each finding"
+        "--history",
+        action=argparse.BooleanOptionalAction,
+        help="look through git for the commit that introduced each finding (default: where there is a repository)",
     )
-    parser.add_argument("--database", metavar="URL", help="also compare with what this database says is applied")
+    parser.add_argument(
+        "--database",
+        action="append",
+        metavar="URL",
+        help="also compare with what this database says is applied; may be given several times",
+    )
     parser.add_argument(
         "--lock-file",
         type=Path,
@@ -75,6 +91,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what has been released (default: migrations.lock in PATH, if it is there)",
     )
     parser.add_argument("--write-lock", action="store_true", help="add what is new to the lock file, if all is sound")
+    parser.add_argument(
+        "--known",
+        action="store_true",
+        help="with --write-lock: keep today's errors as known, so that only new ones fail",
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the report there, as UTF-8")
 
 
@@ -93,7 +114,17 @@ def run(
     `is_coloured` None: decide from `out`. `program`: how the caller was invoked, for messages.
     """
     try:
-        request = AuditRequest(options.history, options.database, options.lock_file, options.write_lock, options.name)
+        if options.known and not options.write_lock:
+            raise UnusableInputError("--known needs --write-lock: it keeps today's errors in the lock file")
+        request = AuditRequest(
+            with_history=options.history,
+            databases=options.database or (),
+            lock_file=options.lock_file,
+            writes_lock=options.write_lock,
+            keeps_known=options.known,
+            section=options.name,
+            packages=options.packages or (),
+        )
         result = run_audit(default_path if options.path is None else options.path, request, read_applied)
         if options.output is None:
             coloured = can_colour(out) if is_coloured is None else is_coloured
@@ -112,7 +143,7 @@ def run(
         return UNUSABLE
     if result.refusal is not None:
         _write_error(errors, program, result.refusal)
-    return SOUND if result.report.sound and result.refusal is None else FINDINGS
+    return FINDINGS if result.report.has_new_errors or result.refusal is not None else SOUND
 
 
 def _write_file(path: Path, text: str) -> None:

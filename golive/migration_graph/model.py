@@ -61,6 +61,14 @@ class Node:
     content_hash: str = ""
     # Attributes that only running the file would reveal ("down_revision"): no finding may rely on their absence.
     unread: tuple[str, ...] = ()
+    # The lines of the assignments that hold the references, which may be empty; 0: there is none.
+    parents_line: int = 0
+    dependencies_line: int = 0
+
+    def find_line(self, role: Role = Role.PARENT) -> int:
+        """The line of a reference list: of its first name, else of its assignment, else of the revision."""
+        first = min((reference.line for reference in self.references if reference.role is role), default=0)
+        return first or (self.parents_line if role is Role.PARENT else self.dependencies_line) or self.line
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -83,12 +91,17 @@ class Edge:
 
 @dataclass(frozen=True)
 class Edit:
-    """A change to one reference list of one file: the values before and after, as Python source."""
+    """A change to one reference list of one file: the values before and after, as Python source.
+
+    What the history tells is an edit that was made, and undoing it puts `before` back. In a headline it is the edit to
+    make: `before` stands in the file now, and `after` is to be written.
+    """
 
     file: str
     line: int
     before: str | None
     after: str | None
+    role: Role = Role.PARENT
 
 
 @dataclass(frozen=True)
@@ -128,7 +141,8 @@ class Finding:
 
     `revisions` are the names involved. `cycle`, `cuts` and `affected` are set for MG101: a shortest cycle in the order
     child, parent, grandparent ...; the remedies; how many revisions cannot be ordered. `introduced_by` and `edit` are
-    set only when the audit reads the history.
+    set only when the audit reads the history. `is_known`: the lock file keeps this error as known, so that it fails no
+    audit.
     """
 
     code: str
@@ -145,6 +159,43 @@ class Finding:
     is_minimal: bool | None = None
     introduced_by: Commit | None = None
     edit: Edit | None = None
+    is_known: bool = False
+
+    @property
+    def is_new_error(self) -> bool:
+        return self.severity is Severity.ERROR and not self.is_known
+
+
+class Action(StrEnum):
+    """What a headline asks for.
+
+    RESTORE: put the values back that stood before an edit. BRING_BACK: bring a deleted file back. REID: give a file an
+    id of its own. MERGE: join heads with a new revision.
+    """
+
+    RESTORE = "restore"
+    BRING_BACK = "bring-back"
+    REID = "reid"
+    MERGE = "merge"
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The one remedy that the audit stands for: the graph that it leads to was built and audited.
+
+    `code` and `revisions` are those of the finding that it mends. `command` does what no edit of a line can. `heads`,
+    `bases` and `is_sound` tell the resulting graph, in which `(merge)` is the revision that the command makes.
+    """
+
+    action: Action
+    code: str
+    revisions: tuple[str, ...]
+    edits: tuple[Edit, ...]
+    command: str | None
+    because: tuple[str, ...]
+    heads: tuple[str, ...]
+    bases: tuple[str, ...]
+    is_sound: bool
 
 
 @dataclass(frozen=True)
@@ -177,7 +228,8 @@ class ParsedFile:
     """What one file declares, independent of all others.
 
     `node` None: the file could not be read, and a finding says why; `guesses` are then the names it may define, so that
-    files that refer to them are not reported. `run_before` and `replaces` are Django's, as `app.name`.
+    files that refer to them are not reported. `run_before` and `replaces` are Django's, as `app.name`. `tables`: those
+    that it seems to create.
     """
 
     key: str
@@ -186,12 +238,14 @@ class ParsedFile:
     run_before: tuple[Reference, ...] = ()
     replaces: tuple[str, ...] = ()
     guesses: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Project:
-    """What is known of a Django project beyond its migrations; empty for Alembic.
+    """What is known of a project beyond its migrations.
 
+    For Alembic only `elsewhere`: ids and branch labels in packages that are read for their names alone. For Django:
     `apps`: labels of the project's own apps; None: the apps that have migrations. `settings`: name of a setting -> the
     swappable model it names ("AUTH_USER_MODEL" -> "accounts.User"). `foreign`: label of an installed app outside the
     project -> the names of its migrations, None if they were not looked at. `is_closed`: no other app is installed.
@@ -201,6 +255,7 @@ class Project:
     settings: Mapping[str, str] = field(default_factory=dict)
     foreign: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
     is_closed: bool = False
+    elsewhere: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -248,6 +303,31 @@ def get_app(name: str) -> str:
 
 
 @dataclass(frozen=True)
+class AppliedRows:
+    """What a database has recorded. `rows`: Alembic's current revisions, or `app.name` of all that Django has applied.
+
+    `name`: the database without its password. `id_length`: how many characters its column of ids holds; None: any.
+    """
+
+    name: str
+    rows: tuple[str, ...]
+    id_length: int | None = None
+
+
+@dataclass(frozen=True)
+class ComparedDatabase:
+    """A database against the files. `pending`: what an upgrade would run, in order; None: the tool would refuse.
+
+    `ran_from`: what tells which migrations really ran ("lock file", "history", "assumed"); None: nothing was checked.
+    """
+
+    name: str
+    rows: tuple[str, ...]
+    pending: tuple[str, ...] | None
+    ran_from: str | None = None
+
+
+@dataclass(frozen=True)
 class Report:
     """The result of an audit. `path` as the caller gave it. `sound`: there is no finding of severity error."""
 
@@ -259,9 +339,15 @@ class Report:
     # Only with the history: all episodes, newest first, and why the history could not be read (in full).
     episodes: tuple[Episode, ...] | None = None
     history_note: str | None = None
-    # Only with a database: what an upgrade would run, in order.
-    pending: tuple[str, ...] | None = None
+    databases: tuple[ComparedDatabase, ...] = ()
     not_read: tuple[NotRead, ...] = ()
+    # Only with the history: the newest commit of the first-parent line whose files had no error.
+    last_sound: Commit | None = None
+    headline: Headline | None = None
+    # Where the folder that files are relative to is in its repository ("." is the top); None: it is in none.
+    repository_path: str | None = None
+    # The file that configures the tool, if there is one: findings without a file are about it.
+    configuration: str | None = None
 
     @property
     def kind(self) -> Kind:
@@ -272,8 +358,21 @@ class Report:
         return len(self.graph.nodes)
 
     @property
+    def pending(self) -> tuple[str, ...] | None:
+        """What upgrades of the databases would run, in order; None without a database, or if the tool refuses one."""
+        plans = [database.pending for database in self.databases]
+        if not plans or None in plans:
+            return None
+        return tuple(dict.fromkeys(name for plan in plans for name in plan or ()))
+
+    @property
     def sound(self) -> bool:
         return not any(finding.severity is Severity.ERROR for finding in self.findings)
+
+    @property
+    def has_new_errors(self) -> bool:
+        """Whether there are errors that the lock file does not keep as known."""
+        return any(finding.is_new_error for finding in self.findings)
 
 
 class UnusableInputError(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from golive.migration_graph.model import (
+    Action,
     Commit,
     Cut,
     Edge,
@@ -12,6 +13,7 @@ from golive.migration_graph.model import (
     Episode,
     Finding,
     Graph,
+    Headline,
     Kind,
     Node,
     Reference,
@@ -65,6 +67,13 @@ def make_finding(code: str = "MG201", name: str = "multiple-heads", **fields: ob
         "hint": "Merge them.",
     }
     return Finding(code, name, **{**defaults, **fields})  # type: ignore[arg-type]
+
+
+def make_headline(finding: Finding, *edits: Edit, **fields: object) -> Headline:
+    """What mends the finding: these edits, each with the present value as `before`."""
+    defaults: dict[str, object] = {"command": None, "because": (), "heads": ("a",), "bases": ("a",), "is_sound": True}
+    defaults["action"] = Action.RESTORE if edits else Action.MERGE
+    return Headline(code=finding.code, revisions=finding.revisions, edits=edits, **{**defaults, **fields})  # type: ignore[arg-type]
 
 
 def make_report(graph: Graph, *findings: Finding, **fields: object) -> Report:
@@ -125,7 +134,11 @@ def make_incident(revisions: int = 108, *, with_history: bool = True) -> Report:
         line=20,
         revisions=("side1",),
     )
-    history = {"episodes": (Episode("MG101", "a cycle of 111 revisions", COMMIT, None),)} if with_history else {}
+    headline = make_headline(
+        cycle, Edit(get_key("r000"), 14, f"'{newest}'", "None"), because=best.because, heads=("top3",), bases=("r000",)
+    )
+    history: dict[str, object] = {"headline": headline} if with_history else {}
+    history |= {"episodes": (Episode("MG101", "a cycle of 111 revisions", COMMIT, None),)} if with_history else {}
     return make_report(graph, cycle, warning, merges=1, branch_points=1, **history)
 
 

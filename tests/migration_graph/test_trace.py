@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from golive.migration_graph.audit import audit_layout
+from golive.migration_graph.audit import LOCK_FILE, audit_layout
 from golive.migration_graph.discovery.layouts import find_layout
-from golive.migration_graph.findings.lock_file import DEFAULT_NAME, LockedRevision, format_lock
+from golive.migration_graph.findings.lock_file import LockedRevision, LockFile, Placement, format_lock
+from golive.migration_graph.history.past import Past
 from golive.migration_graph.history.trace import trace
 from golive.migration_graph.model import Edit, Finding, Report
 from golive.migration_graph.readers import syntax
@@ -254,10 +255,10 @@ def test_trace__too_little_time__says_so(made: GitRepository) -> None:
     made.write()
     layout = find_layout(made.folder / FOLDER)
 
-    report, origins = trace(audit_layout(layout.root, layout), layout, seconds=0)
+    report, past = trace(audit_layout(layout.root, layout), layout, seconds=0)
 
     assert report.history_note is not None
-    assert origins == {}
+    assert past == Past()
     assert "longer than 0 seconds" in report.history_note
 
 
@@ -325,14 +326,16 @@ def test_ranking__a_revision_that_was_released_otherwise__comes_first_without_hi
     # Its docstring agrees with the edit, so that nothing but the lock file speaks.
     edited = GUILTY[path(1)].replace("'r108'", "'r005'").replace("Revises: ", "Revises: r005")
     folder = write_files(tmp_path, {**CHAIN, path(1): edited})
-    lock = {name(number): LockedRevision((name(number - 1),) if number > 1 else (), "") for number in range(1, 5)}
+    parents = {name(number): (name(number - 1),) if number > 1 else () for number in range(1, 5)}
+    lock = {key: LockedRevision(Placement(value), "1", "2") for key, value in parents.items()}
 
-    (folder / DEFAULT_NAME).write_text(format_lock(lock))
+    (folder / LOCK_FILE).write_text(format_lock(LockFile(lock)))
 
     loop = find(examine(folder), "MG101")
 
     (best,) = [cut for cut in loop.cuts if cut.rank == 1]
-    assert (best.edges[0].file, best.restore, best.is_sound) == (GUILTY_PATH, "None", True)
+    # The other files still differ from what the lock file has.
+    assert (best.edges[0].file, best.restore, best.is_sound) == (GUILTY_PATH, "None", False)
     assert "was released with None" in best.because[0]
     assert loop.cuts[1].edges[0].file == "r005_step.py"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib.metadata
 import os
 import re
@@ -152,7 +153,7 @@ def is_type(node: ast.expr) -> bool:
         return node.value is None
     name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
     # A class or a built-in type, and no constant.
-    return isinstance(getattr(__builtins__, name, None), type) or (name[:1].isupper() and not name.isupper())
+    return isinstance(getattr(builtins, name, None), type) or (name[:1].isupper() and not name.isupper())
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from golive.migration_graph.discovery.alembic_config import AlembicConfig, read_config
@@ -33,9 +34,10 @@ def find_configured(root: Path, ini: Path, toml: Path, name: str | None = None) 
         raise UnusableInputError(f"{shown} is not a folder, though the configuration of Alembic names it")
     not_read = [report_absent(root, folder) for folder in folders if folder not in present]
     not_read += [_describe_section(root, ini, toml, other) for other in config.others]
-    return make_layout(
+    layout = make_layout(
         root, present, is_recursive=config.is_recursive, is_sourceless=config.is_sourceless, not_read=not_read
     )
+    return replace(layout, configuration=ini.name if ini.is_file() else toml.name)
 
 
 def make_layout(

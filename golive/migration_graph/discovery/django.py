@@ -53,7 +53,8 @@ def find_django(root: Path) -> Layout | None:
     is_closed = is_closed and all(label.is_certain for label in described.values())
     project = Project(apps, settings.models, foreign, is_closed=is_closed)
     ordered = tuple(sorted(locations, key=lambda location: location.prefix))
-    return Layout(Kind.DJANGO, root, ordered, project, not_read=tuple(not_read))
+    configuration = "manage.py" if (root / "manage.py").is_file() else None
+    return Layout(Kind.DJANGO, root, ordered, project, not_read=tuple(not_read), configuration=configuration)
 
 
 def find_app(migrations: Path) -> Layout:

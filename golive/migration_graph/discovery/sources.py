@@ -54,6 +54,7 @@ class Layout:
     """What an audit reads. Keys are relative to `root`. `notes`: findings of the discovery itself.
 
     `not_read`: what the discovery knows to be passed over. `is_sourceless`: Alembic loads compiled files too.
+    `configuration`: the name of the file in `root` that configures the tool, if there is one.
     """
 
     kind: Kind
@@ -63,6 +64,7 @@ class Layout:
     notes: tuple[Finding, ...] = ()
     not_read: tuple[NotRead, ...] = ()
     is_sourceless: bool = False
+    configuration: str | None = None
 
     def find_location(self, key: str) -> Location | None:
         """The location that a file belongs to; None: it is not a migration of this layout."""

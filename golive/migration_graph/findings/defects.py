@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from golive.migration_graph.catalogue import make_finding
 from golive.migration_graph.findings.cycles import find_cycles
 from golive.migration_graph.findings.evidence import Judge, is_newer
 from golive.migration_graph.findings.names import Names, collect_ancestors, find_name_defects, find_second_definitions
-from golive.migration_graph.findings.suggestions import suggest_names
+from golive.migration_graph.findings.suggestions import split_joined, suggest_names
 from golive.migration_graph.model import (
     Finding,
     Graph,
@@ -23,6 +25,8 @@ from golive.migration_graph.model import (
     index_by_name,
 )
 
+_STOPS_THE_TOOL: Final = frozenset({"MG101", "MG102", "MG103", "MG104", "MG105", "MG107", "MG108", "MG110"})
+
 
 def find_defects(
     graph: Graph,
@@ -33,23 +37,32 @@ def find_defects(
 ) -> tuple[Finding, ...]:
     """All findings of a graph, unsorted. `files`: the parsed files it was built from, for their own findings.
 
-    `judge`: the evidence for cuts of cycles (see `cycles.find_cycles`). `stray`: id -> file, for files that are not
+    Their order is that in which the tool reads them. `judge`: the evidence for cuts of cycles (see
+    `cycles.find_cycles`). `stray`: id -> file, for files that are not
     part of the graph.
     """
     names = index_by_name(graph.nodes)
-    own = [finding for file in files for finding in file.findings]
+    listed = list(files)
     second = find_second_definitions(graph, names)
-    return (
-        *own,
-        *find_cycles(_without_edges_to(graph, second), judge=judge),
+    found = (
+        *(finding for file in listed for finding in file.findings),
+        *find_cycles(leave_out_second(graph, second), judge=judge),
         *_find_dangling(graph, stray),
-        *find_name_defects(graph, names, second),
+        *find_name_defects(graph, names, second, [file.key for file in listed]),
         *_find_self_references(graph),
-        *_find_heads(graph, names, stray),
+    )
+    return (
+        *found,
+        *_find_heads(graph, names, stray, list_stopping(found)),
         *_find_bases(graph, names),
         *_find_inversions(graph),
         *_find_irreversible(graph),
     )
+
+
+def list_stopping(findings: Iterable[Finding]) -> list[str]:
+    """The codes, sorted, of errors with which the tool cannot load the graph, or not the whole of it: no merge then."""
+    return sorted({one.code for one in findings if one.severity is Severity.ERROR and one.code in _STOPS_THE_TOOL})
 
 
 def _find_dangling(graph: Graph, stray: Mapping[str, str] | None) -> Iterator[Finding]:
@@ -83,6 +96,8 @@ def _find_perhaps_unread(graph: Graph) -> set[str]:
 def _explain_dangling(graph: Graph, node: Node, reference: Reference, stray: Mapping[str, str] | None) -> str:
     if not reference.name:
         return "Write None if it is the first revision: '' is the name of a revision with an empty id."
+    if joined := split_joined(graph, reference.name, child=node.name):
+        return f"Probably {' and '.join(joined)} were meant: between two strings a comma is missing."
     suggestions = suggest_names(graph, reference.name, child=node.name, stray=stray)
     if not suggestions:
         return "Restore the missing file from git, or name the revision that took its place."
@@ -94,8 +109,9 @@ def _explain_dangling(graph: Graph, node: Node, reference: Reference, stray: Map
     return f"Probably {name} was meant: {why}.{also}"
 
 
-def _without_edges_to(graph: Graph, keys: set[str]) -> Graph:
-    """The graph as it is once these files have ids of their own."""
+def leave_out_second(graph: Graph, keys: set[str] | None = None) -> Graph:
+    """The graph as it is once these files have ids of their own; None: see `find_second_definitions`."""
+    keys = find_second_definitions(graph, index_by_name(graph.nodes)) if keys is None else keys
     if not keys:
         return graph
     parents = {child: tuple(key for key in found if key not in keys) for child, found in graph.parents.items()}
@@ -130,7 +146,9 @@ def _group(graph: Graph, names: Sequence[str]) -> Iterator[tuple[str, list[str]]
     yield from apps.items()
 
 
-def _find_heads(graph: Graph, names: Names, stray: Mapping[str, str] | None) -> Iterator[Finding]:
+def _find_heads(
+    graph: Graph, names: Names, stray: Mapping[str, str] | None, stopping: Sequence[str]
+) -> Iterator[Finding]:
     excused = _find_excused(graph, stray)
     for app, heads in _group(graph, graph.heads):
         reported = [name for name in heads if name not in excused]
@@ -141,17 +159,30 @@ def _find_heads(graph: Graph, names: Names, stray: Mapping[str, str] | None) -> 
             continue
         node = graph.nodes[names[reported[0]][0]]
         where = f" of the app {app}" if app else ""
-        merge = "manage.py makemigrations --merge" if app else "alembic merge heads"
+        cannot = "`manage.py migrate` refuses them" if app else "`alembic upgrade head` does not know which one to take"
         is_labelled = not app and _has_label_each(graph, reported, names)
         yield make_finding(
             "MG201",
-            f"There are {len(reported)} heads{where}: {', '.join(reported)}. An upgrade does not know where to go.",
-            f"Join them (`{merge}`), or point the later one at the earlier one if no database has run it.",
+            f"There are {len(reported)} heads{where}: {', '.join(reported)}, and {cannot}.",
+            _advise_merge(graph.kind, reported, stopping),
             file=node.key,
-            line=node.line,
+            line=node.find_line(),
             revisions=tuple(reported),
             severity=Severity.WARNING if is_labelled else None,
         )
+
+
+def _advise_merge(kind: Kind, heads: Sequence[str], stopping: Sequence[str]) -> str:
+    if stopping:
+        return f"Mend {' and '.join(stopping)} first: before that, nothing can be merged."
+    return f"Merge them with a revision that does nothing else: `{make_merge_command(kind, heads)}`."
+
+
+def make_merge_command(kind: Kind, heads: Sequence[str]) -> str:
+    """The command that joins these heads."""
+    if kind is Kind.DJANGO:
+        return "python manage.py makemigrations --merge"
+    return shlex.join(["alembic", "merge", "-m", "merge heads", *heads])
 
 
 def _has_label_each(graph: Graph, heads: Sequence[str], names: Names) -> bool:
@@ -169,12 +200,14 @@ def _collect_labels(graph: Graph, keys: Sequence[str]) -> set[str]:
 
 def _find_excused(graph: Graph, stray: Mapping[str, str] | None) -> set[str]:
     """Heads that are heads only because a reference to them is misspelt."""
-    return {
-        suggestions[0][0]
-        for key, references in graph.dangling.items()
-        for reference in references
-        if (suggestions := suggest_names(graph, reference.name, child=graph.nodes[key].name, stray=stray))
-    }
+    excused: set[str] = set()
+    for key, references in graph.dangling.items():
+        child = graph.nodes[key].name
+        for reference in references:
+            joined = split_joined(graph, reference.name, child=child)
+            suggestions = suggest_names(graph, reference.name, child=child, stray=stray)
+            excused.update(joined or (name for name, _ in suggestions[:1]))
+    return excused
 
 
 def _hides_parents(node: Node, app: str) -> bool:
@@ -193,7 +226,7 @@ def _find_bases(graph: Graph, names: Names) -> Iterator[Finding]:
             f"There are {len(bases)} first revisions{where}: {', '.join(bases)}.",
             "If they are not meant to be independent, one of them has lost its parent.",
             file=node.key,
-            line=node.line,
+            line=node.find_line(),
             revisions=tuple(bases),
         )
 

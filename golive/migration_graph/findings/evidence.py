@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from golive.migration_graph.model import Cut, Edge, Graph, Node
 
 # Without the history there are only the current files, which cannot prove which edge is wrong.
-GRAPH_ALONE = "the graph alone cannot tell which edge is wrong; --history can"
+GRAPH_ALONE = "the graph alone cannot tell which edge is wrong; the history can"
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,14 @@ def judge_statically(graph: Graph, child: str, parent: str) -> Evidence:
 
 
 def does_docstring_disagree(child: Node, parent: Node) -> bool:
-    """Whether the child's docstring has a `Revises:` line that does not name the parent."""
-    if child.revises is None:
-        return False
-    named = set(re.split(r"[\s,()'\"]+", child.revises))
-    return parent.name not in named
+    """Whether the child's docstring has a `Revises:` line that does not name this parent of its `down_revision`."""
+    documented = list_documented(child)
+    return documented is not None and parent.name in child.parents and parent.name not in documented
+
+
+def list_documented(node: Node) -> tuple[str, ...] | None:
+    """The parents that the docstring names in its `Revises:` line; None: it has no such line."""
+    return None if node.revises is None else tuple(name for name in re.split(r"[\s,()'\"]+", node.revises) if name)
 
 
 def is_newer(node: Node, other: Node) -> bool:

@@ -17,9 +17,9 @@ RESERVED_IDS = ("base", "head", "heads")
 Names = Mapping[str, Sequence[str]]
 
 
-def find_name_defects(graph: Graph, names: Names, second: set[str]) -> Iterator[Finding]:
-    """MG103, MG109 and MG110. `second`: see `find_second_definitions`."""
-    yield from _find_duplicates(graph, names, second)
+def find_name_defects(graph: Graph, names: Names, second: set[str], reading: Sequence[str]) -> Iterator[Finding]:
+    """MG103, MG109 and MG110. `second`: see `find_second_definitions`. `reading`: the keys, as the tool reads them."""
+    yield from _find_duplicates(graph, names, second, reading)
     yield from _find_long_ids(graph)
     yield from _find_reserved(graph, names)
     yield from _find_taken_labels(graph, names)
@@ -36,21 +36,32 @@ def find_second_definitions(graph: Graph, names: Names) -> set[str]:
     return second
 
 
-def _find_duplicates(graph: Graph, names: Names, second: set[str]) -> Iterator[Finding]:
+def _find_duplicates(graph: Graph, names: Names, second: set[str], reading: Sequence[str]) -> Iterator[Finding]:
     for name, keys in names.items():
         if len(keys) > 1:
+            ordered = [key for key in reading if key in keys] or list(keys)
             newest = max((graph.nodes[key] for key in keys), key=lambda n: (n.key in second, get_age(n), n.key))
-            loop = " That opens the loop which it closes." if newest.key in second else ""
-            others = ", ".join(key for key in keys if key != newest.key)
-            yield make_finding(
-                "MG103",
-                f"{name} is the id of {len(keys)} files: {others} and {newest.key}.",
-                "The tool that runs them would take one and pass over the rest without a word. Give "
-                f"{newest.key} a new id, unless a database has run it.{loop}",
-                file=newest.key,
-                line=newest.line,
-                revisions=(name,),
-            )
+            if newest.key in second:
+                hint = f"Give {newest.key} a new id: it comes after the other, and that opens the loop which it closes."
+            else:
+                hint = "Give the newer one a new id; the history tells which that is."
+            yield describe_duplicate(graph, name, newest.key, ordered, hint)
+
+
+def describe_duplicate(graph: Graph, name: str, newest: str, keys: Sequence[str], hint: str) -> Finding:
+    """MG103 for files (`keys`, as the tool reads them) of one id."""
+    others = ", ".join(key for key in keys if key != newest)
+    if len({graph.nodes[key].content_hash for key in keys}) == 1:
+        hint = "They are the same to the byte: delete all but one."
+    return make_finding(
+        "MG103",
+        f"{name} is the id of {len(keys)} files: {others} and {newest}. The tool runs the one that it reads last, "
+        f"which is {keys[-1]}, and none of the others.",
+        hint,
+        file=newest,
+        line=graph.nodes[newest].line,
+        revisions=(name,),
+    )
 
 
 def _find_long_ids(graph: Graph) -> Iterator[Finding]:

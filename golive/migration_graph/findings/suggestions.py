@@ -9,20 +9,50 @@ from golive.migration_graph.model import Graph, Kind, split_name
 
 # The maximum edit distance of a suggestion; for short ids a third of their length.
 MAX_EDITS = 2
+# No two ids are longer together.
+MAX_JOINED = 200
 
 
 def suggest_names(
     graph: Graph, name: str, *, child: str, stray: Mapping[str, str] | None = None
 ) -> list[tuple[str, str]]:
-    """(name, reason) of up to three candidates, likeliest first; never `child`, the revision that names it.
+    """(name, reason) of up to three candidates, likeliest first.
+
+    Never `child`, the revision that names it, nor one that comes after it, with which it would close a loop.
 
     `stray`: id -> file outside the configured folders.
     """
     if stray and name in stray:
         return [(name, f"it is in {stray[name]}, which is in no configured location")]
     certain = [*_find_by_case(graph, name), *_find_by_file(graph, name), *_find_by_label(graph, name)]
-    certain += _find_by_start(graph, name)
-    return [each for each in certain or _find_near(graph, name) if each[0] != child][:3]
+    certain += [*_find_by_start(graph, name), *_find_in_other_app(graph, name)]
+    found = certain or _find_near(graph, name)
+    later = _collect_later(graph, child) if found else set()
+    return [each for each in dict.fromkeys(found) if each[0] not in later][:3]
+
+
+def split_joined(graph: Graph, name: str, *, child: str) -> tuple[str, str] | None:
+    """The two ids of which a name is made up: Python joins strings between which the comma is missing."""
+    known = {node.name for node in graph.nodes.values()} if len(name) <= MAX_JOINED else set()
+    halves = ((name[:at], name[at:]) for at in range(1, len(name)))
+    pair = next((pair for pair in halves if known.issuperset(pair)), None)
+    return pair if pair and _collect_later(graph, child).isdisjoint(pair) else None
+
+
+def _collect_later(graph: Graph, name: str) -> set[str]:
+    """The names of a revision and of all that come after it."""
+    children: dict[str, list[str]] = {}
+    for edges in (graph.parents, graph.dependencies):
+        for child, parents in edges.items():
+            for parent in parents:
+                children.setdefault(graph.nodes[parent].name, []).append(graph.nodes[child].name)
+    later = {name}
+    pending = [name]
+    while pending:
+        new = set(children.get(pending.pop(), ())) - later
+        later |= new
+        pending += new
+    return later
 
 
 def _find_by_case(graph: Graph, name: str) -> Iterable[tuple[str, str]]:
@@ -55,6 +85,14 @@ def _find_by_start(graph: Graph, name: str) -> Iterable[tuple[str, str]]:
     matches = [node.name for node in graph.nodes.values() if node.name != name and node.name.startswith(name)]
     if len(matches) == 1:
         yield matches[0], "a file must name the whole id, not its beginning"
+
+
+def _find_in_other_app(graph: Graph, name: str) -> Iterable[tuple[str, str]]:
+    if graph.kind is Kind.DJANGO:
+        _, migration = split_name(name)
+        same = [node.name for node in graph.nodes.values() if split_name(node.name)[1] == migration]
+        if len(same) == 1:
+            yield same[0], f"the app {split_name(same[0])[0]} has a migration of that name"
 
 
 def _find_near(graph: Graph, name: str) -> list[tuple[str, str]]:

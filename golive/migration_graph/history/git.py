@@ -45,6 +45,10 @@ class HistoryUnavailableError(Exception):
     """The history cannot be read. The one-line message says why."""
 
 
+class NoHistoryError(HistoryUnavailableError):
+    """There is none: no git, no repository, no commits, or none that holds the files."""
+
+
 @dataclass(frozen=True)
 class Change:
     """The change of one path in a commit: its blob before and after; None: no file."""
@@ -75,7 +79,7 @@ class Repository:
     def __init__(self, folder: Path, *, seconds: float = 60.0) -> None:
         program = shutil.which("git")
         if program is None:
-            raise HistoryUnavailableError("git is not installed")
+            raise NoHistoryError("git is not installed")
         self._program = program
         self._folder = folder
         self._seconds = seconds
@@ -96,17 +100,32 @@ class Repository:
                 return None
             raise
 
+    def list_first_parents(self, head: str, pathspecs: Sequence[str]) -> list[str]:
+        """The commits on the first-parent line that changed the paths, newest first; a merge counts as one change."""
+        return self._run(["rev-list", "--first-parent", head, "--", *pathspecs]).decode().split()
+
+    def find_last_change(self, commit: str, pathspecs: Sequence[str]) -> str:
+        """The newest commit with the paths as they are in this one: where git's own log of them begins."""
+        return self._run(["rev-list", "--max-count=1", commit, "--", *pathspecs]).decode().strip()
+
+    def find_first_parent(self, commit: str) -> str:
+        return self._run(["rev-parse", "--verify", "--quiet", f"{commit}^"]).decode().strip()
+
     def check_time(self) -> None:
         """Raise HistoryUnavailableError if the deadline has passed."""
         if time.monotonic() > self._deadline:
             raise HistoryUnavailableError(f"it took longer than {self._seconds:g} seconds")
 
-    def list_commits(self, head: str, pathspecs: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
+    def list_commits(
+        self, head: str, pathspecs: Sequence[str], *, is_first_parent: bool = False
+    ) -> list[tuple[str, tuple[str, ...]]]:
         """All commits up to `head` that touched the paths, with their parents, in topological order, parents first.
 
         Merges are included if both sides changed the paths; parents are the nearest commits in the list.
+        `is_first_parent`: only the line of the branch itself, on which a merge is one commit.
         """
-        options = ["--topo-order", "--reverse", "--full-history", "--simplify-merges", "--parents"]
+        which = ["--first-parent"] if is_first_parent else ["--full-history", "--simplify-merges"]
+        options = ["--topo-order", "--reverse", *which, "--parents"]
         lines = self._run(["rev-list", *options, head, "--", *pathspecs]).decode().splitlines()
         return [(commit, tuple(parents)) for commit, *parents in map(str.split, lines)]
 
@@ -193,7 +212,7 @@ class Repository:
             except OSError as error:
                 raise HistoryUnavailableError(f"git cannot be run: {error.strerror}") from None
         if done.returncode:
-            raise HistoryUnavailableError(_explain(arguments[0], done.stderr))
+            raise _explain(arguments[0], done.stderr)
         return done.stdout
 
 
@@ -247,13 +266,15 @@ def _format_date(seconds: int, zone: str) -> str:
         return ""
 
 
-def _explain(command: str, stderr: bytes) -> str:
+def _explain(command: str, stderr: bytes) -> HistoryUnavailableError:
     text = stderr.decode("utf-8", "replace")
     if "dubious ownership" in text:
-        return "the repository belongs to another user, and git refuses to read it (safe.directory)"
+        return HistoryUnavailableError(
+            "the repository belongs to another user, and git refuses to read it (safe.directory)"
+        )
     if "not a git repository" in text:
-        return "the folder is not in a git repository"
+        return NoHistoryError("the folder is not in a git repository")
     if "must be run in a work tree" in text:
-        return "the folder is not in the working tree of a git repository"
+        return NoHistoryError("the folder is not in the working tree of a git repository")
     lines = [line.removeprefix("fatal: ") for line in text.splitlines() if line.startswith("fatal: ")]
-    return f"git {command} failed" + (f": {lines[0]}" if lines else "")
+    return HistoryUnavailableError(f"git {command} failed" + (f": {lines[0]}" if lines else ""))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Optional
 
 from golive.migration_graph.history.versions import Key, Shape, Version, find_edit, get_scope, make_version
-from golive.migration_graph.model import Edit, Finding, Kind, Node, ParsedFile
+from golive.migration_graph.model import Edit, Finding, Kind, Node, ParsedFile, Severity
 
 # A commit that changes at most this many files may be audited incrementally, without the whole folder.
 MAX_CHANGES = 100
@@ -55,13 +55,14 @@ class Span:
     """The lifetime of a defect, as commit numbers.
 
     `edits`: name of the revision -> the edit of an existing file in the commit where the defect began. `fresh`, for a
-    loop: name of the child -> its new edges.
+    loop: name of the child -> its new edges. `heads`: those just before the defect began, for errors.
     """
 
     finding: Finding
     began: int
     edits: Mapping[str, Edit]
     fresh: Mapping[str, Fresh] = field(default_factory=dict)
+    heads: frozenset[str] = frozenset()
     ended: int | None = None
 
 
@@ -72,9 +73,19 @@ class State:
     shape: Shape
     versions: dict[str, Version] = field(default_factory=dict)
     defects: Mapping[Defect, Span] = field(default_factory=dict)
+    is_sound: bool = True
 
     def copy(self) -> State:
-        return State(self.shape.copy(), dict(self.versions), self.defects)
+        return State(self.shape.copy(), dict(self.versions), self.defects, self.is_sound)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """The commit, by number, that left a revision without a file; its last version, and what took its place, if any."""
+
+    commit: int
+    version: Version
+    successor: Version | None
 
 
 # Parsed files -> the findings of a folder that consists of them.
@@ -84,12 +95,16 @@ Changed = Mapping[str, Optional[tuple[str, ParsedFile]]]
 
 
 class Replay:
-    """Builds states, oldest first, and records the lifetime of each defect in `spans`."""
+    """Builds states, oldest first, and records the lifetime of each defect in `spans`.
+
+    `removals`: name of a revision -> the last commit that took it away.
+    """
 
     def __init__(self, kind: Kind, audit: Audit) -> None:
         self._kind = kind
         self._audit = audit
         self.spans: list[Span] = []
+        self.removals: dict[str, Removal] = {}
 
     def step(
         self, number: int, parents: Sequence[State], changed: Changed, findings: Sequence[Finding] | None = None
@@ -101,6 +116,7 @@ class Replay:
         state = parents[0] if parents else State(Shape(self._kind))
         step = _Step(number, state, parents[1:], changed)
         part = self._audit_part(step) if findings is None else None
+        self.removals.update(step.find_removals())
         step.apply()
         inherited = [parent.defects for parent in parents]
         remaining: Mapping[Defect, Span] = {}
@@ -112,6 +128,8 @@ class Replay:
                 return state
         elif findings is None:
             findings = self._audit(version.file for version in state.versions.values())
+        if part is None:
+            state.is_sound = not any(finding.severity is Severity.ERROR for finding in findings)
         state.defects = self._match(step, remaining, findings, inherited)
         return state
 
@@ -158,7 +176,8 @@ class Replay:
 
     def _begin(self, step: _Step, finding: Finding) -> Span:
         fresh = step.find_fresh(frozenset(finding.revisions)) if finding.code == "MG101" else {}
-        span = Span(finding, step.number, step.list_edits(self._kind), fresh)
+        heads = step.find_heads_before() if finding.severity is Severity.ERROR else frozenset()
+        span = Span(finding, step.number, step.list_edits(self._kind), fresh, heads)
         self.spans.append(span)
         return span
 
@@ -193,6 +212,43 @@ class _Step:
         if not ancestors and file.node and file.node.name in self._moved:
             ancestors = [self._moved[file.node.name]]
         return make_version(self.number, blob, file, ancestors)
+
+    def find_removals(self) -> dict[str, Removal]:
+        """The names that the commit itself took away: what a parent of a merge lacks already was taken away there."""
+        present = {version.known.name for version in self.new.values() if version.known}
+        removals = {}
+        for path, version in self.old.items():
+            name = version.known.name if version.known else None
+            if name is None or name in present or not all(path in other.versions for other in self.others):
+                continue
+            removals[name] = Removal(self.number, version, self._find_successor(path, version))
+        return removals
+
+    def _find_successor(self, path: str, version: Version) -> Version | None:
+        """The same file under another id, or a new one that was made at the same time on the same parents."""
+        if path in self.new:
+            return self.new[path]
+        node = version.known
+        added = [one for other, one in self.new.items() if other not in self.old and one.known]
+        return next(
+            (
+                one
+                for one in added
+                if one.known
+                and node
+                and node.create_date
+                and (node.create_date, node.message, node.parents)
+                == (one.known.create_date, one.known.message, one.known.parents)
+            ),
+            None,
+        )
+
+    def find_heads_before(self) -> frozenset[str]:
+        """The heads of the commit's parents. Call after `apply`."""
+        before = self.state.shape.copy()
+        before.count((version.file.node for version in self.new.values()), -1)
+        before.count(version.file.node for version in self.old.values())
+        return before.list_heads().union(*(other.shape.list_heads() for other in self.others))
 
     def apply(self) -> None:
         shape, versions = self.state.shape, self.state.versions
@@ -288,4 +344,6 @@ def describe_meaning(node: Node | None) -> Node | None:
     if node is None:
         return None
     references = tuple(replace(reference, line=0) for reference in node.references)
-    return replace(node, line=0, references=references, message="", content_hash="")
+    return replace(
+        node, line=0, references=references, message="", content_hash="", parents_line=0, dependencies_line=0
+    )

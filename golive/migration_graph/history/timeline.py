@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from golive.migration_graph.discovery.sources import Layout
 from golive.migration_graph.findings.defects import find_defects
 from golive.migration_graph.graph.build import build_graph
 from golive.migration_graph.history.folders import TrackedFolder, find_tracked, list_history
-from golive.migration_graph.history.git import ChangedCommit, HistoryUnavailableError, Repository
-from golive.migration_graph.history.replay import Changed, Replay, Span, State, describe_meaning
+from golive.migration_graph.history.git import ChangedCommit, NoHistoryError, Repository
+from golive.migration_graph.history.replay import Changed, Removal, Replay, Span, State, describe_meaning
 from golive.migration_graph.history.versions import Version
 from golive.migration_graph.model import Finding, ParsedFile, Report
+from golive.migration_graph.readers.bodies import hash_body
 from golive.migration_graph.readers.files import keep_unreadable, read_file
 from golive.migration_graph.readers.syntax import report_too_large
+
+# How many commits of the first-parent line are looked at for the last sound one.
+MAX_LOOKED_BACK = 1_000
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,8 @@ class Timeline:
 
     `state` is that of the working tree, `spans` are the defects that ever existed, with the commits that began and
     ended them. `uncommitted`: keys of the files that differ from the last commit. `edge`: numbers of the commits whose
-    ancestors are unknown (the boundary of a shallow clone); empty for a full clone.
+    ancestors are unknown (the boundary of a shallow clone); empty for a full clone. `last_sound`: the newest commit of
+    the first-parent line whose files had no error. `removals`: name of a revision -> who took it away last.
     """
 
     commits: Sequence[str]
@@ -32,38 +37,63 @@ class Timeline:
     spans: Sequence[Span]
     uncommitted: tuple[str, ...]
     edge: frozenset[int]
+    last_sound: str | None = None
+    removals: Mapping[str, Removal] = field(default_factory=dict)
 
 
 def read_timeline(report: Report, layout: Layout, repository: Repository) -> Timeline:
     """Replay all commits that touched the audited files. Raises HistoryUnavailableError."""
     head = repository.find_head()
     if head is None:
-        raise HistoryUnavailableError("the repository has no commits yet")
+        raise NoHistoryError("the repository has no commits yet")
     folders = find_tracked(repository, layout)
     commits = list_history(repository, head, folders) if folders else []
     if not any(folder.find_key(change.path) for one in commits for change in one.changes for folder in folders):
-        raise HistoryUnavailableError("no commit holds these files")
+        raise NoHistoryError("no commit holds these files")
 
     def audit(files: Iterable[ParsedFile]) -> Sequence[Finding]:
         listed = list(files)
         return find_defects(build_graph(layout.kind, listed, layout.project), listed)
 
-    reader = _Reader(repository, layout, folders, commits)
+    reader = CommitReader(repository, layout, folders, commits)
     replay = Replay(layout.kind, audit)
-    state = _replay_commits(replay, repository, commits, reader)
+    state, sound = _replay_commits(replay, repository, commits, reader)
+    last_sound = _find_last_sound(repository, head, sound, [folder.pathspec for folder in folders])
     changed = _compare(state, report)
     # Even if nothing changed: the current findings are those of the audit itself.
     state = replay.step(len(commits), [state], changed, report.findings)
     edge = frozenset(number for number, one in enumerate(commits) if not one.parents) if repository.is_shallow else ()
     names = tuple(sorted(change[1].key if change else key for key, change in changed.items()))
-    return Timeline([one.commit for one in commits], state, replay.spans, names, frozenset(edge))
+    return Timeline(
+        [one.commit for one in commits], state, replay.spans, names, frozenset(edge), last_sound, replay.removals
+    )
 
 
-class _Reader:
-    """Parses the files of all commits, each version of a file once."""
+def _find_last_sound(
+    repository: Repository, head: str, sound: Mapping[str, bool], pathspecs: Sequence[str]
+) -> str | None:
+    """The newest commit of the first-parent line whose files had no error. `sound`: for each commit replayed."""
+    newer = None
+    for commit in repository.list_first_parents(head, pathspecs)[:MAX_LOOKED_BACK]:
+        # A merge that only takes one side over as it is was not replayed.
+        replayed = commit if commit in sound else repository.find_last_change(commit, pathspecs)
+        if sound.get(replayed):
+            return head if newer is None else repository.find_first_parent(newer)
+        newer = commit
+    return None
+
+
+class CommitReader:
+    """Parses the files of all commits, each version of a file once. `bodies`: (key, blob) -> body, if asked for."""
 
     def __init__(
-        self, repository: Repository, layout: Layout, folders: Sequence[TrackedFolder], commits: Iterable[ChangedCommit]
+        self,
+        repository: Repository,
+        layout: Layout,
+        folders: Sequence[TrackedFolder],
+        commits: Iterable[ChangedCommit],
+        *,
+        with_bodies: bool = False,
     ) -> None:
         self._folders = folders
         self._keys: dict[str, tuple[str, str] | None] = {}
@@ -72,6 +102,7 @@ class _Reader:
             if change.blob is not None and (found := self.find_key(change.path)):
                 wanted.setdefault(change.blob, {})[found[0]] = found[1]
         self._files: dict[tuple[str, str], ParsedFile] = {}
+        self.bodies: dict[tuple[str, str], str] = {}
         for blob, content in repository.read_blobs(wanted):
             repository.check_time()
             for key, app in wanted[blob].items():
@@ -80,6 +111,8 @@ class _Reader:
                 else:
                     file = read_file(layout.kind, key, content, app=app)
                 self._files[key, blob] = file
+                if with_bodies and not isinstance(content, int):
+                    self.bodies[key, blob] = hash_body(key, content, layout.kind)
 
     def find_key(self, path: str) -> tuple[str, str] | None:
         """The key of a file, and for Django its app label. None: it is not a migration."""
@@ -97,8 +130,11 @@ class _Reader:
         return changed
 
 
-def _replay_commits(replay: Replay, repository: Repository, commits: Sequence[ChangedCommit], reader: _Reader) -> State:
-    """Replay the commits and return the state of the newest one."""
+def _replay_commits(
+    replay: Replay, repository: Repository, commits: Sequence[ChangedCommit], reader: CommitReader
+) -> tuple[State, Mapping[str, bool]]:
+    """Replay the commits and return the state of the newest one, and whether the files of each had no error."""
+    sound: dict[str, bool] = {}
     uses_left = Counter(parent for one in commits for parent in one.parents)
     states: dict[str, State] = {}
     for number, one in enumerate(commits):
@@ -110,8 +146,9 @@ def _replay_commits(replay: Replay, repository: Repository, commits: Sequence[Ch
                 del states[parent]
             elif index == 0:
                 parents[0] = parents[0].copy()
-        states[one.commit] = replay.step(number, parents, reader.read(one))
-    return states[commits[-1].commit]
+        state = states[one.commit] = replay.step(number, parents, reader.read(one))
+        sound[one.commit] = state.is_sound and bool(state.versions)
+    return states[commits[-1].commit], sound
 
 
 def _compare(state: State, report: Report) -> Changed:

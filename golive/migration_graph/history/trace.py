@@ -6,33 +6,39 @@ any, and `history_note` says so. The history never affects whether a graph is so
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from golive.migration_graph.discovery.sources import Layout
 from golive.migration_graph.history.edge_origins import EdgeOrigin, EdgeOrigins
-from golive.migration_graph.history.git import HistoryUnavailableError, Repository
-from golive.migration_graph.history.replay import Span, name_defect
+from golive.migration_graph.history.git import HistoryUnavailableError, NoHistoryError, Repository
+from golive.migration_graph.history.past import Past, Removed
+from golive.migration_graph.history.replay import Removal, Span, name_defect
 from golive.migration_graph.history.timeline import Timeline, read_timeline
-from golive.migration_graph.history.versions import Origin, Version
-from golive.migration_graph.model import Edit, Episode, Finding, Graph, Report, Severity
+from golive.migration_graph.history.versions import Origin, Version, read_names
+from golive.migration_graph.model import Edit, Episode, Finding, Graph, Node, Report, Severity, index_by_name
+from golive.migration_graph.readers.values import format_value
 
 MAX_SECONDS = 60.0
 _MAX_NAMES = 3
 
 
-def trace(report: Report, layout: Layout, *, seconds: float = MAX_SECONDS) -> tuple[Report, EdgeOrigins]:
-    """The report with `introduced_by`, `edit`, `episodes` and `history_note`; and the origin of each edge of a loop.
+def trace(
+    report: Report, layout: Layout, *, seconds: float = MAX_SECONDS, is_asked_for: bool = True
+) -> tuple[Report, Past]:
+    """The report with `introduced_by`, `edit`, `episodes`, `last_sound` and `history_note`; and what remedies rest on.
 
-    The origins are for `golive.migration_graph.remedies.ranking.rank_remedies`. If the history cannot be read, the note
-    says why and the rest of the report is unchanged.
+    If the history cannot be read, the note says why and the rest of the report is unchanged. That there is none is
+    told only if it was asked for.
     """
     try:
         repository = Repository(layout.root, seconds=seconds)
         timeline = read_timeline(report, layout, repository)
         return _Tracer(report, timeline, repository).trace()
+    except NoHistoryError as error:
+        return (replace(report, history_note=f"No history: {error}.") if is_asked_for else report), Past()
     except HistoryUnavailableError as error:
-        return replace(report, history_note=f"No history: {error}."), {}
+        return replace(report, history_note=f"No history: {error}."), Past()
 
 
 class _Tracer:
@@ -46,14 +52,33 @@ class _Tracer:
         self._loops = [(span, set(finding.revisions)) for finding, span in self._spans if finding.cuts and span]
         numbers = {number for span in timeline.spans for number in (span.began, span.ended)}
         numbers |= {origin.commit for *_, origin in self._list_loop_edges()}
+        self._removals = _list_removals(report.graph, timeline.removals)
+        numbers |= {removal.commit for removal in self._removals.values()}
         known = [number for number in numbers if number is not None and self._is_known(number)]
-        named = repository.describe(timeline.commits[number] for number in sorted(known))
-        self._commits = {number: named[timeline.commits[number]] for number in known}
+        wanted = {timeline.commits[number] for number in known}
+        self._named = repository.describe(sorted(wanted | ({timeline.last_sound} if timeline.last_sound else set())))
+        self._commits = {number: self._named[timeline.commits[number]] for number in known}
 
-    def trace(self) -> tuple[Report, EdgeOrigins]:
-        findings = tuple(self._describe(finding, span) for finding, span in self._spans)
-        report = replace(self._report, findings=findings, episodes=tuple(self._list_episodes()))
-        return replace(report, history_note=" ".join(self._list_notes()) or None), self._list_origins()
+    def trace(self) -> tuple[Report, Past]:
+        report = replace(
+            self._report,
+            findings=tuple(self._describe(finding, span) for finding, span in self._spans),
+            episodes=tuple(self._list_episodes()),
+            history_note=" ".join(self._list_notes()) or None,
+            last_sound=self._named[self._timeline.last_sound] if self._timeline.last_sound else None,
+        )
+        past = Past(
+            self._list_origins(),
+            # Whatever was there at the boundary of a shallow clone is older than all that it shows.
+            {key: -1 if one.added in self._timeline.edge else one.added for key, one in self._versions.items()},
+            {
+                (finding.code, finding.revisions): span.heads
+                for finding, span in self._spans
+                if span and span.began not in self._timeline.edge
+            },
+            dict(self._list_removed()),
+        )
+        return report, past
 
     def _is_known(self, number: int) -> bool:
         """Whether the number is a real commit: not the working tree, nor the boundary of a shallow clone."""
@@ -81,6 +106,13 @@ class _Tracer:
         if names := self._timeline.uncommitted:
             shown = ", ".join(names[:_MAX_NAMES]) + (" ..." if len(names) > _MAX_NAMES else "")
             yield f"Uncommitted changes: {shown}."
+
+    def _list_removed(self) -> Iterator[tuple[str, Removed]]:
+        for name, removal in self._removals.items():
+            if removal.version.known is not None:
+                file = replace(removal.version.file, node=removal.version.known)
+                successor = removal.successor.known.name if removal.successor and removal.successor.known else None
+                yield name, Removed(self._commits.get(removal.commit), file, successor)
 
     def _list_loop_edges(self) -> Iterator[tuple[Span, Version, str, Origin]]:
         """Each reference between two revisions of a loop, with the span of the loop."""
@@ -115,17 +147,42 @@ class _Tracer:
         return origins
 
 
+def _list_removals(graph: Graph, removals: Mapping[str, Removal]) -> dict[str, Removal]:
+    """The removals of the revisions that the graph lacks, and of those that these would lack in their turn."""
+    known = {node.name for node in graph.nodes.values()}
+    pending = [one.name for references in graph.dangling.values() for one in references]
+    found: dict[str, Removal] = {}
+    while pending:
+        name = pending.pop()
+        if name in removals and name not in found and name not in known:
+            found[name] = removals[name]
+            node = removals[name].version.known
+            pending += [reference.name for reference in node.references] if node else []
+    return found
+
+
 def _choose_edit(graph: Graph, finding: Finding, span: Span) -> Edit | None:
     """The edit that caused the finding: one of its own revisions, or for heads and bases any edit of the commit.
 
-    For a loop, the ranking of its cuts decides.
+    Only an edit that stands: what has been changed again since cannot be undone. For a loop, the ranking of its cuts
+    decides.
     """
     if finding.code == "MG101":
         return None
-    for name in finding.revisions:
-        if name in span.edits:
-            edit = span.edits[name]
-            node = graph.nodes.get(finding.file or "")
-            # Report its current line if the finding points to that file.
-            return replace(edit, file=node.key, line=finding.line or edit.line) if node and node.name == name else edit
-    return next(iter(span.edits.values()), None) if finding.code in ("MG201", "MG202") else None
+    keys = index_by_name(graph.nodes)
+    standing = {
+        name: found
+        for name, edit in span.edits.items()
+        if (found := _find_standing(graph, [graph.nodes[key] for key in keys.get(name, ())], edit))
+    }
+    own = [standing[name] for name in finding.revisions if name in standing]
+    return next(iter(own or (standing.values() if finding.code in ("MG201", "MG202") else ())), None)
+
+
+def _find_standing(graph: Graph, nodes: Iterable[Node], edit: Edit) -> Edit | None:
+    """The edit with the file and line where its value stands now; None: the file has another value."""
+    for node in nodes:
+        names = read_names(node, edit.role)
+        if names is not None and format_value(names, graph.kind) == edit.after:
+            return replace(edit, file=node.key, line=node.find_line(edit.role))
+    return None

@@ -68,8 +68,7 @@ def find_edit(before: Node | None, after: Node | None, kind: Kind) -> Edit | Non
     for role in Role:
         old, new = read_names(before, role), read_names(after, role)
         if old is not None and new is not None and old != new:
-            line = min((one.line for one in after.references if one.role is role), default=after.line)
-            return Edit(after.key, line, format_value(old, kind), format_value(new, kind))
+            return Edit(after.key, after.find_line(role), format_value(old, kind), format_value(new, kind), role)
     return None
 
 
@@ -100,6 +99,9 @@ class Shape:
                 self.referenced[reference.name] += step
                 if self.is_parent(node, reference.name):
                     self.children[reference.name] += step
+
+    def list_heads(self) -> frozenset[str]:
+        return frozenset(name for name, files in self.names.items() if files > 0 and self.children[name] <= 0)
 
     def is_parent(self, node: Node, name: str) -> bool:
         return name in node.parents and get_scope(name, self.kind) == get_scope(node.name, self.kind)

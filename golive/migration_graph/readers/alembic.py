@@ -71,8 +71,15 @@ def read_tree(key: str, tree: ast.Module, content: bytes) -> ParsedFile:
         is_reversible=judge_reversibility(tree.body, names),
         content_hash=hash_content(content),
         unread=tuple(unread),
+        parents_line=_find_line("down_revision", names),
+        dependencies_line=_find_line("depends_on", names),
     )
     return ParsedFile(key, node, tuple(findings))
+
+
+def _find_line(wanted: str, names: Bindings) -> int:
+    bound = names.get(wanted)
+    return bound.line if bound else 0
 
 
 def read_docstring(text: str) -> dict[str, str]:

@@ -50,6 +50,7 @@ def read_migration(key: str, content: bytes, app: str) -> ParsedFile:
         is_reversible=not any(_find_one_way(migration)),
         content_hash=hash_content(content),
         unread=tuple(reader.unread),
+        parents_line=bound.line if (bound := reader.names.get("dependencies")) else 0,
     )
     return ParsedFile(key, node, tuple(reader.findings), run_before, replaces)
 

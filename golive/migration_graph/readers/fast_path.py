@@ -47,6 +47,8 @@ class _Head:
 
     revision: int
     line: int
+    parents_line: int
+    dependencies_line: int
     references: tuple[tuple[int, int, Role], ...]
     branch_labels: tuple[int, ...]
     functions: tuple[tuple[str, bool], ...]
@@ -157,6 +159,8 @@ def _make_file(
         fields.get("Revises"),
         judge_functions(functions),
         hash_content(content),
+        parents_line=head.parents_line and head.parents_line + offset,
+        dependencies_line=head.dependencies_line and head.dependencies_line + offset,
     )
     return ParsedFile(key, node)
 
@@ -220,7 +224,15 @@ def _learn_head(form: bytes, *, is_last: bool) -> _Head | None:
     references = tuple(
         (number, reference.line, reference.role) for number, reference in zip(numbers[1 : count + 1], node.references)
     )
-    return _Head(numbers[0], node.line, references, tuple(numbers[count + 1 :]), functions)
+    return _Head(
+        numbers[0],
+        node.line,
+        node.parents_line,
+        node.dependencies_line,
+        references,
+        tuple(numbers[count + 1 :]),
+        functions,
+    )
 
 
 def _is_plain(statement: ast.stmt) -> bool:

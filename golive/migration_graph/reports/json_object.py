@@ -5,7 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from golive.migration_graph.model import Commit, Cut, Edge, Edit, Episode, Finding, Node, Report
+from golive.migration_graph.model import (
+    Commit,
+    ComparedDatabase,
+    Cut,
+    Edge,
+    Edit,
+    Episode,
+    Finding,
+    Headline,
+    Node,
+    Report,
+)
 from golive.migration_graph.reports.words import escape_surrogates
 
 
@@ -28,15 +39,28 @@ def describe(report: Report) -> dict[str, Any]:
         "sound": report.sound,
         "graph": [_describe_node(node) for node in report.graph.nodes.values()],
         "unchecked_references": report.graph.unchecked,
+        "last_sound": _describe_commit(report.last_sound),
+        "headline": None if report.headline is None else _describe_headline(report.headline),
         "not_read": [{"path": each.path, "files": each.files, "why": each.why} for each in report.not_read],
         "findings": [_describe_finding(finding, with_history=with_history) for finding in report.findings],
     }
     if with_history:
         described["episodes"] = [_describe_episode(episode) for episode in report.episodes or ()]
         described["history_note"] = report.history_note
+    if report.databases:
+        described["databases"] = [_describe_database(database) for database in report.databases]
     if report.pending is not None:
         described["pending"] = list(report.pending)
     return described
+
+
+def _describe_database(database: ComparedDatabase) -> dict[str, Any]:
+    return {
+        "name": database.name,
+        "rows": list(database.rows),
+        "pending": None if database.pending is None else list(database.pending),
+        "ran_from": database.ran_from,
+    }
 
 
 def _describe_node(node: Node) -> dict[str, Any]:
@@ -53,6 +77,7 @@ def _describe_finding(finding: Finding, *, with_history: bool) -> dict[str, Any]
         "code": finding.code,
         "name": finding.name,
         "severity": finding.severity.value,
+        "known": finding.is_known,
         "message": finding.message,
         "hint": finding.hint,
         "file": finding.file,
@@ -80,6 +105,18 @@ def _describe_cut(cut: Cut) -> dict[str, Any]:
         "heads_after": None if cut.heads is None else list(cut.heads),
         "bases_after": None if cut.bases is None else list(cut.bases),
         "sound_after": cut.is_sound,
+    }
+
+
+def _describe_headline(headline: Headline) -> dict[str, Any]:
+    return {
+        "action": headline.action.value,
+        "code": headline.code,
+        "revisions": list(headline.revisions),
+        "edits": [_describe_edit(edit) for edit in headline.edits],
+        "command": headline.command,
+        "because": list(headline.because),
+        "result": {"heads": list(headline.heads), "bases": list(headline.bases), "sound": headline.is_sound},
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from golive.migration_graph.model import Commit
-from golive.migration_graph.reports.words import make_visible, show
+from golive.migration_graph.reports.words import MAX_NAME_LENGTH, make_visible, show
 
 
 def text(untrusted: str) -> str:
@@ -13,8 +13,8 @@ def text(untrusted: str) -> str:
     return escape(make_visible(untrusted))
 
 
-def code(untrusted: str) -> str:
-    return f"<code>{escape(show(untrusted))}</code>"
+def code(untrusted: str, max_length: int = MAX_NAME_LENGTH) -> str:
+    return f"<code>{escape(show(untrusted, max_length))}</code>"
 
 
 def commit_text(commit: Commit) -> str:

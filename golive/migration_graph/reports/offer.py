@@ -1,81 +1,77 @@
-"""The answer of an audit: the one edit to make, or the candidates that the evidence cannot tell apart.
+"""The answer of an audit: its headline, or the candidates that the evidence cannot tell apart.
 
 Also the sentences about edits and remedies that the text, Markdown and HTML reports share. `quote` is the report's own
 escaping of an untrusted value."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from golive.migration_graph.model import Commit, Cut, Edge, Edit, Finding, Report, Severity
-from golive.migration_graph.reports.words import count, describe_shape, name_edge, name_place, show
+from golive.migration_graph.model import Action, Cut, Edge, Edit, Finding, Headline, Report
+from golive.migration_graph.reports.words import count, describe_severity, describe_shape, name_edge, name_place, show
 
 Quote = Callable[[str], str]
+# A command is of no use if it is cut short; but one of thousands of names is not for reading either.
+MAX_COMMAND_LENGTH = 1_000
 
 
 @dataclass(frozen=True)
 class Offer:
-    """The remedy for the first error that has one.
+    """What a report says first: its headline, or the equally good candidates (`tied`) for a cycle without one.
 
-    `edits` are the values to restore, empty if unknown; `edges` are to be removed. `ties`: how many remedies are
-    equally good, including this one. `outcome` describes the resulting graph, empty if it was not computed; both it and
-    `because` are empty for a tie.
+    `finding` is the error that it is about. `outcome` describes the graph that the headline leads to.
     """
 
     finding: Finding
-    edits: tuple[Edit, ...]
-    edges: tuple[Edge, ...]
-    because: tuple[str, ...]
-    commit: Commit | None
-    ties: int
-    outcome: str
+    headline: Headline | None
+    tied: tuple[Cut, ...] = ()
+
+    @property
+    def ties(self) -> int:
+        return len(self.tied)
+
+    @property
+    def because(self) -> tuple[str, ...]:
+        return self.headline.because if self.headline else ()
+
+    @property
+    def outcome(self) -> str:
+        if self.headline is None:
+            return ""
+        return _describe_graph(self.headline.heads, self.headline.bases, self.headline.is_sound)
 
     @property
     def place(self) -> tuple[str | None, int | None]:
         """The file and line to look at first."""
-        place = self.edits[0] if self.edits else self.edges[0] if self.edges else self.finding
-        return place.file, place.line
-
-    @property
-    def tied(self) -> tuple[Cut, ...]:
-        """The equally good remedies; empty if there is a single best one."""
-        return self.finding.cuts[: self.ties] if self.ties > 1 else ()
+        edits = self.headline.edits if self.headline else ()
+        places: list[Edit | Edge | Finding] = [*edits, *(edge for cut in self.tied for edge in cut.edges), self.finding]
+        return places[0].file, places[0].line
 
 
 def find_offer(report: Report) -> Offer | None:
-    """The offer for the first error that has a remedy; None if there is none."""
+    """The headline, else the tied candidates for the first cycle; None if there is neither."""
+    headline = report.headline
     for finding in report.findings:
-        if finding.severity is Severity.ERROR and (finding.cuts or finding.edit is not None):
-            return _offer(finding)
+        if headline is not None and (finding.code, finding.revisions) == (headline.code, headline.revisions):
+            return Offer(finding, headline)
+        if headline is None and finding.cuts:
+            best = tuple(cut for cut in finding.cuts if cut.rank == finding.cuts[0].rank)
+            return Offer(finding, None, best) if len(best) > 1 else None
     return None
 
 
-def _offer(finding: Finding) -> Offer:
-    cut = finding.cuts[0] if finding.cuts else Cut(())
-    ties = sum(other.rank == cut.rank for other in finding.cuts)
-    return Offer(
-        finding,
-        _find_edits(finding, cut),
-        cut.edges,
-        cut.because if ties <= 1 else (),
-        finding.introduced_by,
-        ties,
-        describe_outcome(cut) if ties <= 1 else "",
-    )
+def find_place(report: Report, finding: Finding, offer: Offer | None) -> tuple[str | None, int | None]:
+    """The file and line that a finding blames: where the offer edits or an edit was made, else its own.
 
-
-def _find_edits(finding: Finding, cut: Cut) -> tuple[Edit, ...]:
-    if cut.edits:
-        return cut.edits
-    edit = finding.edit
-    if not cut.edges:
-        return (edit,) if edit is not None and edit.before is not None else ()
-    if cut.restore is None:
-        return ()
-    edge = cut.edges[0]
-    after = edit.after if edit is not None and edit.file == edge.file else None
-    return (Edit(edge.file, edge.line, cut.restore, after),)
+    A finding without a file is about the configuration. `offer` is that of the report.
+    """
+    if offer is not None and offer.finding is finding:
+        return offer.place
+    edited = report.graph.nodes.get(finding.edit.file) if finding.edit is not None else None
+    if finding.edit is not None and edited is not None:
+        return edited.key, edited.find_line(finding.edit.role)
+    return finding.file or report.configuration, finding.line
 
 
 def list_values(cut: Cut) -> list[str]:
@@ -89,17 +85,19 @@ def describe_outcome(cut: Cut) -> str:
     """`1 head (c3), 1 base (a1), sound`; empty if it was not computed."""
     if cut.heads is None or cut.bases is None:
         return ""
-    verdict = {True: ", sound", False: ", not yet sound", None: ""}[cut.is_sound]
-    return describe_shape(cut.heads, cut.bases) + verdict
+    return _describe_graph(cut.heads, cut.bases, cut.is_sound)
+
+
+def _describe_graph(heads: Sequence[str], bases: Sequence[str], is_sound: bool | None) -> str:
+    verdict = {True: ", sound", False: ", not yet sound", None: ""}[is_sound]
+    return describe_shape(heads, bases) + verdict
 
 
 def summarize(report: Report) -> str:
-    """The verdict on one line: `Not sound: 2 errors, 1 warning`."""
-    counts = [
-        count(number, noun)
-        for severity, noun in ((Severity.ERROR, "error"), (Severity.WARNING, "warning"), (Severity.INFO, "note"))
-        if (number := sum(finding.severity is severity for finding in report.findings))
-    ]
+    """The verdict on one line: `Not sound: 2 errors, 1 known error, 1 warning`."""
+    nouns = {"error": "error", "known error": "known error", "warning": "warning", "info": "note"}
+    severities = [describe_severity(finding) for finding in report.findings]
+    counts = [count(number, noun) for severity, noun in nouns.items() if (number := severities.count(severity))]
     return ("Sound" if report.sound else "Not sound") + (f": {', '.join(counts)}" if counts else "")
 
 
@@ -108,17 +106,20 @@ def describe_offer(report: Report) -> str:
     offer = find_offer(report)
     if offer is None:
         return ""
-    if offer.tied:
+    if offer.headline is None:
         return f"Undo one of {offer.ties} edits that nothing tells apart."
-    if offer.edits:
-        return f"Put back {' and '.join(_describe_edit(edit) for edit in offer.edits)}."
-    if not offer.edges:
-        return f"Look at {name_place(*offer.place)}."
-    return f"Take out {' and '.join(map(describe_edge, offer.edges))}."
+    if offer.headline.command is not None:
+        return f"Run `{show(offer.headline.command, MAX_COMMAND_LENGTH)}`."
+    return f"{get_verb(offer.headline).capitalize()} {' and '.join(map(_describe_edit, offer.headline.edits))}."
 
 
 def _describe_edit(edit: Edit) -> str:
-    return f"{show(get_restored(edit))} in {name_place(edit.file, edit.line)}"
+    return f"{show(get_written(edit))} in {name_place(edit.file, edit.line)}"
+
+
+def get_verb(headline: Headline) -> str:
+    """What to do with the values of the edits."""
+    return "put back" if headline.action is Action.RESTORE else "write"
 
 
 def describe_edge(edge: Edge) -> str:
@@ -126,14 +127,14 @@ def describe_edge(edge: Edge) -> str:
     return f"{name_edge(edge)} ({name_place(edge.file, edge.line)})"
 
 
-def get_restored(edit: Edit) -> str:
-    """The value that undoing the edit puts back, as Python source."""
-    return edit.before or "None"
+def get_written(edit: Edit) -> str:
+    """The value that an edit of a headline writes, as Python source."""
+    return edit.after or "None"
 
 
 def describe_replaced(edit: Edit, quote: Quote) -> str:
     """` in place of 'c3'`; empty if the current value is unknown."""
-    return f" in place of {quote(edit.after)}" if edit.after is not None else ""
+    return f" in place of {quote(edit.before)}" if edit.before is not None else ""
 
 
 def describe_change(edit: Edit, quote: Quote) -> str:

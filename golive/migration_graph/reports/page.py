@@ -16,23 +16,28 @@ from golive.migration_graph.model import Edge, Report
 from golive.migration_graph.reports.defects import find_defects
 from golive.migration_graph.reports.markup import code, commit_text, text
 from golive.migration_graph.reports.offer import (
+    MAX_COMMAND_LENGTH,
     Offer,
     describe_cut,
     describe_replaced,
     find_offer,
-    get_restored,
+    get_verb,
+    get_written,
     summarize,
 )
 from golive.migration_graph.reports.page_findings import write_episodes, write_findings
 from golive.migration_graph.reports.page_graph import write_graph
 from golive.migration_graph.reports.words import (
+    NO_PLAN,
     NO_SINGLE_EDIT,
-    PENDING_TITLE,
     count,
+    describe_knowledge,
+    describe_not_read,
     describe_size,
     list_names,
     name_edge,
     name_place,
+    title_plan,
 )
 
 _HERE: Final = Path(__file__).parent
@@ -63,7 +68,9 @@ def _write(report: Report) -> Iterator[str]:
     yield "<body>"
     yield f'<header data-sound="{"yes" if report.sound else "no"}"><p>Migration audit</p>'
     yield f"<h1>{text(summarize(report))}</h1>"
-    yield f"<p>{text(describe_size(report))}, in {code(report.path)}</p></header>"
+    yield f"<p>{text(describe_size(report))}, in {code(report.path)}</p>"
+    yield from (f"<p>{text(sentence)}</p>" for sentence in describe_not_read(report))
+    yield "</header>"
     yield "<main>"
     yield from _write_answer(report, find_offer(report))
     yield from write_graph(report, defects)
@@ -93,8 +100,10 @@ def _write_answer(report: Report, offer: Offer | None) -> Iterator[str]:
     yield '<section class="card answer" aria-labelledby="answer">'
     yield from _write_edit(offer)
     yield "<dl>"
-    if offer.commit is not None:
-        yield f"<dt>Since</dt><dd>{commit_text(offer.commit)}</dd>"
+    if offer.finding.introduced_by is not None:
+        yield f"<dt>Since</dt><dd>{commit_text(offer.finding.introduced_by)}</dd>"
+    if report.last_sound is not None:
+        yield f"<dt>Last sound</dt><dd>{commit_text(report.last_sound)}</dd>"
     if offer.finding.affected is not None:
         yield f"<dt>Affects</dt><dd>{count(offer.finding.affected, 'revision')} that cannot be put in order</dd>"
     if offer.because:
@@ -105,20 +114,21 @@ def _write_answer(report: Report, offer: Offer | None) -> Iterator[str]:
 
 
 def _write_edit(offer: Offer) -> Iterator[str]:
-    if offer.tied:
+    headline = offer.headline
+    if headline is None:
         yield f'<h2 id="answer">One of {offer.ties} edits is wrong</h2>'
         yield "<p>Nothing tells them apart. Taking out any of these edges breaks the cycle:</p><ul>"
         for cut in offer.tied:
             yield f"<li>{describe_cut(cut, map(_describe_edge, cut.edges), code)}</li>"
         yield "</ul>"
-    elif offer.edits:
-        values = " and ".join(code(get_restored(edit)) for edit in offer.edits)
-        yield f'<h2 id="answer">Put back {values}</h2>'
-        for edit in offer.edits:
+    elif headline.command is not None:
+        yield f'<h2 id="answer">Run {code(headline.command, MAX_COMMAND_LENGTH)}</h2>'
+    else:
+        values = " and ".join(code(get_written(edit)) for edit in headline.edits)
+        yield f'<h2 id="answer">{get_verb(headline).capitalize()} {values}</h2>'
+        for edit in headline.edits:
             place = f"{code(name_place(edit.file, edit.line))}{describe_replaced(edit, code)}"
             yield f'<p class="place">in {place}</p>'
-    else:
-        yield f'<h2 id="answer">Take out {" and ".join(map(_describe_edge, offer.edges))}</h2>'
 
 
 def _describe_edge(edge: Edge) -> str:
@@ -126,6 +136,9 @@ def _describe_edge(edge: Edge) -> str:
 
 
 def _write_pending(report: Report) -> Iterator[str]:
-    if report.pending is not None:
-        yield f'<section class="card"><h2>{PENDING_TITLE}</h2>'
-        yield f"<p>{text(list_names(report.pending, MAX_PENDING))}</p></section>"
+    for database in report.databases:
+        yield f'<section class="card"><h2>{title_plan(report, database, code)}</h2>'
+        yield f"<p>{NO_PLAN if database.pending is None else text(list_names(database.pending, MAX_PENDING))}</p>"
+        if knowledge := describe_knowledge(database):
+            yield f"<p>{knowledge}</p>"
+        yield "</section>"

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from itertools import groupby
 from textwrap import wrap
 
-from golive.migration_graph.model import Cut, Edit, Episode, Finding, Report, Severity
+from golive.migration_graph.model import ComparedDatabase, Cut, Edit, Episode, Finding, Report, Severity
 from golive.migration_graph.reports.offer import (
+    MAX_COMMAND_LENGTH,
     Offer,
     describe_change,
     describe_cut,
@@ -15,17 +16,20 @@ from golive.migration_graph.reports.offer import (
     describe_outcome,
     describe_replaced,
     find_offer,
-    get_restored,
+    get_verb,
+    get_written,
     is_tied,
     summarize,
 )
 from golive.migration_graph.reports.words import (
     NOT_MINIMAL,
+    describe_knowledge,
+    describe_not_read,
+    describe_severity,
     describe_size,
     list_names,
     make_visible,
     name_commit,
-    name_edge,
     name_place,
     shorten_cycle,
     show,
@@ -55,42 +59,45 @@ class _Writer:
     def write(self, report: Report) -> Iterator[str]:
         yield self._paint(summarize(report), "good" if report.sound else "error", "bold")
         yield f"{describe_size(report)}, in {make_visible(report.path)}"
+        yield from describe_not_read(report)
         offer = find_offer(report)
         if offer is not None:
             # Do not repeat in the findings what the answer already says.
-            self._answered = offer.finding if not offer.tied else None
+            self._answered = offer.finding if offer.headline else None
             yield ""
             yield from self._write_offer(offer)
+        if report.last_sound is not None and not report.sound:
+            yield ""
+            yield f"last sound: {name_commit(report.last_sound)}"
         for (_, severity), findings in groupby(report.findings, lambda finding: (finding.code, finding.severity)):
             yield from self._write_group(list(findings), MAX_SHOWN[severity])
         yield from self._write_history(report)
-        if report.pending is not None:
+        for database in report.databases:
             yield ""
-            yield from _fold(f"An upgrade would run, in this order: {list_names(report.pending, 50)}")
+            yield from _write_plan(report, database)
 
     def _write_offer(self, offer: Offer) -> Iterator[str]:
-        if offer.tied:
+        headline = offer.headline
+        if headline is None:
             yield f"One of these {offer.ties} remedies, which nothing tells apart:"
             yield from (f"  take out {_describe_cut(cut)}" for cut in offer.tied[:MAX_CUTS])
             if offer.ties > MAX_CUTS:
                 yield f"  and {offer.ties - MAX_CUTS} more, listed by --format json"
-        elif offer.edits:
-            yield from (self._describe_edit(edit) for edit in offer.edits)
         else:
-            for edge in offer.edges:
-                place = self._paint(name_place(edge.file, edge.line), "bold")
-                yield f"{place}: take out {name_edge(edge)}"
-        if offer.commit is not None:
-            yield f"  since commit {name_commit(offer.commit)}"
+            yield from (self._describe_edit(edit, get_verb(headline)) for edit in headline.edits)
+            if headline.command is not None:
+                yield f"run {self._paint(show(headline.command, MAX_COMMAND_LENGTH), 'good', 'bold')}"
+        if offer.finding.introduced_by is not None:
+            yield f"  since commit {name_commit(offer.finding.introduced_by)}"
         for reason in offer.because:
             yield from _fold(f"because {reason}", "  ")
         if offer.outcome:
             yield f"  then: {offer.outcome}"
 
-    def _describe_edit(self, edit: Edit) -> str:
+    def _describe_edit(self, edit: Edit, verb: str) -> str:
         place = self._paint(name_place(edit.file, edit.line), "bold")
-        value = self._paint(show(get_restored(edit)), "good", "bold")
-        return f"{place}: put back {value}{describe_replaced(edit, show)}"
+        value = self._paint(show(get_written(edit)), "good", "bold")
+        return f"{place}: {verb} {value}{describe_replaced(edit, show)}"
 
     def _write_group(self, findings: list[Finding], limit: int) -> Iterator[str]:
         yield ""
@@ -102,10 +109,9 @@ class _Writer:
             )
 
     def _write_finding(self, finding: Finding) -> Iterator[str]:
-        severity = finding.severity.value
-        code = self._paint(f"{finding.code} {finding.name}", severity, "bold")
+        code = self._paint(f"{finding.code} {finding.name}", finding.severity.value, "bold")
         place = name_place(finding.file, finding.line)
-        yield f"{code} ({severity})" + (f" {place}" if place else "")
+        yield f"{code} ({describe_severity(finding)})" + (f" {place}" if place else "")
         yield from _fold(finding.message, "  ")
         if finding.hint and finding is not self._answered:
             yield from _fold(finding.hint, "  ")
@@ -137,6 +143,16 @@ class _Writer:
             yield self._paint("Episodes, newest first", "bold")
             for episode in report.episodes:
                 yield from _describe_episode(episode)
+
+
+def _write_plan(report: Report, database: ComparedDatabase) -> Iterator[str]:
+    which = "" if len(report.databases) == 1 else f" of {show(database.name)}"
+    if database.pending is None:
+        yield from _fold(f"No upgrade{which} is possible: the findings say why.")
+    else:
+        yield from _fold(f"An upgrade{which} would run, in this order: {list_names(database.pending, 50)}")
+    if knowledge := describe_knowledge(database):
+        yield from _fold(knowledge)
 
 
 def _describe_cut(cut: Cut) -> str:
