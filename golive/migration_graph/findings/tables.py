@@ -14,7 +14,7 @@ from golive.migration_graph.model import Finding, Graph, Kind, ParsedFile
 from golive.migration_graph.readers.syntax import parse
 
 # Key -> content of the file; None: it cannot be read.
-Read = Callable[[str], bytes | None]
+Read = Callable[[str], "bytes | None"]
 # How many tables that several files seem to create are looked at.
 MAX_TABLES = 100
 _MAX_NAMES = 5
