@@ -32,7 +32,7 @@ LOCK_FILE = "migrations.lock"
 ReadApplied = Callable[[str, Kind], AppliedRows]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AuditRequest:
     """What to check. `lock_file` None: the one in the audited folder, if it exists. `databases`: URLs.
 
@@ -52,7 +52,7 @@ class AuditRequest:
     packages: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AuditResult:
     """The report; `refusal` says why the lock file was not written although that was requested."""
 

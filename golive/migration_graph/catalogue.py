@@ -11,7 +11,7 @@ from typing import Final
 from golive.migration_graph.model import Finding, Severity
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FindingType:
     """One entry of the catalogue. `severity` is the default; `meaning` and `remedy` are shown to users."""
 

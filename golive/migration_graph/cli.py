@@ -1,7 +1,7 @@
 """Command line of the audit: argument parsing, output and exit code.
 
-Shared by `manage.py audit_migrations`, `python -m golive.migration_graph` and the pre-commit hook. Optional features
-are imported lazily: a plain audit runs on every commit and must start fast.
+Shared by `manage.py audit_migrations`, `golive-audit`, the hook of pre-commit and `python -m golive.migration_graph`.
+Optional features are imported lazily: a plain audit runs on every commit and must start fast.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Stream(Protocol):
     def isatty(self) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Options:
     """Parsed arguments. `path` None means the project that the command belongs to."""
 
@@ -51,7 +51,7 @@ class Options:
     @classmethod
     def choose(cls, parsed: dict[str, Any]) -> Options:
         """Pick the audit's own options out of the parsed arguments."""
-        return cls(**{name: parsed[name] for name in cls.__slots__})
+        return cls(**{name: parsed[name] for name in cls.__dataclass_fields__})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -133,6 +133,13 @@ def run(
             _write_file(options.output, render(result.report, options.format))
     except UnusableInputError as error:
         _write_error(errors, program, str(error))
+        return UNUSABLE
+    except BrokenPipeError:
+        raise
+    except (OSError, RecursionError, MemoryError) as error:
+        # What no reader has foreseen must not end with the exit code of errors that were found.
+        reason = error.strerror if isinstance(error, OSError) else "something is nested too deeply, or too large"
+        _write_error(errors, program, f"the audit cannot go on: {reason or type(error).__name__}")
         return UNUSABLE
     if result.refusal is not None:
         _write_error(errors, program, result.refusal)

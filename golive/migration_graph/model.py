@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+
+from golive.migration_graph.compat import StrEnum
 
 
 class Kind(StrEnum):
@@ -30,7 +31,7 @@ class Role(StrEnum):
     DEPENDENCY = "dependency"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reference:
     """One reference from a file to a predecessor: `name` as written, `line` where it is written."""
 
@@ -39,7 +40,7 @@ class Reference:
     role: Role = Role.PARENT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Node:
     """One migration file. `key` is its path, so that two files with the same name remain two nodes.
 
@@ -78,7 +79,7 @@ class Node:
         return tuple(reference.name for reference in self.references if reference.role is Role.DEPENDENCY)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Edge:
     """`child -> parent` by name, and the line that defines it."""
 
@@ -88,7 +89,7 @@ class Edge:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Edit:
     """A change to one reference list of one file: the values before and after, as Python source.
 
@@ -103,7 +104,7 @@ class Edit:
     role: Role = Role.PARENT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cut:
     """One remedy for a cycle: remove these edges. The cuts of a finding are listed best first.
 
@@ -124,7 +125,7 @@ class Cut:
     is_sound: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Commit:
     """A commit of the repository that contains the files; `date` is RFC 3339."""
 
@@ -134,7 +135,7 @@ class Commit:
     author: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Finding:
     """One problem, or something worth a look. `code` and `name` are those of `golive.migration_graph.catalogue`.
 
@@ -178,7 +179,7 @@ class Action(StrEnum):
     MERGE = "merge"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Headline:
     """The one remedy that the audit stands for: the graph that it leads to was built and audited.
 
@@ -197,7 +198,7 @@ class Headline:
     is_sound: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NotRead:
     """Files that the audit passed over: the folder or file, relative to the audited folder, how many files, and why.
 
@@ -211,7 +212,7 @@ class NotRead:
     severity: Severity = Severity.WARNING
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Episode:
     """The lifetime of a defect: from the commit that introduced it to the one that fixed it (None: not fixed)."""
 
@@ -222,7 +223,7 @@ class Episode:
     edits: tuple[Edit, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ParsedFile:
     """What one file declares, independent of all others.
 
@@ -240,7 +241,7 @@ class ParsedFile:
     tables: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Project:
     """What is known of a project beyond its migrations.
 
@@ -257,7 +258,7 @@ class Project:
     elsewhere: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Graph:
     """The graph of all audited files. `nodes` is keyed and sorted by `Node.key`."""
 
@@ -301,7 +302,7 @@ def get_app(name: str) -> str:
     return split_name(name)[0]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AppliedRows:
     """What a database has recorded. `rows`: Alembic's current revisions, or `app.name` of all that Django has applied.
 
@@ -313,7 +314,7 @@ class AppliedRows:
     id_length: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ComparedDatabase:
     """A database against the files. `pending`: what an upgrade would run, in order; None: the tool would refuse.
 
@@ -326,7 +327,7 @@ class ComparedDatabase:
     ran_from: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Report:
     """The result of an audit. `path` as the caller gave it. `sound`: there is no finding of severity error."""
 

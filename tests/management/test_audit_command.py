@@ -209,24 +209,6 @@ def test_audit__audited_folder__is_left_as_it_was_and_nothing_in_it_runs(tmp_pat
     assert sorted(path.name for path in folder.rglob("*")) == before
 
 
-def test_hook__as_pre_commit_runs_it__fails_on_a_broken_graph(tmp_path: Path) -> None:
-    """pre-commit runs `entry` of a `script` from its checkout, in the other project, with `args` and no file names."""
-    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
-    folder = write_revisions(tmp_path, SOUND)
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return run_front((str(ROOT / script), *options), *arguments, cwd=folder)
-
-    script, *options = hook["entry"].split()
-    assert (hook["language"], hook["pass_filenames"], options) == ("script", False, ["--no-history"])
-    assert os.access(ROOT / script, os.X_OK)
-    assert run().returncode == 0
-    write_revisions(tmp_path, BROKEN)
-    done = run(".")
-    assert done.returncode == 1
-    assert "migrations/versions/a.py:3" in done.stdout
-
-
 @pytest.mark.parametrize(
     ("file", "is_looked_at"),
     [

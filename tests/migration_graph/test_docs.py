@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -174,28 +173,14 @@ def test_docs__hook__is_the_one_that_is_defined() -> None:
     assert [hook["id"]] == [defined["id"] for defined in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())]
 
 
-def test_docs__workflow__its_commands_run_and_annotate(tmp_path: Path) -> None:
-    """The commands as the runner runs them, in a project with a broken graph; the clone is of this checkout."""
+def test_docs__workflow__gives_the_action_inputs_that_it_has_and_the_rights_that_it_needs() -> None:
+    """tests/package/test_github_action.py runs it."""
     workflow = find_yaml(".github/workflows/migrations.yml")
+    action = yaml.safe_load((ROOT / "action.yml").read_text())
     assert isinstance(workflow, dict)
-    commands = [step["run"] for step in workflow["jobs"]["migrations"]["steps"] if "run" in step]
-    project = tmp_path / "project"
-    read_example("MG101").write(project)
-    runner = tmp_path / "runner"
-    # What the clone brings, without asking that this checkout is committed.
-    (runner / "valhalla").mkdir(parents=True)
-    (runner / "valhalla" / "golive").symlink_to(ROOT / "golive")
+    checkout, audit = workflow["jobs"]["migrations"]["steps"]
 
-    assert commands[0] == 'git clone --quiet --depth 1 "$VALHALLA" "$RUNNER_TEMP/valhalla"'
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-eu", "-c", commands[1]],
-        cwd=project,
-        env={**clean_environment({}), "RUNNER_TEMP": str(runner), "PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == 1
-    assert done.stdout.startswith("::error file=versions/a.py,line=2,title=MG101 cycle::")
+    assert workflow["permissions"] == {"contents": "read", "pull-requests": "write"}
+    assert checkout["with"] == {"fetch-depth": 0}
+    assert set(audit["with"]) <= set(action["inputs"])
+    assert re.findall(r"^\| `(\w+)` \|", CI, re.MULTILINE) == list(action["inputs"])

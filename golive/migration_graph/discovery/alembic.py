@@ -9,7 +9,7 @@ from pathlib import Path
 
 from golive.migration_graph.discovery.alembic_config import AlembicConfig, read_config
 from golive.migration_graph.discovery.not_read import count_revisions, report_absent
-from golive.migration_graph.discovery.sources import Layout, Location, drop_duplicates, make_prefix
+from golive.migration_graph.discovery.sources import Layout, Location, drop_duplicates, is_folder, make_prefix
 from golive.migration_graph.model import Kind, NotRead, UnusableInputError
 
 _MAX_SHOWN = 300
@@ -52,13 +52,6 @@ def make_layout(
     return Layout(
         Kind.ALEMBIC, root, drop_duplicates(locations), not_read=tuple(not_read or ()), is_sourceless=is_sourceless
     )
-
-
-def is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # such as a name that is too long
-        return False
 
 
 def _list_folders(root: Path, config: AlembicConfig) -> list[Path]:

@@ -45,7 +45,7 @@ _PREVENTS_PLAN = {"MG101", "MG102", "MG103", "MG104", "MG105", "MG107"}
 _MAX_NAMES = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Knowledge:
     """What the applied set is worked out from. `bodies`: key of each file -> its body. `sources`: best first."""
 
@@ -97,7 +97,7 @@ def find_harm(databases: Sequence[AppliedRows], knowledge: Knowledge, graph: Gra
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Comparison:
     report: Report
     database: AppliedRows

@@ -24,7 +24,7 @@ _REMOVES = re.compile(rb"drop|rename", re.IGNORECASE)
 _WORD = re.compile(rb"\w+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Step:
     """One statement of an upgrade: it makes the table, or takes the name away."""
 

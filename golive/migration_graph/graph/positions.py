@@ -21,7 +21,7 @@ from golive.migration_graph.readers.bodies import EMPTY
 Run = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Position:
     """`rows`: Alembic's current revisions, or the names of all migrations that Django has recorded."""
 
@@ -33,7 +33,7 @@ class Position:
         return frozenset(body for _, body in self.ran if body != EMPTY)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
     """What an upgrade does at a position, by name. `skipped`: it passes over them, and their bodies never ran.
 
@@ -49,7 +49,7 @@ class Outcome:
         return not (self.is_stuck or self.skipped or self.repeated)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Possibility:
     """A position at which a database may be. `since`: what tells so, such as a commit, for messages.
 

@@ -107,7 +107,7 @@ def find_failing_step(graph: Graph, applied: Collection[str]) -> str | None:
     return None
 
 
-@dataclass(slots=True)
+@dataclass
 class _Line:
     """A line of descent being walked down: the current revision, and everything at or below it."""
 

@@ -26,7 +26,7 @@ MAX_RELEASES = 60
 _Files = dict[str, tuple[str, ParsedFile]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Release:
     """A state of the branch from which a database can have been upgraded: that of `commit`, before the next edit."""
 
@@ -38,7 +38,7 @@ class Release:
         return f"commit {self.commit[:12]}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Releases:
     """The states that were followed, oldest first. `left_out`: how many older ones were not."""
 

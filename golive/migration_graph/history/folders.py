@@ -13,7 +13,7 @@ from golive.migration_graph.history.git import Change, ChangedCommit, Repository
 MAX_MOVES = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TrackedFolder:
     """A migrations folder in the repository. `prefix` is its path with a trailing slash; empty for the top level."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Optional
 
 from golive.migration_graph.history.versions import (
     Key,
@@ -29,7 +30,7 @@ MAX_CHANGES = 100
 _LOCAL_CODES = ("MG203", "MG204")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Defect:
     """The identity of a finding across commits. Two loops are the same if they have a revision in common."""
 
@@ -49,7 +50,7 @@ def name_defect(finding: Finding, kind: Kind) -> Defect:
     return Defect(finding.code, frozenset(finding.revisions) or frozenset({finding.file or ""}))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fresh:
     """The new edges of one child when a loop began. For `blame` and `before` see `history.edge_origins`."""
 
@@ -58,7 +59,7 @@ class Fresh:
     parents: frozenset[str]
 
 
-@dataclass(slots=True)
+@dataclass
 class Span:
     """The lifetime of a defect, as commit numbers.
 
@@ -74,7 +75,7 @@ class Span:
     ended: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class State:
     """The tree of one commit. `defects`: the span of each defect; shared between states, so never mutated."""
 
@@ -88,7 +89,7 @@ class State:
         return State(self.shape.copy(), dict(self.versions), self.defects, self.errors)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Removal:
     """The commit, by number, that left a revision without a file; its last version, and what took its place, if any."""
 
@@ -100,7 +101,7 @@ class Removal:
 # Parsed files -> the findings of a folder that consists of them.
 Audit = Callable[[Iterable[ParsedFile]], Sequence[Finding]]
 # Path -> blob and parsed content of the file; None: the path was removed.
-Changed = Mapping[str, tuple[str, ParsedFile] | None]
+Changed = Mapping[str, Optional[tuple[str, ParsedFile]]]
 
 
 class Replay:
@@ -160,7 +161,7 @@ class Replay:
         # With dangling references, which heads are reported depends on the whole graph (see `suggest_names`).
         if any(defect.code in ("MG102", "MG107") for defect in step.state.defects):
             return None
-        new = [node for path, node in zip(paths, nodes, strict=True) if path not in step.old]
+        new = [node for path, node in zip(paths, nodes) if path not in step.old]
         if not all(step.keeps_graph(path) for path in paths if path in step.old) or not step.state.shape.grows_by(new):
             return None
         names = {node.name for node in nodes}

@@ -22,7 +22,7 @@ from golive.migration_graph.readers.syntax import report_too_large
 MAX_LOOKED_BACK = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Timeline:
     """A replayed history. Commits are numbered by their index in `commits`; the next number is the working tree.
 

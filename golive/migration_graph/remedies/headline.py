@@ -47,7 +47,7 @@ TOGETHER = "one of these edits hides what the others did; the tool could load wh
 EARLIER = "of the values that stood there earlier it is the last one that is sound"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Remedy:
     """`edits`: from what stands now to what is to be written. `changed` and `added`: the files after it."""
 

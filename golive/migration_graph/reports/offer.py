@@ -16,7 +16,7 @@ Quote = Callable[[str], str]
 MAX_COMMAND_LENGTH = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Offer:
     """What a report says first: its headline, or the equally good candidates (`tied`) for a cycle without one.
 
