@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,6 +197,23 @@ def test_check__what_changes_nothing__is_a_note(folder: Path, edit: object) -> N
     before = (folder / NAME).read_bytes()
     assert lock(folder).refusal is None
     assert (folder / NAME).read_bytes() == before
+
+
+@pytest.mark.parametrize("path", ["alembic/versions/b.py", "site/app/migrations/0001_a.py"])
+def test_check__a_file_that_a_real_formatter_rewrote__is_a_note(path: str, tmp_path: Path) -> None:
+    ugly = "x = { 'a':1,\n 'b' : 2 }\n\ndef use( y ) :\n    return ( y )\n"
+    make_alembic(tmp_path, CHAIN)
+    write_django(tmp_path / "site", "0001_a", "[]")
+    file, root = tmp_path / path, tmp_path / "site" if path.startswith("site") else tmp_path
+    before = file.read_text() + ugly
+    file.write_text(before)
+    lock(root)
+
+    subprocess.run([sys.executable, "-m", "ruff", "format", "--isolated", "--quiet", file], check=True)
+
+    assert file.read_text() != before
+    (finding,) = examine(root).findings
+    assert (finding.code, finding.severity) == ("MG401", Severity.INFO)
 
 
 def test_check__what_it_does_differs__is_an_error_that_names_the_normal_way(folder: Path) -> None:

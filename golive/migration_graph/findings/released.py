@@ -88,8 +88,8 @@ def _judge(
             node,
             "what it does is not the same",
             f"Put {node.key} back as it was released: databases that have run it will not run it again. Make the "
-            "change in a new migration. If no database has run it, take its line out of the lock file in the same "
-            "commit and write the lock again.",
+            "change in a new migration, and add that to the lock file in the same commit (--write-lock). If no "
+            "database has run this one, take its line out of the lock file and write it anew.",
         )
     if locked.sha256 is None:
         return None
