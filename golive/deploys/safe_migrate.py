@@ -94,7 +94,7 @@ class SafeMigrate:
             lines = "\n  ".join(make_visible(error) for error in errors)
             raise CommandError(
                 f"The graph of migrations is not sound, and nothing was applied:\n  {lines}\n"
-                "`manage.py audit_migrations --history` names the edit that broke it."
+                "`manage.py audit_migrations` names the edit that broke it."
             )
         for known in project_graph.list_known_errors(report):
             self._warn(f"A known error of the migrations: {make_visible(known)}")

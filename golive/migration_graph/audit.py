@@ -23,6 +23,7 @@ from golive.migration_graph.graph.build import build_graph, count_branch_points,
 from golive.migration_graph.model import AppliedRows, Finding, Graph, Kind, ParsedFile, Report, UnusableInputError
 
 if TYPE_CHECKING:
+    from golive.migration_graph.findings.applied import Knowledge, Source
     from golive.migration_graph.findings.lock_file import LockFile
 
 LOCK_FILE = "migrations.lock"
@@ -118,9 +119,15 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
         from golive.migration_graph.history.trace import trace
 
         report, past = trace(report, layout, is_asked_for=bool(request.with_history))
+    refuse = None
     if request.databases:
+        from golive.migration_graph.findings.applied import compare_applied, find_harm
+
         databases = [read_applied(url, report.kind) for url in request.databases]
-        report = _compare_databases(report, layout, files, databases, lock, with_history=past is not None)
+        knowledge = _gather_knowledge(layout, files, lock, with_history=past is not None)
+        for database in databases:
+            report = compare_applied(report, database, knowledge, is_only=len(databases) == 1)
+        refuse = partial(find_harm, databases, knowledge)
     if lock is not None:
         from golive.migration_graph.findings.known import mark_known
 
@@ -128,44 +135,40 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
     if not report.sound:
         from golive.migration_graph.remedies.advice import advise
 
-        report = advise(_sort(report), files, layout.project, past=past, lock=lock.revisions if lock else None)
+        report = advise(
+            _sort(report),
+            files,
+            layout.project,
+            past=past,
+            lock=lock.revisions if lock else None,
+            folder=str(layout.root),
+            read=partial(read_key, layout),
+            refuse=refuse,
+        )
     refusal = None
     if request.writes_lock:
         report, refusal = _write_lock(report, files, lock, lock_file, read_wanted, keeps_known=request.keeps_known)
     return AuditResult(_sort(report), refusal)
 
 
-def _compare_databases(
-    report: Report,
-    layout: Layout,
-    files: list[ParsedFile],
-    databases: Sequence[AppliedRows],
-    lock: LockFile | None,
-    *,
-    with_history: bool,
-) -> Report:
-    from golive.migration_graph.findings.applied import Knowledge, compare_applied
+def _gather_knowledge(
+    layout: Layout, files: list[ParsedFile], lock: LockFile | None, *, with_history: bool
+) -> Knowledge:
+    """What tells which migrations a database has run."""
+    from golive.migration_graph.findings.applied import Knowledge
     from golive.migration_graph.findings.lock_evidence import explain_by_lock
-    from golive.migration_graph.graph.positions import Possibility, Upgrades
     from golive.migration_graph.history.deployments import read_releases
 
+    # What was released tells more than what was committed.
+    sources: list[Source] = [] if lock is None else [partial(explain_by_lock, lock.revisions)]
     releases = read_releases(layout) if with_history else None
+    if releases is not None:
+        sources.append(releases.explain)
 
     def rebuild(partly_applied: frozenset[str]) -> Graph:
         return build_graph(layout.kind, files, layout.project, partly_applied=partly_applied)
 
-    def explain(rows: frozenset[str], upgrades: Upgrades) -> tuple[str, Sequence[Possibility]] | None:
-        """What was released tells more than what was committed."""
-        if lock is not None and (found := explain_by_lock(lock.revisions, rows, upgrades)):
-            return "lock file", found
-        if releases is not None and (found := releases.find_possibilities(rows, upgrades)):
-            return "history", found
-        return None
-
-    knowledge = Knowledge(rebuild, read_bodies(layout), explain)
-    for database in databases:
-        report = compare_applied(report, database, knowledge, is_only=len(databases) == 1)
-    return report
+    return Knowledge(rebuild, read_bodies(layout), sources)
 
 
 def _sort(report: Report) -> Report:

@@ -30,7 +30,7 @@ CATALOGUE: Final = {
             "cycle",
             Severity.ERROR,
             "Revisions come before each other in a circle, so that no order exists and nothing can be applied.",
-            "Put back the value that stood before the edit which closed the circle; --history finds it.",
+            "Put back the value that stood before the edit which closed the circle; the history finds it.",
         ),
         FindingType(
             "MG102",
@@ -43,8 +43,8 @@ CATALOGUE: Final = {
             "MG103",
             "duplicate-id",
             Severity.ERROR,
-            "Two files define the same revision; a tool that keeps one of them drops the other in silence.",
-            "Give the one that is not applied anywhere an id of its own.",
+            "Two files define the same revision; the tool runs the one that it reads last, and never the other.",
+            "Give the newer one an id of its own, unless a database has run it.",
         ),
         FindingType(
             "MG104",
@@ -101,7 +101,7 @@ CATALOGUE: Final = {
             "multiple-heads",
             Severity.ERROR,
             "The graph has several ends, and an upgrade to the head does not know which.",
-            "Merge them, or put one on top of the other.",
+            "Merge them with a revision that does nothing else, once nothing else is wrong.",
         ),
         FindingType(
             "MG202",

@@ -71,9 +71,7 @@ def check_migration_graph() -> Finding:
         return Finding(False, f"The migrations could not be audited: {error}.")
     # The detail is public: it names the error codes, not the project's files.
     if new := {f"{finding.code} {finding.name}" for finding in report.findings if finding.is_new_error}:
-        return Finding(
-            False, f"The audit finds {', '.join(sorted(new))}. `manage.py audit_migrations --history` names the edit."
-        )
+        return Finding(False, f"The audit finds {', '.join(sorted(new))}. `manage.py audit_migrations` names the edit.")
     if known := {f"{finding.code} {finding.name}" for finding in report.findings if finding.is_known}:
         return Finding(True, f"The audit finds only what the lock file keeps as known: {', '.join(sorted(known))}.")
     return Finding(True, "The audit of the migrations finds no error.")

@@ -70,7 +70,7 @@ def test_migrate__broken_graph__applies_nothing_and_names_the_line(tmp_path: Pat
     assert done.returncode == 1
     assert done.stderr.startswith("CommandError: The graph of migrations is not sound, and nothing was applied:\n  ")
     assert told in done.stderr
-    assert done.stderr.endswith("`manage.py audit_migrations --history` names the edit that broke it.\n")
+    assert done.stderr.endswith("`manage.py audit_migrations` names the edit that broke it.\n")
     assert "Traceback" not in done.stderr
     assert list_tables(project) == []
 

@@ -306,7 +306,7 @@ def test_audit__database_without_the_drivers__says_what_to_use(tmp_path: Path) -
 def test_audit__the_incident__names_commit_file_line_and_value(tmp_path: Path) -> None:
     incident = build_incident(tmp_path)
 
-    done = run_front(MANAGE, str(incident.folder), "--history", "--format", "json")
+    done = run_front(MANAGE, str(incident.folder), "--format", "json")
 
     described = json.loads(done.stdout)
     finding = described["findings"][0]
@@ -320,14 +320,39 @@ def test_audit__the_incident__names_commit_file_line_and_value(tmp_path: Path) -
     assert all("introduced_by" in other for other in described["findings"])
 
 
+@pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS)
+@pytest.mark.parametrize(("options", "is_read"), [((), True), (("--history",), True), (("--no-history",), False)])
+def test_audit__the_history__is_read_by_default_in_a_repository(
+    front: tuple[str, ...], options: tuple[str, ...], is_read: bool, tmp_path: Path
+) -> None:
+    incident = build_incident(tmp_path)
+
+    done = run_front(front, str(incident.folder), "--format", "json", *options)
+
+    described = json.loads(done.stdout)
+    assert (done.returncode, "episodes" in described, described["last_sound"] is not None) == (1, is_read, is_read)
+    # Without it three edges are equally suspect.
+    assert (described["headline"] is not None) is is_read
+
+
+def test_audit__no_repository__says_so_only_if_the_history_was_asked_for(tmp_path: Path) -> None:
+    folder = str(write_revisions(tmp_path, SOUND))
+
+    assert "history:" not in run_front(MODULE, folder).stdout
+    assert (
+        "history: No history: the folder is not in a git repository." in run_front(MODULE, folder, "--history").stdout
+    )
+
+
 def test_audit__the_incident__is_answered_in_the_first_lines(tmp_path: Path) -> None:
     incident = build_incident(tmp_path)
 
-    done = run_front(SCRIPT, str(incident.folder), "--history")
+    done = run_front(SCRIPT, str(incident.folder))
 
     lines = done.stdout.splitlines()
     assert lines[0].startswith("Not sound: 3 errors")
     assert lines[3] == f"{GUILTY_PATH}:{GUILTY_LINE}: put back None in place of 'r108'"
     assert f"{incident.guilty[:12]} " in lines[4]
     assert GUILTY_SUBJECT in lines[4]
+    assert "last sound: " in done.stdout
     assert len(lines) < 80

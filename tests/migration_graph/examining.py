@@ -8,7 +8,7 @@ from golive.migration_graph.audit import AuditRequest, AuditResult, run_audit
 from golive.migration_graph.model import AppliedRows, Kind, Report
 
 
-def examine(folder: Path, *, with_history: bool = False) -> Report:
+def examine(folder: Path, *, with_history: bool | None = False) -> Report:
     """The report; a lock file in the folder is evidence, as in the command."""
     return run_audit(str(folder), AuditRequest(with_history=with_history), _refuse).report
 

@@ -54,7 +54,7 @@ def compare(
     report: Report, applied: Sequence[str], rebuild: Rebuild = refuse_to_rebuild, *, id_length: int | None = None
 ) -> Report:
     """Compare with a database of which nothing tells what ran. `rebuild`: for squashed migrations."""
-    knowledge = Knowledge(rebuild, {key: key for key in report.graph.nodes}, lambda rows, upgrades: None)
+    knowledge = Knowledge(rebuild, {key: key for key in report.graph.nodes})
     return compare_applied(report, AppliedRows("sqlite:///x", tuple(applied), id_length), knowledge)
 
 

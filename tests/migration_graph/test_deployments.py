@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -250,6 +251,71 @@ def test_assumed__without_a_history(project: Project, tmp_path: Path) -> None:
     report = run_audit(str(project.folder), AuditRequest(databases=("x",)), read_applied).report
 
     assert (describe(report), report.databases[0].ran_from) == ({}, "assumed")
+
+
+def write_lock(project: Project) -> None:
+    def refuse(url: str, kind: Kind) -> AppliedRows:
+        raise AssertionError(url)
+
+    project.repository.write()
+    assert run_audit(str(project.folder), AuditRequest(writes_lock=True), refuse).refusal is None
+
+
+def test_lock__tells_what_was_released__whatever_was_committed(project: Project) -> None:
+    project.commit(*CHAIN)
+    project.commit(revision("x", "'b'"), revision("c", "'x'"))
+    # Not sure without the lock file: the database may have run either.
+    assert describe(project.audit(("c",))) == {"MG303": ("x",)}
+    write_lock(project)
+
+    report = project.audit(("c",))
+
+    assert (describe(report), report.databases[0].ran_from) == ({}, "lock file")
+
+
+def test_lock__and_edited_since__is_certain(project: Project) -> None:
+    project.commit(*CHAIN)
+    write_lock(project)
+    project.commit(revision("x", "'b'"), revision("c", "'x'"), revision("a", work="something else"))
+
+    report = project.audit(("c",))
+
+    assert describe(report) == {"MG303": ("x",), "MG306": ("a",)}
+    assert "it never ran there" in get_message(report, "MG303")
+    assert "if it was" not in get_message(report, "MG303")
+
+
+def test_lock__without_the_rows_of_the_database__leaves_it_to_the_history(project: Project) -> None:
+    project.commit(*CHAIN)
+    write_lock(project)
+    project.commit(revision("d", "'c'"))
+
+    assert project.audit(("d",)).databases[0].ran_from == "history"
+
+
+def test_lock__of_an_older_form__leaves_it_to_the_history(project: Project) -> None:
+    project.commit(*CHAIN)
+    write_lock(project)
+    lock = project.folder / "migrations.lock"
+    lock.write_text(re.sub(r', body = "\w+"', "", lock.read_text()))
+
+    assert project.audit(("c",)).databases[0].ran_from == "history"
+
+
+def test_headline__that_a_database_would_refuse__is_not_given(project: Project) -> None:
+    project.commit(revision("a"), revision("b", "'a'"), revision("c", "'a'"))
+    project.commit(revision("c", "'b'"))
+    project.commit(revision("c", "'lost'"))
+
+    linear = project.audit().headline
+    assert linear is not None
+    assert [edit.after for edit in linear.edits] == ["'b'"]
+
+    # It was upgraded while there were two heads.
+    headline = project.audit(("b", "c")).headline
+
+    assert headline is None or [edit.after for edit in headline.edits] == ["'a'"]
+    assert project.audit(("a",)).headline == linear
 
 
 # -- Django ------------------------------------------------------------------------------------------------------------

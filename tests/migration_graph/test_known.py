@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from golive.migration_graph.findings.known import list_known, mark_known
 from golive.migration_graph.findings.lock_file import read_lock
-from golive.migration_graph.model import Report, Severity
+from golive.migration_graph.model import Kind, Report, Severity
 from golive.migration_graph.reports import render
 from tests.migration_graph.examining import examine, lock
 from tests.migration_graph.folders import chain, make_alembic
 from tests.migration_graph.folders import render as revision
 from tests.migration_graph.incident import build_incident
+from tests.migration_graph.reports import make_finding, make_graph, make_report
 
 NAME = "migrations.lock"
 # A loop of three, and a revision on top of it.
@@ -101,6 +103,58 @@ def test_known__repairing_it__is_no_edit_of_what_was_released(tmp_path: Path) ->
     assert again.revisions["a"].placement is not None
     change(tmp_path, a=revision("a", "'c'"))
     assert list_errors(examine(tmp_path)) == [("MG101", False), ("MG401", False)]
+
+
+def test_known__while_it_stands__its_revisions_stay_open(tmp_path: Path) -> None:
+    make_alembic(tmp_path, LOOP)
+    freeze(tmp_path)
+    change(tmp_path, e=revision("e", "'d'"))
+
+    assert lock(tmp_path).refusal is None
+
+    assert read_lock(tmp_path / NAME).revisions["a"].placement is None
+    change(tmp_path, a=revision("a", "None"))
+    assert examine(tmp_path).findings == ()
+
+
+def test_known__repaired_together_with_what_it_does__stays_as_it_was_locked(tmp_path: Path) -> None:
+    make_alembic(tmp_path, LOOP)
+    freeze(tmp_path)
+    before = read_lock(tmp_path / NAME).revisions["a"]
+    change(tmp_path, a=revision("a", "None", "x = 1\n"))
+    assert list_errors(examine(tmp_path)) == [("MG401", False)]
+
+    freeze(tmp_path)
+
+    assert read_lock(tmp_path / NAME).revisions["a"] == before
+
+
+def test_known__file_that_cannot_be_read__is_not_locked(tmp_path: Path) -> None:
+    computed = revision("d", "find_parent()", "depends_on = 'nobody'\n")
+    make_alembic(
+        tmp_path, {**chain(a=None, b="'a'"), "c.py": f"<<<<<<< ours\n{revision('c', repr('b'))}", "d.py": computed}
+    )
+
+    report = freeze(tmp_path)
+
+    assert list_errors(report) == [("MG105", True), ("MG107", True)]
+    assert list(read_lock(tmp_path / NAME).revisions) == ["a", "b"]
+
+
+def test_known__errors_of_a_database__are_never_kept() -> None:
+    finding = make_finding("MG301", "database-revision-unknown", revisions=("x",))
+    report = make_report(make_graph({"a": []}), finding)
+
+    assert list_known(report) == {}
+    assert not mark_known(report, {"MG301": (("x",),)}).findings[0].is_known
+
+
+def test_known__heads_of_one_app__are_not_those_of_another() -> None:
+    graph = make_graph({name: [] for name in ("app.a", "app.b", "other.a", "other.b")}, kind=Kind.DJANGO)
+    report = make_report(graph, make_finding(revisions=("other.a", "other.b")))
+
+    assert not mark_known(report, {"MG201": (("app.a", "app.b"),)}).findings[0].is_known
+    assert mark_known(report, {"MG201": (("other.x", "other.y"),)}).findings[0].is_known
 
 
 def test_known__several_heads__may_move_on_but_not_become_more(tmp_path: Path) -> None:

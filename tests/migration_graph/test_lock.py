@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golive.migration_graph.findings.lock_file import LockedRevision, LockFile, Placement, format_lock, read_lock
-from golive.migration_graph.model import Finding, Report, Severity, UnusableInputError
+from golive.migration_graph.findings.lock_file import (
+    LockedRevision,
+    LockFile,
+    Placement,
+    find_locked_parents,
+    format_lock,
+    read_lock,
+)
+from golive.migration_graph.model import Finding, Node, Report, Severity, UnusableInputError
 from golive.migration_graph.readers.alembic import hash_content
 from tests.migration_graph.examining import examine, lock
 from tests.migration_graph.folders import chain, find, make_alembic, render, write
@@ -231,6 +239,7 @@ def test_check__unreadable_file__is_not_gone_and_is_an_error(folder: Path) -> No
     change(folder, c="<<<<<<< HEAD\n" + render("c", "'b'"))
 
     assert list_errors(examine(folder)) == [("MG105", ()), ("MG401", ("c",))]
+    assert "whether it still does the same cannot be told" in get_edit(folder).message
 
 
 def test_check__file_without_an_id__is_not_told_as_gone(folder: Path) -> None:
@@ -258,6 +267,13 @@ def test_check__a_second_file_with_the_id_of_a_released_one__does_not_blame_the_
     change(folder, a_twin=render("b", "'a'") + "\n\nprint()\n")
 
     assert list_errors(examine(folder)) == [("MG103", ("b",))]
+
+
+def test_check__of_two_files_with_an_id__the_one_that_does_the_same_is_the_released_one(folder: Path) -> None:
+    change(folder, a_twin=render("b", "'a'") + "\n\nprint()\n", b=LICENCE + render("b", "'a'"))
+
+    assert list_errors(examine(folder)) == [("MG103", ("b",))]
+    assert get_edit(folder).severity is Severity.INFO
 
 
 def write_django(root: Path, name: str, dependencies: str, *, sql: str = "SELECT 1", **lists: str) -> None:
@@ -376,8 +392,30 @@ def test_format_1__a_dependency_that_it_could_not_hold__is_no_edit(tmp_path: Pat
     make_alembic(tmp_path, DIAMOND)
     lock(tmp_path)
     drop_bodies(tmp_path / NAME)
-
     assert examine(tmp_path).findings == ()
+
+    change(tmp_path, d=LICENCE + render("d", "'b'", "depends_on = 'c'\n"))
+
+    assert "cannot be told" in get_edit(tmp_path).message
+
+
+def test_format_1__an_edited_file__does_not_complete_its_line(folder: Path) -> None:
+    drop_bodies(folder / NAME)
+    before = read_lock(folder / NAME).revisions["b"]
+    change(folder, b=render("b", "'a'", "x = 1\n"))
+
+    assert lock(folder, keeps_known=True).refusal is None
+
+    after = read_lock(folder / NAME).revisions
+    assert after["b"] == before
+    assert after["a"].body is not None
+
+
+def test_locked_parents__of_one_whose_values_were_computed__are_not_known() -> None:
+    opaque = LockedRevision(Placement(("x",)), "1", "1")
+
+    assert find_locked_parents({"a": opaque}, Node("a.py", "a", 1)) is None
+    assert find_locked_parents({"a": replace(opaque, body="2")}, Node("a.py", "a", 1)) == ("x",)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------

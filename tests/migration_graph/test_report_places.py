@@ -181,4 +181,4 @@ def test_github__text_of_the_log__is_no_command() -> None:
     hostile = make_finding("MG102", "name", message="x\n::error::fake", file="a\n::error::fake")
     report = make_report(make_graph(make_chain(1)), *findings, hostile)
 
-    assert count_levels(report)["error"] == 10
+    assert len(render(report, "github").splitlines()) == 10 + 1 + 1 + 1

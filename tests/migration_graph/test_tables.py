@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from golive.migration_graph.audit import audit
+from golive.migration_graph.findings import tables
 from tests.migration_graph.alembic_database import AlembicDatabase
 from tests.migration_graph.folders import find, make_alembic
 
@@ -66,6 +67,18 @@ def test_table__made_anew__is_no_concern_of_the_audit_or_of_real_alembic(
 
     assert find(audit(root), "MG205") == []
     assert AlembicDatabase().upgrade(root / "alembic")
+
+
+def test_table__very_many_of_them__are_counted_and_not_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "MAX_TABLES", 1)
+    both = f"{CREATE}; {CREATE.replace('stock', 'tax')}"
+
+    found = find(audit(write(tmp_path, both, both)), "MG205")
+
+    assert [finding.revisions for finding in found] == [(), ("r0", "r1")]
+    assert found[0].message.endswith("did not look into it: tax.")
 
 
 def test_table__of_another_schema__is_another_one(tmp_path: Path) -> None:

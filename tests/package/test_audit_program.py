@@ -74,10 +74,10 @@ def test_error__is_one_line_in_the_name_of_the_program(
 def test_command__of_the_guide__audits_a_project(bare: FreshEnvironment, tmp_path: Path) -> None:
     block = find_blocks("docs/embed/install.md")[-1]
     (command,) = block.commands()
-    name, path, option = shlex.split(command)
+    name, path = shlex.split(command)
     write_revisions(tmp_path / path, a1=None, b2="a1")
 
-    done = bare.run(bare.folder / "bin" / name, path, option, folder=tmp_path)
+    done = bare.run(bare.folder / "bin" / name, path, folder=tmp_path)
 
     assert block.run_by == "tests/package/test_audit_program.py"
     assert done.returncode == 0, done.stdout + done.stderr

@@ -50,11 +50,11 @@ def _find_tables(content: bytes) -> tuple[str, ...]:
     return tuple({name.decode("utf-8", "replace"): None for name in _CREATED_TABLE.findall(content)})
 
 
-def read_key(layout: Layout, key: str) -> bytes:
-    """The content of one file; empty if it cannot be read."""
+def read_key(layout: Layout, key: str) -> bytes | None:
+    """The content of one file; None if it cannot be read."""
     location = layout.find_location(key)
-    content = read_content(key, str(location.folder / key[len(location.prefix) :])) if location else b""
-    return b"" if isinstance(content, Finding) else content
+    content = read_content(key, str(location.folder / key.removeprefix(location.prefix))) if location else None
+    return content if isinstance(content, bytes) else None
 
 
 def read_bodies(layout: Layout, keys: Container[str] | None = None) -> dict[str, str]:

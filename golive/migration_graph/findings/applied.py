@@ -18,6 +18,7 @@ from golive.migration_graph.graph.upgrades import (
     find_inconsistent,
     find_overlaps,
     find_partly_applied,
+    is_loadable,
     plan_upgrade,
 )
 from golive.migration_graph.model import (
@@ -31,11 +32,12 @@ from golive.migration_graph.model import (
     get_app,
     split_name,
 )
+from golive.migration_graph.readers.bodies import EMPTY
 
 # The graph without these squashed migrations (by key).
 Rebuild = Callable[[frozenset[str]], Graph]
-# (rows, upgrades of the audited files) -> what tells, and where the database may be; None: nothing tells.
-Explain = Callable[[frozenset[str], Upgrades], "tuple[str, Sequence[Possibility]] | None"]
+# (rows, upgrades of the audited files) -> what tells where the database may be ("lock file"), and where (if it does).
+Source = Callable[[frozenset[str], Upgrades], "tuple[str, Sequence[Possibility]]"]
 ASSUMED = "assumed"
 
 # Findings that keep either tool from making a plan. Multiple heads do not stop `upgrade heads`.
@@ -45,11 +47,19 @@ _MAX_NAMES = 5
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What the applied set is worked out from. `bodies`: key of each file -> its body."""
+    """What the applied set is worked out from. `bodies`: key of each file -> its body. `sources`: best first."""
 
     rebuild: Rebuild
     bodies: Mapping[str, str]
-    explain: Explain
+    sources: Sequence[Source] = ()
+
+    def explain(self, rows: frozenset[str], upgrades: Upgrades) -> tuple[str, Sequence[Possibility]]:
+        """What tells where a database with these rows may be, and where. Failing all else, its rows are believed."""
+        for source in self.sources:
+            name, possibilities = source(rows, upgrades)
+            if possibilities:
+                return name, possibilities
+        return ASSUMED, [Possibility(Position(rows, upgrades.list_applied(rows)), "")]
 
 
 def compare_applied(report: Report, database: AppliedRows, knowledge: Knowledge, *, is_only: bool = True) -> Report:
@@ -67,6 +77,24 @@ def compare_applied(report: Report, database: AppliedRows, knowledge: Knowledge,
     failing = {finding.file for finding in findings if finding.code == "MG109"}
     others = [finding for finding in report.findings if finding.code != "MG109" or finding.file not in failing]
     return replace(report, findings=(*others, *findings), databases=(*report.databases, compared))
+
+
+def find_harm(databases: Sequence[AppliedRows], knowledge: Knowledge, graph: Graph) -> str | None:
+    """What an upgrade to this graph would do to one of the databases, in one sentence; None: no harm."""
+    if not is_loadable(graph) or any(node.unread for node in graph.nodes.values()):
+        return None
+    bodies = {key: knowledge.bodies.get(key, EMPTY) for key in graph.nodes}
+    for database in databases:
+        upgrades, rows = Upgrades(graph, bodies), frozenset(database.rows)
+        if graph.kind is Kind.ALEMBIC and find_unknown(graph, rows):
+            return f"the database {database.name} has rows that it does not know"
+        for possibility in knowledge.explain(rows, upgrades)[1]:
+            outcome = upgrades.judge(possibility.position)
+            if not outcome.is_harmless:
+                what = "refuse" if outcome.is_stuck else "skip" if outcome.skipped else "repeat"
+                names = ", ".join(outcome.skipped or outcome.repeated) or "its rows"
+                return f"an upgrade of the database {database.name} would {what} {names}"
+    return None
 
 
 @dataclass(frozen=True)
@@ -104,10 +132,7 @@ class _Comparison:
             return findings, pending, None
         upgrades = Upgrades(graph, self.knowledge.bodies)
         rows = frozenset(applied)
-        ran_from, possibilities = self.knowledge.explain(rows, upgrades) or (
-            ASSUMED,
-            [Possibility(Position(rows, upgrades.list_applied(rows)), "")],
-        )
+        ran_from, possibilities = self.knowledge.explain(rows, upgrades)
         findings += find_misapplied(graph, upgrades, possibilities, self.who)
         return findings, pending, ran_from
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from typing import Final
 
 from golive.migration_graph.catalogue import make_finding
@@ -25,7 +26,12 @@ from golive.migration_graph.model import (
     index_by_name,
 )
 
-_STOPS_THE_TOOL: Final = frozenset({"MG101", "MG102", "MG103", "MG104", "MG105", "MG107", "MG108", "MG110"})
+# A missing name and the revision that names it -> (name, reason) of each candidate.
+Suggest = Callable[..., list[tuple[str, str]]]
+# Errors with which the tool loads nothing, so that no database can have run what such a state says.
+PREVENTS_LOADING: Final = frozenset({"MG101", "MG102", "MG104", "MG105", "MG107", "MG110"})
+# And those with which it does not know the whole graph.
+_PREVENTS_MERGING: Final = PREVENTS_LOADING | {"MG103", "MG108"}
 
 
 def find_defects(
@@ -44,16 +50,18 @@ def find_defects(
     names = index_by_name(graph.nodes)
     listed = list(files)
     second = find_second_definitions(graph, names)
+    # Asked twice of each reference: for its own finding, and for the heads.
+    suggest = cache(partial(suggest_names, graph, stray=stray))
     found = (
         *(finding for file in listed for finding in file.findings),
         *find_cycles(leave_out_second(graph, second), judge=judge),
-        *_find_dangling(graph, stray),
+        *_find_dangling(graph, suggest),
         *find_name_defects(graph, names, second, [file.key for file in listed]),
         *_find_self_references(graph),
     )
     return (
         *found,
-        *_find_heads(graph, names, stray, list_stopping(found)),
+        *_find_heads(graph, names, suggest, list_stopping(found)),
         *_find_bases(graph, names),
         *_find_inversions(graph),
         *_find_irreversible(graph),
@@ -61,11 +69,11 @@ def find_defects(
 
 
 def list_stopping(findings: Iterable[Finding]) -> list[str]:
-    """The codes, sorted, of errors with which the tool cannot load the graph, or not the whole of it: no merge then."""
-    return sorted({one.code for one in findings if one.severity is Severity.ERROR and one.code in _STOPS_THE_TOOL})
+    """The codes, sorted, of errors that are to be mended before anything can be merged."""
+    return sorted({one.code for one in findings if one.severity is Severity.ERROR and one.code in _PREVENTS_MERGING})
 
 
-def _find_dangling(graph: Graph, stray: Mapping[str, str] | None) -> Iterator[Finding]:
+def _find_dangling(graph: Graph, suggest: Suggest) -> Iterator[Finding]:
     missing = _find_perhaps_unread(graph)
     for key, references in graph.dangling.items():
         node = graph.nodes[key]
@@ -79,7 +87,7 @@ def _find_dangling(graph: Graph, stray: Mapping[str, str] | None) -> Iterator[Fi
             yield make_finding(
                 code,
                 f"{node.name} names {reference.name!r} as its {word}, and there is no such revision.",
-                _explain_dangling(graph, node, reference, stray),
+                _explain_dangling(graph, node, reference, suggest),
                 file=key,
                 line=reference.line,
                 revisions=(node.name,),
@@ -93,12 +101,12 @@ def _find_perhaps_unread(graph: Graph) -> set[str]:
     return missing if len(missing) <= unknown else set()
 
 
-def _explain_dangling(graph: Graph, node: Node, reference: Reference, stray: Mapping[str, str] | None) -> str:
+def _explain_dangling(graph: Graph, node: Node, reference: Reference, suggest: Suggest) -> str:
     if not reference.name:
         return "Write None if it is the first revision: '' is the name of a revision with an empty id."
     if joined := split_joined(graph, reference.name, child=node.name):
         return f"Probably {' and '.join(joined)} were meant: between two strings a comma is missing."
-    suggestions = suggest_names(graph, reference.name, child=node.name, stray=stray)
+    suggestions = suggest(reference.name, child=node.name)
     if not suggestions:
         return "Restore the missing file from git, or name the revision that took its place."
     name, why = suggestions[0]
@@ -146,10 +154,8 @@ def _group(graph: Graph, names: Sequence[str]) -> Iterator[tuple[str, list[str]]
     yield from apps.items()
 
 
-def _find_heads(
-    graph: Graph, names: Names, stray: Mapping[str, str] | None, stopping: Sequence[str]
-) -> Iterator[Finding]:
-    excused = _find_excused(graph, stray)
+def _find_heads(graph: Graph, names: Names, suggest: Suggest, stopping: Sequence[str]) -> Iterator[Finding]:
+    excused = _find_excused(graph, suggest)
     for app, heads in _group(graph, graph.heads):
         reported = [name for name in heads if name not in excused]
         unreadable = sum(_hides_parents(node, app) for node in graph.nodes.values())
@@ -198,15 +204,14 @@ def _collect_labels(graph: Graph, keys: Sequence[str]) -> set[str]:
     return {label for key in {*keys, *collect_ancestors(graph, keys)} for label in graph.nodes[key].branch_labels}
 
 
-def _find_excused(graph: Graph, stray: Mapping[str, str] | None) -> set[str]:
+def _find_excused(graph: Graph, suggest: Suggest) -> set[str]:
     """Heads that are heads only because a reference to them is misspelt."""
     excused: set[str] = set()
     for key, references in graph.dangling.items():
         child = graph.nodes[key].name
         for reference in references:
             joined = split_joined(graph, reference.name, child=child)
-            suggestions = suggest_names(graph, reference.name, child=child, stray=stray)
-            excused.update(joined or (name for name, _ in suggestions[:1]))
+            excused.update(joined or (name for name, _ in suggest(reference.name, child=child)[:1]))
     return excused
 
 

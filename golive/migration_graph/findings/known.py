@@ -34,11 +34,11 @@ def mark_known(report: Report, known: Known) -> Report:
     return replace(report, findings=tuple(findings))
 
 
-def list_known(report: Report, *, with_new: bool) -> dict[str, tuple[Subject, ...]]:
-    """The errors of a report that are known already; `with_new`: all others that can be known."""
+def list_known(report: Report) -> dict[str, tuple[Subject, ...]]:
+    """What the lock file keeps so that the errors of a report are known."""
     subjects: dict[str, list[Subject]] = {}
     for finding in report.findings:
-        if can_be_known(finding) and (with_new or finding.is_known):
+        if can_be_known(finding):
             subjects.setdefault(finding.code, []).append(_name_subject(report, finding))
     return {code: tuple(sorted(subjects[code])) for code in sorted(subjects)}
 

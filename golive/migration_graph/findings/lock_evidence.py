@@ -7,8 +7,9 @@ from golive.migration_graph.graph.positions import Position, Possibility, Upgrad
 from golive.migration_graph.model import Kind
 
 
-def explain_by_lock(lock: Lock, rows: frozenset[str], current: Upgrades) -> list[Possibility]:
-    """One possibility; empty if the lock file does not hold all that must have run, or not what it did."""
+def explain_by_lock(lock: Lock, rows: frozenset[str], current: Upgrades) -> tuple[str, list[Possibility]]:
+    """A source for `findings.applied.Knowledge`: one possibility, or none if the lock file does not hold all that must
+    have run, and what it did."""
     wanted = rows if current.kind is Kind.ALEMBIC else frozenset(name for name in rows if current.knows([name]))
     # A file of Django that is gone has a row still.
     released = wanted | (rows & lock.keys())
@@ -20,11 +21,12 @@ def explain_by_lock(lock: Lock, rows: frozenset[str], current: Upgrades) -> list
             continue
         locked = lock.get(name)
         if locked is None or locked.body is None or locked.placement is None or locked.is_opaque:
-            return []
+            return "lock file", []
         ran[name] = locked.body
         if current.kind is Kind.ALEMBIC:
             todo += _list_before(locked)
-    return [Possibility(Position(rows, frozenset(ran.items())), "the release in the lock file")] if ran else []
+    position = Position(rows, frozenset(ran.items()))
+    return "lock file", [Possibility(position, "the release in the lock file")] if ran else []
 
 
 def _list_before(locked: LockedRevision) -> tuple[str, ...]:

@@ -188,9 +188,7 @@ def write_lock(
         more = "; --known keeps them as known" if all(map(can_be_known, errors)) else ""
         raise LockRefusedError(f"{path} was not written: there are errors ({codes}){more}")
     old = lock or LockFile()
-    new = LockFile(
-        {**old.revisions, **_list_entries(report, files, old, read_bodies)}, list_known(report, with_new=keeps_known)
-    )
+    new = LockFile({**old.revisions, **_list_entries(report, files, old, read_bodies)}, list_known(report))
     if new != lock:
         try:
             content = format_lock(new).encode()

@@ -64,7 +64,8 @@ def _find_by_case(graph: Graph, name: str) -> Iterable[tuple[str, str]]:
 def _find_by_file(graph: Graph, name: str) -> Iterable[tuple[str, str]]:
     wanted = PurePosixPath(name).name.removesuffix(".py")
     for key, node in graph.nodes.items():
-        stem = PurePosixPath(key).stem
+        # Without pathlib: this is asked of every file for every reference.
+        stem = key.rpartition("/")[2].removesuffix(".py")
         if graph.kind is Kind.ALEMBIC and wanted and wanted != node.name:
             if stem == wanted:
                 yield node.name, f"the file {key} is named so, but its id is {node.name}"

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from golive.migration_graph.catalogue import make_finding
 from golive.migration_graph.graph.upgrades import is_loadable, plan_upgrade
 from golive.migration_graph.model import Finding, Graph, Kind, ParsedFile
 from golive.migration_graph.readers.syntax import parse
 
-# Key -> content of the file.
-Read = Callable[[str], bytes]
+# Key -> content of the file; None: it cannot be read.
+Read = Callable[[str], bytes | None]
+# How many tables that several files seem to create are looked at.
+MAX_TABLES = 100
+_MAX_NAMES = 5
 _REMOVAL = re.compile(r"\b(DROP|RENAME)\b", re.IGNORECASE)
+_UPGRADE = re.compile(rb"^def upgrade\b.*?(?=^def downgrade\b|\Z)", re.MULTILINE | re.DOTALL)
+_REMOVES = re.compile(rb"drop|rename", re.IGNORECASE)
+_WORD = re.compile(rb"\w+")
 
 
 @dataclass(frozen=True)
@@ -26,25 +33,47 @@ class _Step:
 
 
 def find_tables_created_twice(graph: Graph, files: Iterable[ParsedFile], read: Read) -> Iterator[Finding]:
-    """`read` is asked only for the files that may matter: those of tables that several files seem to create."""
+    """`read` is asked for nothing unless several files seem to create one table, and then once for each file."""
     makers: dict[str, list[str]] = {}
     for file in files:
         for table in file.tables:
             makers.setdefault(table, []).append(file.key)
-    suspects = {table: keys for table, keys in makers.items() if len(keys) > 1}
+    suspects = {table: keys for table, keys in sorted(makers.items()) if len(keys) > 1}
     if graph.kind is not Kind.ALEMBIC or not suspects or not is_loadable(graph):
         return
+    chosen = dict(islice(suspects.items(), MAX_TABLES))
     keys = {node.name: key for key, node in graph.nodes.items()}
-    order = [keys[name] for name in plan_upgrade(graph, ())]
-    upgrades: dict[str, list[ast.stmt]] = {}
-    for table in sorted(suspects):
-        first = min(order.index(key) for key in suspects[table])
-        last = max(order.index(key) for key in suspects[table])
-        concerned = [key for key in order[first : last + 1] if table.encode() in read(key)]
-        for key in concerned:
-            if key not in upgrades:
-                upgrades[key] = _read_upgrade(key, read(key))
-        yield from _find_second(graph, table, {key: list(_list_steps(upgrades[key], table)) for key in concerned})
+    steps: dict[str, dict[str, list[_Step]]] = {table: {} for table in chosen}
+    for key in (keys[name] for name in plan_upgrade(graph, ())):
+        content = read(key) or b""
+        concerned = [table for table in chosen if key in chosen[table]] + _list_removed(content, chosen)
+        if concerned:
+            upgrade = _read_upgrade(key, content)
+            for table in concerned:
+                steps[table][key] = list(_list_steps(upgrade, table))
+    for table in chosen:
+        yield from _find_second(graph, table, steps[table])
+    if len(suspects) > len(chosen):
+        yield _report_others(list(suspects)[MAX_TABLES:])
+
+
+def _list_removed(content: bytes, tables: Collection[str]) -> list[str]:
+    """The tables that the function `upgrade` may drop or rename, by a look at its text."""
+    found = _UPGRADE.search(content)
+    text = found[0] if found else content
+    if not _REMOVES.search(text):
+        return []
+    words = set(_WORD.findall(text))
+    return [table for table in tables if words.issuperset(_WORD.findall(table.encode()))]
+
+
+def _report_others(tables: Sequence[str]) -> Finding:
+    shown = ", ".join(tables[:_MAX_NAMES]) + (f" and {len(tables) - _MAX_NAMES} more" if tables[_MAX_NAMES:] else "")
+    return make_finding(
+        "MG205",
+        f"Several files create these tables too, and the audit did not look into it: {shown}.",
+        "Look whether each is dropped before it is made again.",
+    )
 
 
 def _find_second(graph: Graph, table: str, steps: Mapping[str, Sequence[_Step]]) -> Iterator[Finding]:

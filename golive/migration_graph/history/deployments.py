@@ -45,11 +45,14 @@ class Releases:
     releases: Sequence[Release]
     left_out: int = 0
 
-    def find_possibilities(self, rows: frozenset[str], current: Upgrades) -> list[Possibility]:
-        """What may have run in a database with these rows, the most direct explanation first; empty if unknown.
+    def explain(self, rows: frozenset[str], current: Upgrades) -> tuple[str, list[Possibility]]:
+        """A source for `findings.applied.Knowledge`: what may have run in a database with these rows.
 
-        `current`: the upgrades of the audited files.
+        The most direct explanation comes first. `current`: the upgrades of the audited files.
         """
+        return "history", self._find(rows, current)
+
+    def _find(self, rows: frozenset[str], current: Upgrades) -> list[Possibility]:
         if current.kind is Kind.ALEMBIC:
             return self._explain(rows)
         # Django's table also has the rows of other apps, and of files that are long gone.

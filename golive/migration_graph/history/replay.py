@@ -8,12 +8,21 @@ may form a loop when merged.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Optional
 
-from golive.migration_graph.history.versions import Key, Shape, Version, find_edit, get_scope, make_version
-from golive.migration_graph.model import Edit, Finding, Kind, Node, ParsedFile, Severity
+from golive.migration_graph.history.versions import (
+    Key,
+    Shape,
+    Version,
+    find_edit,
+    get_scope,
+    make_version,
+    read_names,
+)
+from golive.migration_graph.model import Edit, Finding, Kind, Node, ParsedFile, Role, Severity
 
 # A commit that changes at most this many files may be audited incrementally, without the whole folder.
 MAX_CHANGES = 100
@@ -73,10 +82,11 @@ class State:
     shape: Shape
     versions: dict[str, Version] = field(default_factory=dict)
     defects: Mapping[Defect, Span] = field(default_factory=dict)
-    is_sound: bool = True
+    # The codes of its errors.
+    errors: frozenset[str] = frozenset()
 
     def copy(self) -> State:
-        return State(self.shape.copy(), dict(self.versions), self.defects, self.is_sound)
+        return State(self.shape.copy(), dict(self.versions), self.defects, self.errors)
 
 
 @dataclass(frozen=True)
@@ -97,7 +107,8 @@ Changed = Mapping[str, Optional[tuple[str, ParsedFile]]]
 class Replay:
     """Builds states, oldest first, and records the lifetime of each defect in `spans`.
 
-    `removals`: name of a revision -> the last commit that took it away.
+    `removals`: name of a revision -> the last commit that took it away. `values`: role and name of a revision ->
+    the commits, by number, that changed this reference list, with the value before, oldest first.
     """
 
     def __init__(self, kind: Kind, audit: Audit) -> None:
@@ -105,6 +116,7 @@ class Replay:
         self._audit = audit
         self.spans: list[Span] = []
         self.removals: dict[str, Removal] = {}
+        self.values: dict[Key, list[tuple[int, tuple[str, ...]]]] = defaultdict(list)
 
     def step(
         self, number: int, parents: Sequence[State], changed: Changed, findings: Sequence[Finding] | None = None
@@ -117,6 +129,8 @@ class Replay:
         step = _Step(number, state, parents[1:], changed)
         part = self._audit_part(step) if findings is None else None
         self.removals.update(step.find_removals())
+        for key, value in step.list_replaced():
+            self.values[key].append((number, value))
         step.apply()
         inherited = [parent.defects for parent in parents]
         remaining: Mapping[Defect, Span] = {}
@@ -129,7 +143,7 @@ class Replay:
         elif findings is None:
             findings = self._audit(version.file for version in state.versions.values())
         if part is None:
-            state.is_sound = not any(finding.severity is Severity.ERROR for finding in findings)
+            state.errors = frozenset(one.code for one in findings if one.severity is Severity.ERROR)
         state.defects = self._match(step, remaining, findings, inherited)
         return state
 
@@ -212,6 +226,16 @@ class _Step:
         if not ancestors and file.node and file.node.name in self._moved:
             ancestors = [self._moved[file.node.name]]
         return make_version(self.number, blob, file, ancestors)
+
+    def list_replaced(self) -> Iterator[tuple[Key, tuple[str, ...]]]:
+        """The values of the reference lists that the commit changed."""
+        for path, version in self.new.items():
+            before = self._find_before(path)
+            if before and before.known and version.known and version is not before:
+                for role in Role:
+                    old = read_names(before.known, role)
+                    if old is not None and old != read_names(version.known, role):
+                        yield (role, version.known.name), old
 
     def find_removals(self) -> dict[str, Removal]:
         """The names that the commit itself took away: what a parent of a merge lacks already was taken away there."""

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from golive.migration_graph.discovery.sources import Layout
-from golive.migration_graph.findings.defects import find_defects
+from golive.migration_graph.findings.defects import PREVENTS_LOADING, find_defects
 from golive.migration_graph.graph.build import build_graph
 from golive.migration_graph.history.folders import TrackedFolder, find_tracked, list_history
 from golive.migration_graph.history.git import ChangedCommit, NoHistoryError, Repository
 from golive.migration_graph.history.replay import Changed, Removal, Replay, Span, State, describe_meaning
-from golive.migration_graph.history.versions import Version
+from golive.migration_graph.history.versions import Key, Version
 from golive.migration_graph.model import Finding, ParsedFile, Report
 from golive.migration_graph.readers.bodies import hash_body
 from golive.migration_graph.readers.files import keep_unreadable, read_file
@@ -29,7 +29,7 @@ class Timeline:
     `state` is that of the working tree, `spans` are the defects that ever existed, with the commits that began and
     ended them. `uncommitted`: keys of the files that differ from the last commit. `edge`: numbers of the commits whose
     ancestors are unknown (the boundary of a shallow clone); empty for a full clone. `last_sound`: the newest commit of
-    the first-parent line whose files had no error. `removals`: name of a revision -> who took it away last.
+    the first-parent line whose files had no error. `removals` and `values`: see `Replay`.
     """
 
     commits: Sequence[str]
@@ -39,6 +39,9 @@ class Timeline:
     edge: frozenset[int]
     last_sound: str | None = None
     removals: Mapping[str, Removal] = field(default_factory=dict)
+    values: Mapping[Key, Sequence[tuple[int, tuple[str, ...]]]] = field(default_factory=dict)
+    # The number of the newest commit of the first-parent line that the tool could load; -1: there is none.
+    last_loadable: int = -1
 
 
 def read_timeline(report: Report, layout: Layout, repository: Repository) -> Timeline:
@@ -57,28 +60,45 @@ def read_timeline(report: Report, layout: Layout, repository: Repository) -> Tim
 
     reader = CommitReader(repository, layout, folders, commits)
     replay = Replay(layout.kind, audit)
-    state, sound = _replay_commits(replay, repository, commits, reader)
-    last_sound = _find_last_sound(repository, head, sound, [folder.pathspec for folder in folders])
+    state, errors = _replay_commits(replay, repository, commits, reader)
+    pathspecs = [folder.pathspec for folder in folders]
+    line = repository.list_first_parents(head, pathspecs)
+    sound = _find_newest(repository, line, {one: not found for one, found in errors.items()}, pathspecs)
+    loads = {one: PREVENTS_LOADING.isdisjoint(found) for one, found in errors.items()}
+    loadable = _find_newest(repository, line, loads, pathspecs)
     changed = _compare(state, report)
     # Even if nothing changed: the current findings are those of the audit itself.
     state = replay.step(len(commits), [state], changed, report.findings)
     edge = frozenset(number for number, one in enumerate(commits) if not one.parents) if repository.is_shallow else ()
     names = tuple(sorted(change[1].key if change else key for key, change in changed.items()))
+    hashes = [one.commit for one in commits]
     return Timeline(
-        [one.commit for one in commits], state, replay.spans, names, frozenset(edge), last_sound, replay.removals
+        hashes,
+        state,
+        replay.spans,
+        names,
+        frozenset(edge),
+        None if sound is None else repository.find_first_parent(sound[1]) if sound[1] else head,
+        replay.removals,
+        replay.values,
+        -1 if loadable is None else hashes.index(loadable[0]),
     )
 
 
-def _find_last_sound(
-    repository: Repository, head: str, sound: Mapping[str, bool], pathspecs: Sequence[str]
-) -> str | None:
-    """The newest commit of the first-parent line whose files had no error. `sound`: for each commit replayed."""
+def _find_newest(
+    repository: Repository, line: Sequence[str], is_good: Mapping[str, bool], pathspecs: Sequence[str]
+) -> tuple[str, str | None] | None:
+    """The newest good commit of the first-parent line, and the next one on the line (None: it is the newest there).
+
+    `line`: the commits on it that changed the files, newest first. `is_good`: of each commit that was replayed; the
+    good one is named as there.
+    """
     newer = None
-    for commit in repository.list_first_parents(head, pathspecs)[:MAX_LOOKED_BACK]:
+    for commit in line[:MAX_LOOKED_BACK]:
         # A merge that only takes one side over as it is was not replayed.
-        replayed = commit if commit in sound else repository.find_last_change(commit, pathspecs)
-        if sound.get(replayed):
-            return head if newer is None else repository.find_first_parent(newer)
+        replayed = commit if commit in is_good else repository.find_last_change(commit, pathspecs)
+        if is_good.get(replayed):
+            return replayed, newer
         newer = commit
     return None
 
@@ -132,9 +152,9 @@ class CommitReader:
 
 def _replay_commits(
     replay: Replay, repository: Repository, commits: Sequence[ChangedCommit], reader: CommitReader
-) -> tuple[State, Mapping[str, bool]]:
-    """Replay the commits and return the state of the newest one, and whether the files of each had no error."""
-    sound: dict[str, bool] = {}
+) -> tuple[State, Mapping[str, frozenset[str]]]:
+    """Replay the commits and return the state of the newest one, and the codes of the errors of each that has files."""
+    errors: dict[str, frozenset[str]] = {}
     uses_left = Counter(parent for one in commits for parent in one.parents)
     states: dict[str, State] = {}
     for number, one in enumerate(commits):
@@ -147,8 +167,9 @@ def _replay_commits(
             elif index == 0:
                 parents[0] = parents[0].copy()
         state = states[one.commit] = replay.step(number, parents, reader.read(one))
-        sound[one.commit] = state.is_sound and bool(state.versions)
-    return states[commits[-1].commit], sound
+        if state.versions:
+            errors[one.commit] = state.errors
+    return states[commits[-1].commit], errors
 
 
 def _compare(state: State, report: Report) -> Changed:

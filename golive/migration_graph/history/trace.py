@@ -15,7 +15,7 @@ from golive.migration_graph.history.git import HistoryUnavailableError, NoHistor
 from golive.migration_graph.history.past import Past, Removed
 from golive.migration_graph.history.replay import Removal, Span, name_defect
 from golive.migration_graph.history.timeline import Timeline, read_timeline
-from golive.migration_graph.history.versions import Origin, Version, read_names
+from golive.migration_graph.history.versions import Key, Origin, Version, read_names
 from golive.migration_graph.model import Edit, Episode, Finding, Graph, Node, Report, Severity, index_by_name
 from golive.migration_graph.readers.values import format_value
 
@@ -77,6 +77,8 @@ class _Tracer:
                 if span and span.began not in self._timeline.edge
             },
             dict(self._list_removed()),
+            {key: tuple(value for _, value in reversed(values)) for key, values in self._timeline.values.items()},
+            dict(self._list_loadable_values()),
         )
         return report, past
 
@@ -106,6 +108,13 @@ class _Tracer:
         if names := self._timeline.uncommitted:
             shown = ", ".join(names[:_MAX_NAMES]) + (" ..." if len(names) > _MAX_NAMES else "")
             yield f"Uncommitted changes: {shown}."
+
+    def _list_loadable_values(self) -> Iterator[tuple[Key, tuple[str, ...]]]:
+        last = self._timeline.last_loadable
+        for key, values in self._timeline.values.items() if last >= 0 else ():
+            later = [value for number, value in values if number > last]
+            if later:
+                yield key, later[0]
 
     def _list_removed(self) -> Iterator[tuple[str, Removed]]:
         for name, removal in self._removals.items():

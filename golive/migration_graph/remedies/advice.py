@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from golive.migration_graph.findings.lock_file import Lock
 from golive.migration_graph.findings.names import describe_duplicate
 from golive.migration_graph.history.past import Past, Removed
-from golive.migration_graph.model import Commit, Finding, Graph, ParsedFile, Project, Report, index_by_name
+from golive.migration_graph.model import (
+    Action,
+    Commit,
+    Edit,
+    Finding,
+    Graph,
+    Kind,
+    ParsedFile,
+    Project,
+    Report,
+    Role,
+    index_by_name,
+)
+from golive.migration_graph.readers.written import find_written, quote_alike
 from golive.migration_graph.remedies.headline import find_headline, find_newer
 from golive.migration_graph.remedies.outcome import Refuse, Trial, undo
 from golive.migration_graph.remedies.ranking import rank_remedies
+
+# Key -> content of the file; None: it cannot be read.
+Read = Callable[[str], bytes | None]
+_VARIABLES: Final = {Role.PARENT: "down_revision", Role.DEPENDENCY: "depends_on"}
 
 
 def advise(
@@ -21,19 +39,38 @@ def advise(
     *,
     past: Past | None = None,
     lock: Lock | None = None,
+    folder: str = ".",
+    read: Read | None = None,
     refuse: Refuse | None = None,
 ) -> Report:
     """The report with its advice. `files` and `project` are those of the layout, `lock` is that of the lock file.
 
-    Without `past`, which is what the history tells, the files are the only evidence. `refuse`: see `outcome.Refuse`.
+    Without `past`, which is what the history tells, the files are the only evidence. `folder`: what
+    the keys are relative to, for commands. `read`: key -> content of the file, for headlines that quote what is written
+    there. `refuse`: see `outcome.Refuse`.
     """
     past, lock = past or Past(), lock or {}
     trial = Trial(report, files, project, refuse=refuse)
     report = rank_remedies(report, trial, past=past, lock=lock)
     keys = [file.key for file in files]
     findings = (_drop_harmful_edit(report.graph, one, trial) for one in report.findings)
-    report = replace(report, findings=tuple(_explain(report.graph, one, past, keys) for one in findings))
-    return replace(report, headline=find_headline(report, trial, past=past, lock=lock))
+    report = replace(report, findings=tuple(_explain(report.graph, one, past, lock, keys) for one in findings))
+    headline = find_headline(report, trial, past=past, lock=lock, folder=folder)
+    if headline is not None and read is not None:
+        quoted = tuple(_quote(report.kind, headline.action, edit, read(edit.file)) for edit in headline.edits)
+        headline = replace(headline, edits=quoted)
+    return replace(report, headline=headline)
+
+
+def _quote(kind: Kind, action: Action, edit: Edit, content: bytes | None) -> Edit:
+    """The edit with the value before, and its line, as the file has them."""
+    references = "dependencies" if kind is Kind.DJANGO else _VARIABLES[edit.role]
+    variable = "revision" if action is Action.REID else references
+    found = find_written(kind, content, variable) if content is not None else None
+    if found is None or edit.after is None:
+        return edit
+    source, line = found
+    return replace(edit, line=line, before=source, after=quote_alike(edit.after, source))
 
 
 def _drop_harmful_edit(graph: Graph, finding: Finding, trial: Trial) -> Finding:
@@ -44,14 +81,14 @@ def _drop_harmful_edit(graph: Graph, finding: Finding, trial: Trial) -> Finding:
     return finding if changed and trial.run(finding, changed).is_harmless else replace(finding, edit=None)
 
 
-def _explain(graph: Graph, finding: Finding, past: Past, reading: Sequence[str]) -> Finding:
+def _explain(graph: Graph, finding: Finding, past: Past, lock: Lock, reading: Sequence[str]) -> Finding:
     """The finding with what the history tells of its cause. `reading`: the keys, as the tool reads the files."""
     if finding.code in ("MG102", "MG107") and past.removed:
         missing = (one.name for one in graph.dangling.get(finding.file or "", ()) if one.line == finding.line)
         name = next((name for name in missing if name in past.removed and repr(name) in finding.message), None)
         return replace(finding, hint=_explain_removed(name, past.removed[name])) if name else finding
     if finding.code == "MG103":
-        return _blame_newer(graph, finding, past.added, reading)
+        return _blame_newer(graph, finding, past, lock, reading)
     return finding
 
 
@@ -69,14 +106,13 @@ def _name(commit: Commit) -> str:
     return f'commit {commit.commit[:12]} "{commit.subject}"'
 
 
-def _blame_newer(graph: Graph, finding: Finding, added: Mapping[str, int], reading: Sequence[str]) -> Finding:
-    """MG103 at the newer file, if the history knows which that is."""
+def _blame_newer(graph: Graph, finding: Finding, past: Past, lock: Lock, reading: Sequence[str]) -> Finding:
+    """MG103 at the newer file, if it is known which that is."""
     (name,) = finding.revisions
-    keys = index_by_name(graph.nodes)[name]
-    newer = find_newer(keys, added)
+    newer, reason = find_newer(graph, name, past, lock)
     if not newer:
         return finding
-    hint = f"Give {' and '.join(newer)} an id of its own, unless a database has run it: by the history it came later."
-    ordered = [key for key in reading if key in keys]
-    described = describe_duplicate(graph, name, newer[-1], ordered, hint)
+    hint = f"Give {' and '.join(newer)} a new id, unless a database has run it: {reason}."
+    keys = set(index_by_name(graph.nodes)[name])
+    described = describe_duplicate(graph, name, newer[-1], [key for key in reading if key in keys], hint)
     return replace(finding, message=described.message, hint=described.hint, file=described.file, line=described.line)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass, field, replace
+from itertools import chain, combinations, groupby, islice
 
 from golive.migration_graph.findings.defects import list_stopping, make_merge_command
 from golive.migration_graph.findings.lock_file import Lock
 from golive.migration_graph.findings.names import find_second_definitions
 from golive.migration_graph.history.past import Past, Removed
+from golive.migration_graph.history.versions import read_names
 from golive.migration_graph.model import (
     Action,
     Edit,
@@ -26,14 +27,24 @@ from golive.migration_graph.model import (
     ParsedFile,
     Reference,
     Report,
+    Role,
     Severity,
     get_app,
     index_by_name,
 )
+from golive.migration_graph.readers.values import format_value
 from golive.migration_graph.remedies.outcome import Trial, undo
 from golive.migration_graph.remedies.ranking import is_evident
 
 MERGE_NAME = "(merge)"
+# How many earlier values of a reference list are tried, the newest first.
+MAX_EARLIER = 5
+# How many remedies are tried, each of which costs an audit; and as many that are several edits together.
+MAX_TRIALS = 40
+# Errors of the references themselves.
+_BY_REFERENCES = frozenset({"MG101", "MG102", "MG104", "MG107"})
+TOGETHER = "one of these edits hides what the others did; the tool could load what stood before them"
+EARLIER = "of the values that stood there earlier it is the last one that is sound"
 
 
 @dataclass(frozen=True)
@@ -45,15 +56,19 @@ class _Remedy:
     edits: tuple[Edit, ...] = ()
     command: str | None = None
     because: tuple[str, ...] = ()
-    changed: Mapping[str, Node] | None = None
+    changed: Mapping[str, Node] = field(default_factory=dict)
     added: tuple[ParsedFile, ...] = ()
     hidden_heads: frozenset[str] = frozenset()
 
 
-def find_headline(report: Report, trial: Trial, *, past: Past, lock: Lock) -> Headline | None:
-    """The first remedy that is proven; None: the audit does not know one. The cycles of the report are ranked."""
-    for remedy in _list_remedies(report, past, lock):
-        outcome = trial.run(remedy.finding, remedy.changed or {}, added=remedy.added, hidden_heads=remedy.hidden_heads)
+def find_headline(report: Report, trial: Trial, *, past: Past, lock: Lock, folder: str) -> Headline | None:
+    """The first remedy that is proven; None: the audit does not know one. The cycles of the report are ranked.
+
+    `folder`: what the keys are relative to.
+    """
+    alone, together = _list_remedies(report, past, lock, folder), _list_joint_restorations(report, past)
+    for remedy in chain(islice(alone, MAX_TRIALS), islice(together, MAX_TRIALS)):
+        outcome = trial.run(remedy.finding, remedy.changed, added=remedy.added, hidden_heads=remedy.hidden_heads)
         if outcome.is_proven:
             return Headline(
                 remedy.action,
@@ -69,7 +84,7 @@ def find_headline(report: Report, trial: Trial, *, past: Past, lock: Lock) -> He
     return None
 
 
-def _list_remedies(report: Report, past: Past, lock: Lock) -> Iterator[_Remedy]:
+def _list_remedies(report: Report, past: Past, lock: Lock, folder: str) -> Iterator[_Remedy]:
     errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
     loops = {name for finding in errors if finding.code == "MG101" for name in finding.revisions}
     # A file that got the id of another one and so closed a loop needs an id; the loop needs no cut then.
@@ -79,15 +94,21 @@ def _list_remedies(report: Report, past: Past, lock: Lock) -> Iterator[_Remedy]:
         if finding.code == "MG101":
             yield from _list_restorations_of_loop(report.graph, finding, past, lock, hidden)
         elif finding.code == "MG103":
-            yield from _list_new_ids(report.graph, finding, past.added)
+            yield from _list_new_ids(report.graph, finding, past, lock)
         elif finding.code == "MG201":
             if not list_stopping(errors):
                 yield _merge(report, finding)
         else:
             if finding.edit is not None:
                 yield from _restore(report.graph, finding, [finding.edit], (), hidden)
-            if finding.code in ("MG102", "MG107"):
-                yield from _bring_back(report, finding, past.removed, hidden)
+            if past.removed.keys().isdisjoint(_list_missing(report.graph, finding)):
+                yield from _list_earlier(report.graph, finding, finding.file or "", past, hidden)
+            else:
+                yield from _bring_back(report.graph, finding, past.removed, folder, hidden)
+
+
+def _list_missing(graph: Graph, finding: Finding) -> list[str]:
+    return [reference.name for reference in graph.dangling.get(finding.file or "", ())]
 
 
 def _list_restorations_of_loop(
@@ -96,6 +117,47 @@ def _list_restorations_of_loop(
     best = [cut for cut in loop.cuts if cut.rank == 1]
     if len(best) == 1 and best[0].edits and is_evident(graph, best[0], past, lock):
         yield from _restore(graph, loop, best[0].edits, best[0].because, hidden)
+        if len(best[0].edits) == 1:
+            yield from _list_earlier(graph, loop, best[0].edits[0].file, past, hidden)
+
+
+def _list_earlier(graph: Graph, finding: Finding, file: str, past: Past, hidden: frozenset[str]) -> Iterator[_Remedy]:
+    """Restore what stood in a file before its last edit, which only put one error in the place of another."""
+    if file not in graph.nodes:
+        return
+    node = graph.nodes[file]
+    for role in Role:
+        for value in dict.fromkeys(past.values.get((role, node.name), ())[:MAX_EARLIER]):
+            if edit := _make_edit(graph.kind, node, role, value):
+                yield from _restore(graph, finding, [edit], (EARLIER,), hidden)
+
+
+def _make_edit(kind: Kind, node: Node, role: Role, value: tuple[str, ...]) -> Edit | None:
+    """The edit that made the present value of this one; None: the present value is unknown, or the same."""
+    now = read_names(node, role)
+    if now is None or now == value:
+        return None
+    return Edit(node.key, node.find_line(role), format_value(value, kind), format_value(now, kind), role)
+
+
+def _list_joint_restorations(report: Report, past: Past) -> Iterator[_Remedy]:
+    """Undo several edits, the fewest first, where none can be undone alone.
+
+    Only those since the last commit that the tool could load: no database can have run what they say.
+    """
+    names = index_by_name(report.graph.nodes)
+    edits = [
+        edit
+        for (role, name), value in past.loadable.items()
+        for key in names.get(name, ())
+        if (edit := _make_edit(report.kind, report.graph.nodes[key], role, value))
+    ]
+    for number in range(2, len(edits) + 1):
+        for chosen in combinations(edits, number):
+            for finding in report.findings:
+                if finding.severity is Severity.ERROR and finding.code in _BY_REFERENCES:
+                    hidden = past.heads.get((finding.code, finding.revisions), frozenset())
+                    yield from _restore(report.graph, finding, chosen, (TOGETHER,), hidden)
 
 
 def _restore(
@@ -109,12 +171,11 @@ def _restore(
 
 
 def _bring_back(
-    report: Report, finding: Finding, removed: Mapping[str, Removed], hidden: frozenset[str]
+    graph: Graph, finding: Finding, removed: Mapping[str, Removed], folder: str, hidden: frozenset[str]
 ) -> Iterator[_Remedy]:
     """Bring back the deleted files that a revision needs, and those that they need in their turn."""
-    graph = report.graph
     known = {node.name for node in graph.nodes.values()}
-    pending = [one.name for one in graph.dangling.get(finding.file or "", ())]
+    pending = _list_missing(graph, finding)
     needed: dict[str, Removed] = {}
     while pending:
         name = pending.pop()
@@ -130,54 +191,59 @@ def _bring_back(
         yield _Remedy(
             Action.BRING_BACK,
             finding,
-            command=" && ".join(_list_checkouts(report.path, files)),
+            command=" && ".join(_list_checkouts(folder, files)),
             because=tuple(dict.fromkeys(_explain_deletion(one) for one in files)),
             added=tuple(one.file for one in files),
             hidden_heads=hidden,
         )
 
 
-def _list_checkouts(path: str, files: Iterable[Removed]) -> Iterator[str]:
+def _list_checkouts(folder: str, files: Iterable[Removed]) -> Iterator[str]:
     """A command for each commit that deleted some of the files: it takes them from the commit before that."""
-    folder = [] if path in ("", ".") else ["-C", path]
+    place = [] if folder == "." else ["-C", folder]
     for commit, group in groupby(files, key=lambda one: one.commit):
         revision = f"{commit.commit}~" if commit else "HEAD"
-        yield shlex.join(["git", *folder, "checkout", revision, "--", *(one.file.key for one in group)])
+        yield shlex.join(["git", *place, "checkout", revision, "--", *(one.file.key for one in group)])
 
 
 def _explain_deletion(removed: Removed) -> str:
     return f"commit {removed.commit.commit[:10]} deleted it" if removed.commit else "it was deleted"
 
 
-def _list_new_ids(graph: Graph, finding: Finding, added: Mapping[str, int]) -> Iterator[_Remedy]:
-    """New ids for all files of one id but the oldest: by the history, or where the graph itself shows which came first.
+def _list_new_ids(graph: Graph, finding: Finding, past: Past, lock: Lock) -> Iterator[_Remedy]:
+    """New ids for all files of one id but the oldest.
 
     None for files that are the same: one of them is to be deleted. None for Django, where the id is the file's name.
     """
     (name,) = finding.revisions
     names = index_by_name(graph.nodes)
-    keys = names[name]
-    is_copy = len({graph.nodes[key].content_hash for key in keys}) < len(keys)
-    if graph.kind is Kind.DJANGO or is_copy:
-        return
-    second = [key for key in keys if key in find_second_definitions(graph, names)]
-    by_history, by_graph = find_newer(keys, added), second if len(second) == len(keys) - 1 else []
-    for newer, reason in ((by_history, "was added later"), (by_graph, "comes after the other one")):
-        if newer:
-            changed = {key: replace(graph.nodes[key], name=_make_id(graph.nodes[key], names)) for key in newer}
-            edits = tuple(Edit(key, node.line, repr(name), repr(node.name)) for key, node in changed.items())
-            because = tuple(f"{key} {reason}" for key in newer)
-            # They had none of their own before, so that they could be no heads of their own.
-            hidden = frozenset(node.name for node in changed.values())
-            yield _Remedy(Action.REID, finding, edits, None, because, changed, hidden_heads=hidden)
+    is_copy = len({graph.nodes[key].content_hash for key in names[name]}) < len(names[name])
+    newer, reason = find_newer(graph, name, past, lock)
+    if newer and not is_copy and graph.kind is Kind.ALEMBIC:
+        changed = {key: replace(graph.nodes[key], name=_make_id(graph.nodes[key], names)) for key in newer}
+        edits = tuple(Edit(key, node.line, repr(name), repr(node.name)) for key, node in changed.items())
+        # They had none of their own before, so that they could be no heads of their own.
+        hidden = frozenset(node.name for node in changed.values())
+        yield _Remedy(Action.REID, finding, edits, None, (reason,), changed, hidden_heads=hidden)
 
 
-def find_newer(keys: Sequence[str], added: Mapping[str, int]) -> list[str]:
-    """All but the oldest of these files, oldest first; empty if the history does not tell which one that is."""
-    if not all(key in added for key in keys):
-        return []
-    ordered = sorted(keys, key=lambda key: added[key])
-    return ordered[1:] if added[ordered[0]] < added[ordered[1]] else []
+def find_newer(graph: Graph, name: str, past: Past, lock: Lock) -> tuple[list[str], str]:
+    """All files of one id but the one that it belongs to, oldest first, and how that is known; empty if it is not.
+
+    It belongs to the file that was released with it, else to the one that was added first, else to the only one that
+    does not come after another.
+    """
+    names = index_by_name(graph.nodes)
+    keys = sorted(names[name], key=lambda key: (past.added.get(key, 0), key))
+    released = [key for key in keys if name in lock and lock[name].sha256 == graph.nodes[key].content_hash]
+    if len(released) == 1:
+        return [key for key in keys if key != released[0]], "the lock file has the other one"
+    added = [past.added[key] for key in keys if key in past.added]
+    if len(added) == len(keys) and added[0] < added[1]:
+        return keys[1:], "by the history it came later"
+    second = find_second_definitions(graph, names)
+    later = [key for key in keys if key in second]
+    return (later, "it comes after the other one") if len(later) == len(keys) - 1 else ([], "")
 
 
 def _make_id(node: Node, taken: Mapping[str, object]) -> str:
