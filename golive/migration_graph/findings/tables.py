@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Optional
 
 from golive.migration_graph.catalogue import make_finding
 from golive.migration_graph.graph.upgrades import is_loadable, plan_upgrade
@@ -15,7 +14,7 @@ from golive.migration_graph.model import Finding, Graph, Kind, ParsedFile
 from golive.migration_graph.readers.syntax import parse
 
 # Key -> content of the file; None: it cannot be read.
-Read = Callable[[str], Optional[bytes]]
+Read = Callable[[str], "bytes | None"]
 # How many tables that several files seem to create are looked at.
 MAX_TABLES = 100
 _MAX_NAMES = 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, Optional
+from typing import Final
 
 from golive.migration_graph.findings.lock_file import Lock
 from golive.migration_graph.findings.names import describe_duplicate
@@ -28,7 +28,7 @@ from golive.migration_graph.remedies.outcome import Refuse, Trial, undo
 from golive.migration_graph.remedies.ranking import rank_remedies
 
 # Key -> content of the file; None: it cannot be read.
-Read = Callable[[str], Optional[bytes]]
+Read = Callable[[str], "bytes | None"]
 _VARIABLES: Final = {Role.PARENT: "down_revision", Role.DEPENDENCY: "depends_on"}
 
 
