@@ -67,16 +67,17 @@ def _run(form: str, path: str, arguments: list[str]) -> subprocess.CompletedProc
 
 def describe(report: Mapping[str, Any], path: str) -> Iterator[str]:
     """The report in Markdown: the edit first. Whatever comes from the repository stands in code spans."""
-    errors = [finding for finding in report["findings"] if finding["severity"] == "error"]
+    # Those that the lock file keeps as known do not fail the audit.
+    errors = [each for each in report["findings"] if each["severity"] == "error" and not each.get("known")]
     if report["sound"]:
         yield f"### Migrations in {quote(path)}: sound"
         return
     yield f"### Migrations in {quote(path)}: {'1 error' if len(errors) == 1 else f'{len(errors)} errors'}"
     yield ""
-    yield from _describe_remedy(report, errors)
+    yield from _describe_remedy(report, errors, path)
     yield ""
     for finding in errors[:MAX_FINDINGS]:
-        yield f"- {_describe_place(finding)}**{finding['code']} {finding['name']}**: {quote(finding['message'])}"
+        yield f"- {_describe_place(finding, path)}**{finding['code']} {finding['name']}**: {quote(finding['message'])}"
         if commit := finding.get("introduced_by"):
             yield f"  - since {quote(commit['commit'][:12])} {quote(commit['subject'])} ({quote(commit['date'])})"
     if len(errors) > MAX_FINDINGS:
@@ -86,23 +87,24 @@ def describe(report: Mapping[str, Any], path: str) -> Iterator[str]:
         yield f"The history was not read in full: {quote(note)}"
 
 
-def _describe_remedy(report: Mapping[str, Any], errors: list[Any]) -> Iterator[str]:
+def _describe_remedy(report: Mapping[str, Any], errors: list[Any], path: str) -> Iterator[str]:
     headline = report.get("headline") or {}
     edits, command = headline.get("edits") or (), headline.get("command")
     for edit in edits:
         before = f" in place of {quote(edit['before'])}" if edit.get("before") is not None else ""
-        yield f"**Edit** {_describe_place(edit)}write {quote(str(edit.get('after')))}{before}."
+        yield f"**Edit** {_describe_place(edit, path)}write {quote(str(edit.get('after')))}{before}."
     if command:
         yield f"**Run** {quote(command)}"
     if errors and not edits and not command:
-        yield f"**Next**: {_describe_place(errors[0])}{quote(errors[0]['hint'])}"
+        yield f"**Next**: {_describe_place(errors[0], path)}{quote(errors[0]['hint'])}"
 
 
-def _describe_place(thing: Mapping[str, Any]) -> str:
+def _describe_place(thing: Mapping[str, Any], path: str) -> str:
     if not thing.get("file"):
         return ""
+    file = os.path.normpath(os.path.join(path, thing["file"]))  # noqa: PTH118 - a path in the repository, not on disk
     line = f":{thing['line']}" if thing.get("line") else ""
-    return f"{quote(thing['file'] + line)}: "
+    return f"{quote(file + line)}: "
 
 
 def quote(text: str) -> str:

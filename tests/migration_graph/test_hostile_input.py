@@ -90,6 +90,8 @@ VALUES = {
     "else in else": "".join(f"{' ' * depth}try:\n" for depth in range(18)) + " " * 18 + "x = f()\n"
     + "".join(f"{' ' * (17 - depth)}except E: x = 2\n{' ' * (17 - depth)}else: y = 3\n" for depth in range(18)),
     "elif": "if a: x = 1\n" + "".join(f"elif a{number}: x = {number}\n" for number in range(900)),
+    "a long name": f"down_revision = {'z' * 1_000_000!r}\n",
+    "a long name that is no string": f"depends_on = [[{'1, ' * 100_000}]]\n",
     "a name that is deleted": "if a:\n    del revision\n",
 }  # fmt: skip
 
@@ -100,6 +102,23 @@ def test_value__that_would_grow_without_end__is_unknown(tmp_path: Path, source: 
 
     assert len(done.stdout) < 20_000
     assert '"revision": "b"' in done.stdout or "MG10" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["id", "parent", "message", "Revises", "Create Date"])
+def test_name__that_is_longer_than_any__is_not_told(tmp_path: Path, name: str) -> None:
+    long = "z" * 1_000_000
+    text = render(
+        long if name == "id" else "b",
+        repr(long) if name == "parent" else "'a'",
+        revises=long if name == "Revises" else "a",
+        date=long if name == "Create Date" else "2025-01-01",
+    )
+    text = text.replace('"""add', f'"""{long} add') if name == "message" else text
+
+    done = run_audit(make_alembic(tmp_path, {**chain(a=None), "b.py": text}), "--format", "json")
+
+    assert done.returncode in (0, 1)
+    assert len(done.stdout) < 20_000
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from action.report import MAX_LENGTH, describe, quote
+from action.report import describe, quote
 from tests.migration_graph.folders import chain, make_alembic, render, write
 from tests.migration_graph.incident import FOLDER, GUILTY_SUBJECT, build_incident
 from tests.support.server import ROOT
@@ -281,18 +281,18 @@ def test_comment__with_a_headline__names_the_edit_and_the_command() -> None:
     edit = {"file": "versions/b.py", "line": 5, "before": "'x'", "after": "'a'"}
     headline = {"edits": [edit, {**edit, "before": None, "after": None}], "command": "alembic merge heads"}
 
-    lines = list(describe(make_report(headline=headline), "."))
+    lines = list(describe(make_report(headline=headline), "backend"))
 
     assert lines[2:5] == [
-        "**Edit** `versions/b.py:5`: write `'a'` in place of `'x'`.",
-        "**Edit** `versions/b.py:5`: write `None`.",
+        "**Edit** `backend/versions/b.py:5`: write `'a'` in place of `'x'`.",
+        "**Edit** `backend/versions/b.py:5`: write `None`.",
         "**Run** `alembic merge heads`",
     ]
 
 
 @pytest.mark.parametrize("headline", [{}, {"headline": None}])
 def test_comment__without_a_headline__names_what_to_do_about_the_first_error(headline: dict[str, None]) -> None:
-    lines = list(describe(make_report(**headline, history_note="It is shallow."), "."))
+    lines = list(describe(make_report(**headline, history_note="It is shallow."), "./"))
 
     assert lines[2] == "**Next**: `a.py:3`: `Do this.`"
     assert lines[-1] == "The history was not read in full: `It is shallow.`"
@@ -300,11 +300,22 @@ def test_comment__without_a_headline__names_what_to_do_about_the_first_error(hea
 
 def test_comment__of_very_many_errors__is_short_enough_for_github(tmp_path: Path, github: FakeGitHub) -> None:
     files: dict[str, str | bytes] = {
-        f"r{number}.py": render(f"r{number}", f"'{'gone' * 3_000}{number}'") for number in range(30)
+        f"r{number}.py": render(f"r{number}", f"'{'gone' * 240}{number}'") for number in range(30)
     }
     workspace = make_alembic(tmp_path / "workspace", files)
 
     run_action(workspace, github)
 
     (comment,) = github.comments
-    assert MAX_LENGTH - 1_000 < len(comment["body"]) < 65_536
+    assert len(comment["body"]) < 65_536
+    assert comment["body"].rstrip().partition("\n- and ")[2].startswith("21 more")
+
+
+def test_comment__errors_that_are_known__are_none_of_its_business() -> None:
+    report = make_report()
+    known = {**report["findings"][0], "code": "MG101", "known": True}
+
+    text = "\n".join(describe({**report, "findings": [known, *report["findings"]]}, "."))
+
+    assert text.startswith("### Migrations in `.`: 1 error\n")
+    assert "MG101" not in text

@@ -28,14 +28,14 @@ FOR_OTHERS = (
 )
 # Imported where `sys.version_info` allows it, or for type checkers alone.
 NEWER = ("'enum.StrEnum' member", "'tomllib' module", "'wsgiref.types' module")
-# Prints the report of each folder in each format, or why there is none.
+# Prints the report of each folder, or why there is none, and that of the first one in each format.
 AUDIT = """
 import sys
 from golive.migration_graph import cli
 
 formats = sys.argv[1].split(",")
 for folder in sys.argv[2:]:
-    for form in formats:
+    for form in formats if folder == sys.argv[2] else ["json"]:
         print(folder, form, flush=True)
         sys.stderr = sys.stdout
         print(cli.main([folder, "--history", "--format", form]), flush=True)
@@ -96,9 +96,9 @@ def make_folders(root: Path) -> list[Path]:
         },
     )
     return [
+        make_alembic(root / "cycle", chain(a="'c'", b="'a'", c="'b'")),
         locked,
         django,
-        make_alembic(root / "cycle", chain(a="'c'", b="'a'", c="'b'")),
         make_alembic(root / "heads", chain(a=None, b="'a'", c="'a'", d="('b', 'gone')")),
         make_alembic(root / "dates", dates),
         make_alembic(root / "broken", {**chain(a=None), "b.py": "def f(:\n", "c.py": b"\0"}),
@@ -159,7 +159,7 @@ def is_type(node: ast.expr) -> bool:
 @pytest.mark.slow
 def test_audit__by_each_python_of_this_machine__says_the_same(tmp_path: Path) -> None:
     folders = [str(folder) for folder in make_folders(tmp_path)]
-    lock = run(sys.executable, "-m", "golive.migration_graph", folders[0], "--write-lock")
+    lock = run(sys.executable, "-m", "golive.migration_graph", folders[1], "--write-lock")
     # What pip installs beside the package before Python 3.11: here without what is compiled for this one.
     tomli = Path(str(importlib.metadata.distribution("tomli").locate_file("tomli")))
     shutil.copytree(tomli, tmp_path / "site/tomli", ignore=shutil.ignore_patterns("*.so"))

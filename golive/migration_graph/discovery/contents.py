@@ -7,7 +7,7 @@ from collections.abc import Container
 from dataclasses import replace
 from typing import Final
 
-from golive.migration_graph.discovery.sources import Layout, list_files, read_content
+from golive.migration_graph.discovery.sources import Layout, list_files, read_content, read_source
 from golive.migration_graph.model import Finding, ParsedFile
 from golive.migration_graph.readers.bodies import EMPTY, hash_body
 from golive.migration_graph.readers.fast_path import FastPath
@@ -53,8 +53,7 @@ def _find_tables(content: bytes) -> tuple[str, ...]:
 def read_key(layout: Layout, key: str) -> bytes | None:
     """The content of one file; None if it cannot be read."""
     location = layout.find_location(key)
-    content = read_content(key, str(location.folder / key.removeprefix(location.prefix))) if location else None
-    return content if isinstance(content, bytes) else None
+    return read_source(layout.root, location.folder / key.removeprefix(location.prefix)) if location else None
 
 
 def read_bodies(layout: Layout, keys: Container[str] | None = None) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from golive.migration_graph.catalogue import make_finding
 from golive.migration_graph.model import Finding, Node, ParsedFile, Reference, Role
 from golive.migration_graph.readers.bindings import STAR, follow, lose_globals
-from golive.migration_graph.readers.literals import UNKNOWN, Binding, Bindings
+from golive.migration_graph.readers.literals import MAX_CHARACTERS, UNKNOWN, Binding, Bindings
 from golive.migration_graph.readers.syntax import parse
 
 NAMES: Final = ("revision", "down_revision", "branch_labels", "depends_on")
@@ -20,7 +20,7 @@ NAMES: Final = ("revision", "down_revision", "branch_labels", "depends_on")
 _LEGACY = re.compile(r"([a-f0-9]+)\.py$")
 _ILLEGAL = "@-+:"
 _DOCSTRING_LINE = re.compile(r"^[ \t]*(Revision ID|Revises|Create Date):[ \t]*(.*?)[ \t]*$", re.MULTILINE)
-_SALVAGED_ID = re.compile(rb"^revision\b[^=\n]*=[ \t]*(?:'([^'\n]+)'|\"([^\"\n]+)\")", re.MULTILINE)
+_SALVAGED_ID = re.compile(rb"^revision\b[^=\n]*=[ \t]*(?:'([^'\n]{1,1000})'|\"([^\"\n]{1,1000})\")", re.MULTILINE)
 _SALVAGED_PARENTS = re.compile(rb"^down_revision\b[^=\n]*=[ \t]*(.+?)[ \t]*(?:#.*)?$", re.MULTILINE)
 
 
@@ -84,8 +84,8 @@ def _find_line(wanted: str, names: Bindings) -> int:
 
 def read_docstring(text: str) -> dict[str, str]:
     """`message` (the first paragraph, on one line) and the lines of Alembic's template that are present."""
-    fields = {match[1]: match[2] for match in reversed(list(_DOCSTRING_LINE.finditer(text)))}
-    fields["message"] = " ".join(text.strip().split("\n\n", 1)[0].split())
+    fields = {match[1]: match[2][:MAX_CHARACTERS] for match in reversed(list(_DOCSTRING_LINE.finditer(text)))}
+    fields["message"] = " ".join(text.strip().split("\n\n", 1)[0].split())[:MAX_CHARACTERS]
     return fields
 
 
@@ -164,7 +164,7 @@ def _list_names(value: Any) -> list[str]:
         values = [value]
     if values == [None]:
         return []
-    return [item if isinstance(item, str) else repr(item) for item in values]
+    return [item if isinstance(item, str) else repr(item)[:MAX_CHARACTERS] for item in values]
 
 
 def _find_lines(bound: Binding) -> dict[str, int]:

@@ -11,7 +11,7 @@ from golive.migration_graph.catalogue import make_finding
 from golive.migration_graph.model import Finding, Node, ParsedFile, Reference, Role
 from golive.migration_graph.readers.alembic import hash_content
 from golive.migration_graph.readers.bindings import STAR, follow
-from golive.migration_graph.readers.literals import UNKNOWN, Bindings, NotLiteralError, evaluate
+from golive.migration_graph.readers.literals import MAX_CHARACTERS, UNKNOWN, Bindings, NotLiteralError, evaluate
 from golive.migration_graph.readers.syntax import parse
 
 # A reference to a swappable model is written as its setting: `settings.AUTH_USER_MODEL`.
@@ -145,7 +145,7 @@ def _list_elements(expression: ast.expr | None) -> list[ast.expr] | None:
 def _name_targets(value: Any) -> list[str]:
     """`app.name` for each pair; anything else is kept as its repr and will be reported as dangling."""
     pairs: Sequence[Any] = list(value) if isinstance(value, (tuple, list, set, frozenset)) else [value]
-    return [".".join(pair) if _is_pair(pair) else repr(pair) for pair in pairs]
+    return [".".join(pair) if _is_pair(pair) else repr(pair)[:MAX_CHARACTERS] for pair in pairs]
 
 
 def _is_pair(value: Any) -> bool:

@@ -26,6 +26,7 @@ from golive.migration_graph.readers.alembic import (
     read_docstring,
     read_tree,
 )
+from golive.migration_graph.readers.literals import MAX_CHARACTERS
 from golive.migration_graph.readers.syntax import MAX_BYTES, can_compile, parse
 
 _STRING: Final = re.compile(rb"""('[^'\\\n\r\0]*'|"[^"\\\n\r\0]*")""")
@@ -146,6 +147,8 @@ def _make_file(
     labels = tuple(strings[place][1:-1].decode() for place in head.branch_labels)
     revision = strings[head.revision][1:-1].decode()
     if not is_acceptable_id(revision) or len(set(names)) < len(names):
+        return None
+    if any(len(name) > MAX_CHARACTERS for name in (revision, *names, *labels)):
         return None
     fields = read_docstring(doc)
     node = Node(

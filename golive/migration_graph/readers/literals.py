@@ -18,7 +18,8 @@ COLLECTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "frozenset": frozenset,
     "dict": dict,
 }
-# A value that is put together out of names could double with each statement. No name and no list comes near these.
+# A value that is put together out of names could double with each statement, and a long name would be compared with all
+# others. No name and no list comes near these.
 MAX_ELEMENTS: Final = 500
 MAX_CHARACTERS: Final = 1_000
 MAX_NUMBER: Final = 1 << 64
@@ -54,7 +55,9 @@ def evaluate(expression: ast.expr, names: Mapping[str, Binding]) -> Any:
 
 
 def _evaluate_constant(node: ast.Constant, names: Mapping[str, Binding]) -> Any:
-    if node.value is None or isinstance(node.value, (str, float)):
+    if node.value is None or isinstance(node.value, float):
+        return node.value
+    if isinstance(node.value, str) and len(node.value) <= MAX_CHARACTERS:
         return node.value
     if isinstance(node.value, int):
         return _bound_number(node.value)
