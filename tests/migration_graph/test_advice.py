@@ -247,6 +247,7 @@ def test_duplicate__the_newer_file_by_the_history__gets_a_new_id_wherever_it_is_
     read_last = max(f"{newer}.py", "b.py")
     assert (found.file, found.line) == (f"{newer}.py", 1)
     assert f"runs the one that it reads last, which is {read_last}" in found.message
+    assert found.hint == f"Give {newer}.py a new id, unless a database has run it: by the history it came later."
     ((file, line, before, after),) = get_edits(report)
     assert (get_action(report), file, line, before) == ("reid", f"{newer}.py", 1, "'b'")
     assert report.headline is not None

@@ -112,7 +112,7 @@ def _blame_newer(graph: Graph, finding: Finding, past: Past, lock: Lock, reading
     newer, reason = find_newer(graph, name, past, lock)
     if not newer:
         return finding
-    hint = f"Give {' and '.join(newer)} an id of its own, unless a database has run it: {reason}."
+    hint = f"Give {' and '.join(newer)} a new id, unless a database has run it: {reason}."
     keys = set(index_by_name(graph.nodes)[name])
     described = describe_duplicate(graph, name, newer[-1], [key for key in reading if key in keys], hint)
     return replace(finding, message=described.message, hint=described.hint, file=described.file, line=described.line)
