@@ -128,6 +128,8 @@ def test_headline__a_loop_that_hid_a_second_head__is_undone_and_then_merged(tmp_
     (heads,) = find(second, "MG201")
     # The commit that put None back did not bring the second head, and is not to be undone.
     assert (get_action(second), heads.edit) == ("merge", None)
+    assert heads.introduced_by is not None
+    assert heads.introduced_by.commit == project.made.name(2)
     assert second.headline is not None
     assert second.headline.command == "alembic merge -m 'merge heads' b c"
     assert (second.headline.edits, second.headline.heads, second.headline.is_sound) == ((), ("(merge)",), True)
