@@ -775,7 +775,13 @@ def name_error(finding: Finding) -> tuple[str, tuple[str, ...]]:
 def test_advice__any_single_defect__is_mended_in_one_step_and_a_merge(
     tmp_path_factory: pytest.TempPathFactory, story: Story
 ) -> None:
-    assert mend(tell(story, tmp_path_factory.mktemp("one")), 1) == "sound"
+    project = tell(story, tmp_path_factory.mktemp("one"))
+
+    assert mend(project, 1) == "sound"
+    # Alembic itself finds what the audit promised.
+    script = ScriptDirectory(str(project.made.folder))
+    assert len(list(script.walk_revisions())) == len(list(project.folder.glob("*.py")))
+    assert script.get_current_head() is not None
 
 
 @settings(max_examples=examples(60), suppress_health_check=list(HealthCheck))
