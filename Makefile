@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -eu -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-fast soak check bench bench-load bench-propagation bench-audit screenshots release lock format clean
+.PHONY: help setup run test test-fast test-oracles soak check bench bench-load bench-propagation bench-audit screenshots release lock lock-migrations format clean
 # Targets that are not told to wait for each other would otherwise mix their output under `make -j`.
 .NOTPARALLEL:
 
@@ -77,6 +77,9 @@ test: setup ## Run all tests, on SQLite and on PostgreSQL (ARGS="-k name" goes t
 test-fast: setup ## Run, on SQLite, what starts no server
 	@$(PYTHON) -m tests.run --fast $(ARGS)
 
+test-oracles: setup ## Hold the audit's verdicts on databases against real Alembic and Django, 10,000 random cases each
+	@$(PYTHON) -m pytest -q tests/migration_graph/test_positions.py --hypothesis-profile=thorough $(ARGS)
+
 soak: setup ## Stop, start and break a running system for long, and check every answer (ARGS="--minutes 30 --seed 7")
 	@$(PYTHON) -m tests.consistency.soak $(ARGS)
 
@@ -88,7 +91,7 @@ PRODUCTION = APP_ENV=production RENDER_EXTERNAL_HOSTNAME=valhalla.onrender.com \
 DEVELOPMENT = APP_ENV=development DATABASE_URL=sqlite://:memory:
 
 ##@ Check
-check: setup ## Format, lint, types, import contracts, migrations (missing, graph), deployment check
+check: setup ## Format, lint, types, import contracts, migrations (missing, graph, released), deployment check
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(DEVELOPMENT) $(PYTHON) -m mypy
@@ -130,6 +133,10 @@ lock: setup ## Write requirements*.txt, exact and with hashes, from requirements
 	@$(LOCK) requirements.in --output-file requirements.txt $(ARGS)
 	@$(LOCK) requirements-dev.in --output-file requirements-dev.txt $(ARGS)
 	@$(LOCK) --no-deps requirements-bench.in --output-file requirements-bench.txt $(ARGS)
+
+# In the commit that adds a migration. A later edit of what it does or follows then fails `make check` and `migrate`.
+lock-migrations: setup ## Add new migrations to migrations.lock, which freezes what they do and follow (ARGS=--known)
+	@$(DEVELOPMENT) $(PYTHON) manage.py audit_migrations --write-lock $(ARGS)
 
 clean: ## Remove what can be made again (not .env, not the database)
 	rm -rf $(VENV) tests/openfeature_js/node_modules .bench staticfiles screenshots build dist *.egg-info .artifacts .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -5,7 +5,10 @@ from importlib import import_module
 from django.apps import AppConfig
 from django.core.signals import request_finished
 
-from golive.web.request_id import forget_request_id
+from golive import require_app
+
+# Before anything is imported that would fail with a less helpful error.
+require_app()
 
 
 class GoLiveConfig(AppConfig):
@@ -18,6 +21,7 @@ class GoLiveConfig(AppConfig):
         for module in ("checks", "readiness.checks", "controls.checks", "identity.checks"):
             import_module(f"golive.{module}")
         from golive.identity.tokens import note_use
+        from golive.web.request_id import forget_request_id
 
         request_finished.connect(note_use, dispatch_uid="golive.identity.tokens")
         # Last: what the other receivers log still belongs to the request.

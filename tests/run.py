@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
 
+from tests.support import profiles
 from tests.support.postgres import SCHEMES, PostgresError, PostgresServer
 from tests.support.server import ROOT, clean_environment
 
@@ -66,6 +67,8 @@ FAST = (
         *("tests/test_architecture.py", "tests/test_import_contracts.py", "tests/valhalla/"),
     ),
 )
+# Of these folders, what starts a server or processes of its own.
+NOT_FAST = ("tests/enforcement/test_use_tz.py", "tests/http/test_wire.py", "tests/valhalla/test_environment.py")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Debian puts servers where only root's PATH leads.
 SERVER_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
@@ -209,9 +212,10 @@ def _find_missing_programs() -> dict[str, str]:
 
 
 def _run_fast(options: Options) -> int:
-    markers = "not postgresql and not graphviz"
+    markers = "not postgresql and not graphviz and not slow"
     names = ("SQLite", "SQLite, http", "Pure")
-    runs = [Run(name, "", markers, (), folders) for name, folders in zip(names, FAST, strict=True)]
+    runs = [Run(name, "", markers, NOT_FAST, folders) for name, folders in zip(names, FAST, strict=True)]
+    options = replace(options, arguments=(f"--hypothesis-profile={profiles.QUICK}", *options.arguments))
     return _report(_judge(_run_side_by_side(runs, options), options), [])
 
 

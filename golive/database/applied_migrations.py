@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import psycopg
 
-from golive.migration_graph.model import Kind, UnusableInputError
+from golive.migration_graph.model import AppliedRows, Kind, UnusableInputError
 
 # To connect (psycopg allows no less than 2 s), and for everything after that.
 CONNECT_SECONDS = 5
@@ -23,11 +23,17 @@ _QUERIES = {
     Kind.ALEMBIC: "SELECT version_num FROM alembic_version",
     Kind.DJANGO: "SELECT app || '.' || name FROM django_migrations",
 }
+# The column that Alembic makes, and how long the one of this database is; SQLite has no such limit.
+ID_LENGTH = 32
+_ID_LENGTH_QUERY = """
+    SELECT atttypmod - 4 FROM pg_attribute
+    WHERE attrelid = to_regclass('alembic_version') AND attname = 'version_num' AND atttypmod > 4
+"""
 # SQLAlchemy's form: the driver's name after a plus.
 _SCHEME = re.compile(r"(?P<database>postgres|postgresql|sqlite)(\+\w+)?://", re.IGNORECASE)
 
 
-def read_applied(url: str, kind: Kind) -> tuple[str, ...]:
+def read_applied(url: str, kind: Kind) -> AppliedRows:
     """The names in the tool's own table, sorted: Alembic's current revisions, or `app.name` of all applied by Django.
 
     `url` as SQLAlchemy or Django take it: `postgresql://`, `postgresql+psycopg2://`, `sqlite:///file`. The table must
@@ -39,10 +45,18 @@ def read_applied(url: str, kind: Kind) -> tuple[str, ...]:
         raise UnusableInputError("--database: only postgresql:// and sqlite:/// URLs can be read")
     rest = url[scheme.end() :]
     if scheme["database"].lower() == "sqlite":
-        rows = _read_sqlite(rest, kind)
-    else:
-        rows = _read_postgresql(f"postgresql://{rest}", kind)
+        return AppliedRows(f"sqlite://{rest.partition('?')[0]}", _sort(_read_sqlite(rest, kind)))
+    rows, length = _read_postgresql(f"postgresql://{rest}", kind)
+    return AppliedRows(_name_postgresql(rest), _sort(rows), length)
+
+
+def _sort(rows: list[tuple[Any, ...]]) -> tuple[str, ...]:
     return tuple(sorted(str(name) for (name,) in rows))
+
+
+def _name_postgresql(rest: str) -> str:
+    """The host and the database of a URL, without user and password."""
+    return f"postgresql://{rest.partition('?')[0].rpartition('@')[2]}"
 
 
 def _read_sqlite(rest: str, kind: Kind) -> list[tuple[Any, ...]]:
@@ -60,13 +74,16 @@ def _read_sqlite(rest: str, kind: Kind) -> list[tuple[Any, ...]]:
         raise UnusableInputError(f"--database: {error}") from None
 
 
-def _read_postgresql(url: str, kind: Kind) -> list[tuple[Any, ...]]:
+def _read_postgresql(url: str, kind: Kind) -> tuple[list[tuple[Any, ...]], int | None]:
+    """The rows, and how long an id may be."""
     try:
         with closing(psycopg.connect(url, connect_timeout=CONNECT_SECONDS)) as connection, _time_limit(connection):
             connection.read_only = True
-            return connection.execute(_QUERIES[kind]).fetchall()
+            rows = connection.execute(_QUERIES[kind]).fetchall()
+            length = connection.execute(_ID_LENGTH_QUERY).fetchone()
+            return rows, length[0] if length else None
     except psycopg.errors.UndefinedTable:
-        return []
+        return [], ID_LENGTH
     except psycopg.ProgrammingError as error:
         # libpq's message about a URL that it cannot parse repeats the URL.
         detail = error.diag.message_primary or "the URL cannot be read"

@@ -18,6 +18,7 @@ from golive.deploys.executor import bound_executor
 from golive.deploys.lock import ANSWER_SECONDS, LockError, MigrationLock
 from golive.deploys.record_table import prepare_table
 from golive.domain.errors import GoLiveError
+from golive.migration_graph.findings.lock_file import UnusableLockError
 from golive.migration_graph.model import UnusableInputError
 from golive.postgresql.base import libpq_parameters
 from golive.readiness import project_graph
@@ -78,19 +79,25 @@ class SafeMigrate:
             ) from error
 
     def _audit(self) -> None:
-        """Raise CommandError for a broken graph before anything is touched, naming the lines."""
+        """Raise CommandError for a broken graph, or a change of what was released, before anything is touched."""
         try:
-            errors = project_graph.list_errors(project_graph.audit_project())
+            report = project_graph.audit_project()
+        except UnusableLockError as error:
+            raise CommandError(
+                f"What was released cannot be read, and nothing was applied: {make_visible(str(error))}."
+            ) from None
         except UnusableInputError as error:
             # Migrations without source files can still run; the checklist reports this as a blocker.
             self._warn(f"The migrations could not be audited: {make_visible(str(error))}.")
             return
-        if errors:
+        if errors := project_graph.list_errors(report):
             lines = "\n  ".join(make_visible(error) for error in errors)
             raise CommandError(
                 f"The graph of migrations is not sound, and nothing was applied:\n  {lines}\n"
                 "`manage.py audit_migrations` names the edit that broke it."
             )
+        for known in project_graph.list_known_errors(report):
+            self._warn(f"A known error of the migrations: {make_visible(known)}")
 
     def _enter(self, stack: ExitStack) -> MigrationLock | None:
         """Acquire the lock and prepare the connection; None for a database without such a lock."""

@@ -6,42 +6,53 @@ Optional features are imported lazily: a plain audit runs on every commit and mu
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from golive.migration_graph.catalogue import sort_findings
-from golive.migration_graph.discovery.contents import read_layout
+from golive.migration_graph.discovery.contents import read_bodies, read_key, read_layout
 from golive.migration_graph.discovery.layouts import find_layout
 from golive.migration_graph.discovery.not_read import find_stray_revisions, list_not_read, make_findings
-from golive.migration_graph.discovery.sources import Layout, read_content
+from golive.migration_graph.discovery.sources import Layout
 from golive.migration_graph.findings.defects import find_defects
+from golive.migration_graph.findings.tables import find_tables_created_twice
 from golive.migration_graph.graph.build import build_graph, count_branch_points, count_merges
-from golive.migration_graph.model import Finding, Graph, Kind, ParsedFile, Report, UnusableInputError
+from golive.migration_graph.model import AppliedRows, Finding, Graph, Kind, ParsedFile, Report, UnusableInputError
+
+if TYPE_CHECKING:
+    from golive.migration_graph.findings.applied import Knowledge, Source
+    from golive.migration_graph.findings.lock_file import LockFile
 
 LOCK_FILE = "migrations.lock"
 
-# (database URL, kind of migrations) -> names of the applied migrations. Raises UnusableInputError.
-ReadApplied = Callable[[str, Kind], Sequence[str]]
+# (database URL, kind of migrations) -> what it has applied. Raises UnusableInputError.
+ReadApplied = Callable[[str, Kind], AppliedRows]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AuditRequest:
-    """What to check. `lock_file` None: the one in the audited folder, if it exists. `database`: a URL.
+    """What to check. `lock_file` None: the one in the audited folder, if it exists. `databases`: URLs.
 
-    `with_history` None: if the folder is in a git repository. `section`: the one of `alembic.ini` that describes the
-    environment, as for `alembic --name`.
+    `packages`: paths of other packages' migrations, which those of the audited folder may depend on.
+
+    `with_history` None: if the folder is in a git repository. `keeps_known`: the lock file is written in spite of
+    errors, and keeps them as known. `section`: the one of `alembic.ini` that describes the environment, as for
+    `alembic --name`.
     """
 
     with_history: bool | None = False
-    database: str | None = None
+    databases: Sequence[str] = ()
     lock_file: Path | None = None
     writes_lock: bool = False
+    keeps_known: bool = False
     section: str | None = None
+    packages: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AuditResult:
     """The report; `refusal` says why the lock file was not written although that was requested."""
 
@@ -50,8 +61,15 @@ class AuditResult:
 
 
 def audit(path: str | Path) -> Report:
-    """Audit the migrations of a folder. Nothing is imported, run or written. Raises UnusableInputError."""
-    return audit_layout(path, find_layout(path))
+    """Audit the migrations of a folder, with the lock file in it. Nothing is imported, run or written.
+
+    Raises UnusableInputError.
+    """
+    return run_audit(os.fspath(path), AuditRequest(), _read_no_database).report
+
+
+def _read_no_database(url: str, kind: Kind) -> NoReturn:
+    raise UnusableInputError("no database was asked for")
 
 
 def audit_layout(path: str | Path, layout: Layout) -> Report:
@@ -64,69 +82,140 @@ def _audit_files(path: str | Path, layout: Layout, files: list[ParsedFile], find
     stray = find_stray_revisions(layout, is_missing=bool(graph.dangling)) if layout.kind is Kind.ALEMBIC else []
     not_read = list_not_read(layout, files, stray)
     defects = find_defects(graph, files, stray={name: each.key for each in reversed(stray) for name in each.ids})
+    tables = find_tables_created_twice(graph, files, partial(read_key, layout))
     return Report(
         os.fspath(path),
         graph,
-        sort_findings([*findings, *defects, *make_findings(not_read)]),
+        sort_findings([*findings, *defects, *tables, *make_findings(not_read)]),
         count_merges(graph),
         count_branch_points(graph),
         not_read=tuple(not_read),
+        repository_path=_find_repository_path(layout.root),
+        configuration=layout.configuration,
     )
 
 
 def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> AuditResult:
     """Audit a folder with everything the request asks for. Raises UnusableInputError."""
     layout = find_layout(path, request.section)
+    if request.packages:
+        from golive.migration_graph.discovery.other_packages import add_packages
+
+        layout = add_packages(layout, request.packages)
     files, notes = read_layout(layout)
     report = _audit_files(path, layout, files, notes)
     lock_file = request.lock_file or layout.root / LOCK_FILE
-    lock, past = None, None
-    if lock_file.exists() or (request.lock_file is not None and not request.writes_lock):
-        from golive.migration_graph.findings.lock_file import check_lock, read_lock
+    lock = _read_lock(lock_file) if _has_lock(request, lock_file) else None
 
-        lock = read_lock(lock_file)
-        report = check_lock(report, lock)
-    if request.with_history or (request.with_history is None and _is_in_repository(layout.root)):
+    def read_wanted(keys: Container[str]) -> Mapping[str, str]:
+        return read_bodies(layout, keys)
+
+    if lock is not None:
+        from golive.migration_graph.findings.released import check_released
+
+        report = check_released(report, files, lock, read_wanted, lock_key=_find_key(layout.root, lock_file))
+    past = None
+    if request.with_history or (request.with_history is None and report.repository_path is not None):
         from golive.migration_graph.history.trace import trace
 
         report, past = trace(report, layout, is_asked_for=bool(request.with_history))
-    if request.database is not None:
-        from golive.migration_graph.findings.applied import compare_applied
+    refuse = None
+    if request.databases:
+        from golive.migration_graph.findings.applied import compare_applied, find_harm
 
-        def rebuild(partly_applied: frozenset[str]) -> Graph:
-            return build_graph(layout.kind, files, layout.project, partly_applied=partly_applied)
+        databases = [read_applied(url, report.kind) for url in request.databases]
+        knowledge = _gather_knowledge(layout, files, lock, with_history=past is not None)
+        for database in databases:
+            report = compare_applied(report, database, knowledge, is_only=len(databases) == 1)
+        refuse = partial(find_harm, databases, knowledge)
+    if lock is not None:
+        from golive.migration_graph.findings.known import mark_known
 
-        report = compare_applied(report, read_applied(request.database, report.kind), rebuild)
+        report = mark_known(report, lock.known)
     if not report.sound:
         from golive.migration_graph.remedies.advice import advise
 
-        read = partial(_read_again, layout)
-        report = advise(report, files, layout.project, past=past, lock=lock, folder=str(layout.root), read=read)
-    report = replace(report, findings=sort_findings(list(report.findings)))
-    return AuditResult(report, _write_lock(report, lock_file) if request.writes_lock else None)
+        report = advise(
+            _sort(report),
+            files,
+            layout.project,
+            past=past,
+            lock=lock.revisions if lock else None,
+            folder=str(layout.root),
+            read=partial(read_key, layout),
+            refuse=refuse,
+        )
+    refusal = None
+    if request.writes_lock:
+        report, refusal = _write_lock(report, files, lock, lock_file, read_wanted, keeps_known=request.keeps_known)
+    return AuditResult(_sort(report), refusal)
 
 
-def _read_again(layout: Layout, key: str) -> bytes | None:
-    """The content of a file of the layout; None: it cannot be read."""
-    location = layout.find_location(key)
-    content = read_content(key, str(location.folder / key.removeprefix(location.prefix))) if location else None
-    return content if isinstance(content, bytes) else None
+def _gather_knowledge(
+    layout: Layout, files: list[ParsedFile], lock: LockFile | None, *, with_history: bool
+) -> Knowledge:
+    """What tells which migrations a database has run."""
+    from golive.migration_graph.findings.applied import Knowledge
+    from golive.migration_graph.findings.lock_evidence import explain_by_lock
+    from golive.migration_graph.history.deployments import read_releases
+
+    # What was released tells more than what was committed.
+    sources: list[Source] = [] if lock is None else [partial(explain_by_lock, lock.revisions)]
+    releases = read_releases(layout) if with_history else None
+    if releases is not None:
+        sources.append(releases.explain)
+
+    def rebuild(partly_applied: frozenset[str]) -> Graph:
+        return build_graph(layout.kind, files, layout.project, partly_applied=partly_applied)
+
+    return Knowledge(rebuild, read_bodies(layout), sources)
 
 
-def _is_in_repository(folder: Path) -> bool:
-    """Whether the folder looks to be in a working tree of git; git itself is not asked."""
+def _sort(report: Report) -> Report:
+    return replace(report, findings=sort_findings(list(report.findings)))
+
+
+def _find_repository_path(folder: Path) -> str | None:
+    """Where a folder is in the working tree of git that it looks to be in; git itself is not asked."""
     path = Path(os.path.realpath(folder))
-    return any(os.path.lexists(above / ".git") for above in (path, *path.parents))
+    top = next((above for above in (path, *path.parents) if os.path.lexists(above / ".git")), None)
+    return None if top is None else path.relative_to(top).as_posix()
 
 
-def _write_lock(report: Report, path: Path) -> str | None:
-    """Write the lock file. Returns why it was refused, or None. Raises UnusableInputError."""
-    from golive.migration_graph.findings.lock_file import LockRefusedError, write_lock
+def _find_key(root: Path, path: Path) -> str | None:
+    """The path of a file below the audited folder; None: it is elsewhere."""
+    relative = os.path.relpath(path, root).replace(os.sep, "/")
+    return None if relative == ".." or relative.startswith("../") else relative
+
+
+def _has_lock(request: AuditRequest, path: Path) -> bool:
+    # A link that leads nowhere is there: it must not pass for "no lock file".
+    return os.path.lexists(path) or (request.lock_file is not None and not request.writes_lock)
+
+
+def _read_lock(path: Path) -> LockFile:
+    from golive.migration_graph.findings.lock_file import read_lock
+
+    return read_lock(path)
+
+
+def _write_lock(
+    report: Report,
+    files: list[ParsedFile],
+    lock: LockFile | None,
+    path: Path,
+    read_wanted: Callable[[Container[str]], Mapping[str, str]],
+    *,
+    keeps_known: bool,
+) -> tuple[Report, str | None]:
+    """Write the lock file. The report with what is known now, and why it was refused. Raises UnusableInputError."""
+    from golive.migration_graph.findings.known import mark_known
+    from golive.migration_graph.findings.released import LockRefusedError, write_lock
 
     try:
-        write_lock(report, path)
+        new = write_lock(report, files, lock, path, read_wanted, keeps_known=keeps_known)
     except LockRefusedError as error:
-        return str(error)
+        return report, str(error)
     except OSError as error:
         raise UnusableInputError(f"{path} cannot be written: {error.strerror or error}") from None
-    return None
+    return mark_known(report, new.known), None

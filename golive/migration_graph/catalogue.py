@@ -11,7 +11,7 @@ from typing import Final
 from golive.migration_graph.model import Finding, Severity
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FindingType:
     """One entry of the catalogue. `severity` is the default; `meaning` and `remedy` are shown to users."""
 
@@ -125,6 +125,13 @@ CATALOGUE: Final = {
             "Write the downgrade, or let it raise an error that says why there is none.",
         ),
         FindingType(
+            "MG205",
+            "table-created-twice",
+            Severity.WARNING,
+            "One upgrade creates a table of the same name twice, and drops it nowhere between: the second time fails.",
+            "Take one of them out, or drop the table before it is made again.",
+        ),
+        FindingType(
             "MG301",
             "database-revision-unknown",
             Severity.ERROR,
@@ -139,6 +146,20 @@ CATALOGUE: Final = {
             "Run the upgrade; the report lists what it would run, in order.",
         ),
         FindingType(
+            "MG303",
+            "would-skip",
+            Severity.ERROR,
+            "The tool takes a revision for applied that never ran in this database: it was put below what had run.",
+            "Put it on top of what has run, or make the table of the tool say what ran.",
+        ),
+        FindingType(
+            "MG304",
+            "would-run-twice",
+            Severity.ERROR,
+            "An upgrade would run again what this database has run: under a new name, or as what was cut off.",
+            "Put the parent or the name back, or make the table of the tool say what ran.",
+        ),
+        FindingType(
             "MG305",
             "tool-refuses",
             Severity.ERROR,
@@ -146,10 +167,18 @@ CATALOGUE: Final = {
             "Make the rows agree with the files again; the message names both.",
         ),
         FindingType(
+            "MG306",
+            "changed-after-deploy",
+            Severity.ERROR,
+            "What a revision does was edited after this database had run it, and it will not run there again.",
+            "Put the file back as it ran, and make the change in a new revision.",
+        ),
+        FindingType(
             "MG401",
             "changed-after-lock",
             Severity.ERROR,
-            "A released revision is not as the lock file has it.",
+            "A released revision does or follows something else than the lock file has; a note if only comments, "
+            "formatting or docstrings differ.",
             "Put it back as it was released, and make the change in a new revision.",
         ),
         FindingType(
@@ -180,9 +209,10 @@ def make_finding(
 
 
 def sort_findings(findings: list[Finding]) -> tuple[Finding, ...]:
-    """Sort by severity (worst first), code, file and line, so that the order is deterministic."""
+    """Sort by severity (worst first), new before known, code, file and line, so that the order is deterministic."""
 
     def get_sort_key(finding: Finding) -> tuple[object, ...]:
-        return (_ORDER[finding.severity], finding.code, finding.file or "", finding.line or 0, finding.revisions)
+        place = (finding.file or "", finding.line or 0)
+        return (_ORDER[finding.severity], finding.is_known, finding.code, *place, finding.revisions)
 
     return tuple(sorted(findings, key=get_sort_key))

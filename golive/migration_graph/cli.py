@@ -1,7 +1,7 @@
 """Command line of the audit: argument parsing, output and exit code.
 
-Shared by `manage.py audit_migrations`, `python -m golive.migration_graph` and the pre-commit hook. Optional features
-are imported lazily: a plain audit runs on every commit and must start fast.
+Shared by `manage.py audit_migrations`, `golive-audit`, the hook of pre-commit and `python -m golive.migration_graph`.
+Optional features are imported lazily: a plain audit runs on every commit and must start fast.
 """
 
 from __future__ import annotations
@@ -33,23 +33,25 @@ class Stream(Protocol):
     def isatty(self) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Options:
     """Parsed arguments. `path` None means the project that the command belongs to."""
 
     path: str | None = None
     format: str = "text"
     history: bool | None = None
-    database: str | None = None
+    database: Sequence[str] | None = None
     lock_file: Path | None = None
     write_lock: bool = False
+    known: bool = False
     output: Path | None = None
     name: str | None = None
+    packages: Sequence[str] | None = None
 
     @classmethod
     def choose(cls, parsed: dict[str, Any]) -> Options:
         """Pick the audit's own options out of the parsed arguments."""
-        return cls(**{name: parsed[name] for name in cls.__slots__})
+        return cls(**{name: parsed[name] for name in cls.__dataclass_fields__})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,13 +65,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", metavar="SECTION", help="the section of alembic.ini that is meant, as for `alembic --name`"
     )
+    parser.add_argument(
+        "--with",
+        action="append",
+        dest="packages",
+        metavar="PATH",
+        help="migrations of another package, on which those of PATH may depend; may be given several times",
+    )
     parser.add_argument("--format", choices=FORMATS, default="text", help="the form of the report (default: text)")
     parser.add_argument(
         "--history",
         action=argparse.BooleanOptionalAction,
         help="look through git for the commit that introduced each finding (default: where there is a repository)",
     )
-    parser.add_argument("--database", metavar="URL", help="also compare with what this database says is applied")
+    parser.add_argument(
+        "--database",
+        action="append",
+        metavar="URL",
+        help="also compare with what this database says is applied; may be given several times",
+    )
     parser.add_argument(
         "--lock-file",
         type=Path,
@@ -77,6 +91,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what has been released (default: migrations.lock in PATH, if it is there)",
     )
     parser.add_argument("--write-lock", action="store_true", help="add what is new to the lock file, if all is sound")
+    parser.add_argument(
+        "--known",
+        action="store_true",
+        help="with --write-lock: keep today's errors as known, so that only new ones fail",
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the report there, as UTF-8")
 
 
@@ -95,7 +114,17 @@ def run(
     `is_coloured` None: decide from `out`. `program`: how the caller was invoked, for messages.
     """
     try:
-        request = AuditRequest(options.history, options.database, options.lock_file, options.write_lock, options.name)
+        if options.known and not options.write_lock:
+            raise UnusableInputError("--known needs --write-lock: it keeps today's errors in the lock file")
+        request = AuditRequest(
+            with_history=options.history,
+            databases=options.database or (),
+            lock_file=options.lock_file,
+            writes_lock=options.write_lock,
+            keeps_known=options.known,
+            section=options.name,
+            packages=options.packages or (),
+        )
         result = run_audit(default_path if options.path is None else options.path, request, read_applied)
         if options.output is None:
             coloured = can_colour(out) if is_coloured is None else is_coloured
@@ -105,9 +134,16 @@ def run(
     except UnusableInputError as error:
         _write_error(errors, program, str(error))
         return UNUSABLE
+    except BrokenPipeError:
+        raise
+    except (OSError, RecursionError, MemoryError) as error:
+        # What no reader has foreseen must not end with the exit code of errors that were found.
+        reason = error.strerror if isinstance(error, OSError) else "something is nested too deeply, or too large"
+        _write_error(errors, program, f"the audit cannot go on: {reason or type(error).__name__}")
+        return UNUSABLE
     if result.refusal is not None:
         _write_error(errors, program, result.refusal)
-    return SOUND if result.report.sound and result.refusal is None else FINDINGS
+    return FINDINGS if result.report.has_new_errors or result.refusal is not None else SOUND
 
 
 def _write_file(path: Path, text: str) -> None:

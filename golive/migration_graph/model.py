@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+
+from golive.migration_graph.compat import StrEnum
 
 
 class Kind(StrEnum):
@@ -30,7 +31,7 @@ class Role(StrEnum):
     DEPENDENCY = "dependency"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reference:
     """One reference from a file to a predecessor: `name` as written, `line` where it is written."""
 
@@ -39,7 +40,7 @@ class Reference:
     role: Role = Role.PARENT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Node:
     """One migration file. `key` is its path, so that two files with the same name remain two nodes.
 
@@ -78,7 +79,7 @@ class Node:
         return tuple(reference.name for reference in self.references if reference.role is Role.DEPENDENCY)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Edge:
     """`child -> parent` by name, and the line that defines it."""
 
@@ -88,7 +89,7 @@ class Edge:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Edit:
     """A change to one reference list of one file: the values before and after, as Python source.
 
@@ -103,7 +104,7 @@ class Edit:
     role: Role = Role.PARENT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cut:
     """One remedy for a cycle: remove these edges. The cuts of a finding are listed best first.
 
@@ -124,7 +125,7 @@ class Cut:
     is_sound: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Commit:
     """A commit of the repository that contains the files; `date` is RFC 3339."""
 
@@ -134,13 +135,14 @@ class Commit:
     author: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Finding:
     """One problem, or something worth a look. `code` and `name` are those of `golive.migration_graph.catalogue`.
 
     `revisions` are the names involved. `cycle`, `cuts` and `affected` are set for MG101: a shortest cycle in the order
     child, parent, grandparent ...; the remedies; how many revisions cannot be ordered. `introduced_by` and `edit` are
-    set only when the audit reads the history.
+    set only when the audit reads the history. `is_known`: the lock file keeps this error as known, so that it fails no
+    audit.
     """
 
     code: str
@@ -157,6 +159,11 @@ class Finding:
     is_minimal: bool | None = None
     introduced_by: Commit | None = None
     edit: Edit | None = None
+    is_known: bool = False
+
+    @property
+    def is_new_error(self) -> bool:
+        return self.severity is Severity.ERROR and not self.is_known
 
 
 class Action(StrEnum):
@@ -172,7 +179,7 @@ class Action(StrEnum):
     MERGE = "merge"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Headline:
     """The one remedy that the audit stands for: the graph that it leads to was built and audited.
 
@@ -191,7 +198,7 @@ class Headline:
     is_sound: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NotRead:
     """Files that the audit passed over: the folder or file, relative to the audited folder, how many files, and why.
 
@@ -205,7 +212,7 @@ class NotRead:
     severity: Severity = Severity.WARNING
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Episode:
     """The lifetime of a defect: from the commit that introduced it to the one that fixed it (None: not fixed)."""
 
@@ -216,12 +223,13 @@ class Episode:
     edits: tuple[Edit, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ParsedFile:
     """What one file declares, independent of all others.
 
     `node` None: the file could not be read, and a finding says why; `guesses` are then the names it may define, so that
-    files that refer to them are not reported. `run_before` and `replaces` are Django's, as `app.name`.
+    files that refer to them are not reported. `run_before` and `replaces` are Django's, as `app.name`. `tables`: those
+    that it seems to create.
     """
 
     key: str
@@ -230,12 +238,14 @@ class ParsedFile:
     run_before: tuple[Reference, ...] = ()
     replaces: tuple[str, ...] = ()
     guesses: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Project:
-    """What is known of a Django project beyond its migrations; empty for Alembic.
+    """What is known of a project beyond its migrations.
 
+    For Alembic only `elsewhere`: ids and branch labels in packages that are read for their names alone. For Django:
     `apps`: labels of the project's own apps; None: the apps that have migrations. `settings`: name of a setting -> the
     swappable model it names ("AUTH_USER_MODEL" -> "accounts.User"). `foreign`: label of an installed app outside the
     project -> the names of its migrations, None if they were not looked at. `is_closed`: no other app is installed.
@@ -245,9 +255,10 @@ class Project:
     settings: Mapping[str, str] = field(default_factory=dict)
     foreign: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
     is_closed: bool = False
+    elsewhere: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Graph:
     """The graph of all audited files. `nodes` is keyed and sorted by `Node.key`."""
 
@@ -291,7 +302,32 @@ def get_app(name: str) -> str:
     return split_name(name)[0]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class AppliedRows:
+    """What a database has recorded. `rows`: Alembic's current revisions, or `app.name` of all that Django has applied.
+
+    `name`: the database without its password. `id_length`: how many characters its column of ids holds; None: any.
+    """
+
+    name: str
+    rows: tuple[str, ...]
+    id_length: int | None = None
+
+
+@dataclass(frozen=True)
+class ComparedDatabase:
+    """A database against the files. `pending`: what an upgrade would run, in order; None: the tool would refuse.
+
+    `ran_from`: what tells which migrations really ran ("lock file", "history", "assumed"); None: nothing was checked.
+    """
+
+    name: str
+    rows: tuple[str, ...]
+    pending: tuple[str, ...] | None
+    ran_from: str | None = None
+
+
+@dataclass(frozen=True)
 class Report:
     """The result of an audit. `path` as the caller gave it. `sound`: there is no finding of severity error."""
 
@@ -303,12 +339,15 @@ class Report:
     # Only with the history: all episodes, newest first, and why the history could not be read (in full).
     episodes: tuple[Episode, ...] | None = None
     history_note: str | None = None
-    # Only with a database: what an upgrade would run, in order.
-    pending: tuple[str, ...] | None = None
+    databases: tuple[ComparedDatabase, ...] = ()
     not_read: tuple[NotRead, ...] = ()
     # Only with the history: the newest commit of the first-parent line whose files had no error.
     last_sound: Commit | None = None
     headline: Headline | None = None
+    # Where the folder that files are relative to is in its repository ("." is the top); None: it is in none.
+    repository_path: str | None = None
+    # The file that configures the tool, if there is one: findings without a file are about it.
+    configuration: str | None = None
 
     @property
     def kind(self) -> Kind:
@@ -319,8 +358,21 @@ class Report:
         return len(self.graph.nodes)
 
     @property
+    def pending(self) -> tuple[str, ...] | None:
+        """What upgrades of the databases would run, in order; None without a database, or if the tool refuses one."""
+        plans = [database.pending for database in self.databases]
+        if not plans or None in plans:
+            return None
+        return tuple(dict.fromkeys(name for plan in plans for name in plan or ()))
+
+    @property
     def sound(self) -> bool:
         return not any(finding.severity is Severity.ERROR for finding in self.findings)
+
+    @property
+    def has_new_errors(self) -> bool:
+        """Whether there are errors that the lock file does not keep as known."""
+        return any(finding.is_new_error for finding in self.findings)
 
 
 class UnusableInputError(Exception):

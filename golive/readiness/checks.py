@@ -17,7 +17,7 @@ from golive.domain.changes import ENGAGE
 from golive.domain.checklist import Severity
 from golive.domain.decision import decide
 from golive.domain.effects import BACKEND_COMPLETE, judge_backend
-from golive.migration_graph.model import Severity as GraphSeverity
+from golive.migration_graph.findings.lock_file import UnusableLockError
 from golive.migration_graph.model import UnusableInputError
 from golive.readiness import Finding, project_graph, register
 from golive.state import failover, history, singletons
@@ -65,14 +65,16 @@ def check_migrations_applied() -> Finding:
 def check_migration_graph() -> Finding:
     try:
         report = project_graph.audit_project()
+    except UnusableLockError:
+        return Finding(False, "The lock file of the migrations cannot be read. `manage.py audit_migrations` says why.")
     except UnusableInputError as error:
         return Finding(False, f"The migrations could not be audited: {error}.")
-    errors = [finding for finding in report.findings if finding.severity is GraphSeverity.ERROR]
-    if not errors:
-        return Finding(True, "The audit of the migrations finds no error.")
     # The detail is public: it names the error codes, not the project's files.
-    codes = ", ".join(sorted({f"{finding.code} {finding.name}" for finding in errors}))
-    return Finding(False, f"The audit finds {codes}. `manage.py audit_migrations` names the edit.")
+    if new := {f"{finding.code} {finding.name}" for finding in report.findings if finding.is_new_error}:
+        return Finding(False, f"The audit finds {', '.join(sorted(new))}. `manage.py audit_migrations` names the edit.")
+    if known := {f"{finding.code} {finding.name}" for finding in report.findings if finding.is_known}:
+        return Finding(True, f"The audit finds only what the lock file keeps as known: {', '.join(sorted(known))}.")
+    return Finding(True, "The audit of the migrations finds no error.")
 
 
 @register(

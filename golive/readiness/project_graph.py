@@ -1,4 +1,4 @@
-"""Audits the graph of this project's own migrations, for `migrate` and the checklist; cached until a file changes.
+"""Audits this project's migrations, with its lock file, for `migrate` and the checklist; cached until a file changes.
 
 Third-party apps outside of `BASE_DIR` are not audited; Django reports it if their migrations do not load.
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 from django.apps import apps
 from django.conf import settings
 
-from golive.migration_graph.audit import audit
-from golive.migration_graph.model import Finding, Report, Severity, UnusableInputError
+from golive.migration_graph.audit import LOCK_FILE, audit
+from golive.migration_graph.model import Finding, Report, UnusableInputError
 
 # For each file: path, modification time in nanoseconds, size in bytes.
 _State = tuple[tuple[str, int, int], ...]
@@ -40,8 +40,13 @@ def audit_project() -> Report:
 
 
 def list_errors(report: Report) -> list[str]:
-    """One line for each error: location, finding, hint."""
-    return [_describe(finding) for finding in report.findings if finding.severity is Severity.ERROR]
+    """One line for each error that is not known already: location, finding, hint."""
+    return [_describe(finding) for finding in report.findings if finding.is_new_error]
+
+
+def list_known_errors(report: Report) -> list[str]:
+    """One line for each error that the lock file keeps as known."""
+    return [_describe(finding) for finding in report.findings if finding.is_known]
 
 
 def _describe(finding: Finding) -> str:
@@ -51,6 +56,7 @@ def _describe(finding: Finding) -> str:
 
 def _read_state(root: Path) -> Iterator[tuple[str, int, int]]:
     yield (str(root), 0, 0)
+    yield _read_lock_state(root / LOCK_FILE)
     for app in apps.get_app_configs():
         folder = Path(app.path) / "migrations"
         if folder.is_relative_to(root) and folder.is_dir():
@@ -59,3 +65,12 @@ def _read_state(root: Path) -> Iterator[tuple[str, int, int]]:
                     if entry.name.endswith(".py"):
                         status = entry.stat()
                         yield (entry.path, status.st_mtime_ns, status.st_size)
+
+
+def _read_lock_state(path: Path) -> tuple[str, int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        # None, or a link that leads nowhere.
+        return (str(path), 0, int(os.path.lexists(path)))
+    return (str(path), status.st_mtime_ns, status.st_size)

@@ -21,6 +21,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from golive.migration_graph.audit import audit_layout
+from golive.migration_graph.discovery.contents import read_bodies
+from golive.migration_graph.discovery.layouts import find_layout
+from golive.migration_graph.graph.positions import Position, Upgrades
 from tests.support.server import ROOT
 
 SIZES = (115, 1_000, 10_000)
@@ -34,6 +38,8 @@ GOALS = (
     ("alembic without bytecode", 10_000, 6.0),
     ("alembic with bytecode", 10_000, 3.0),
 )
+# So many positions of databases in a graph of so many revisions are judged within a second.
+POSITIONS, POSITION_REVISIONS, MAX_POSITION_SECONDS = 500, 230, 1.0
 # How many times as long the audit may take for ten times as many revisions.
 MAX_GROWTH = 12.0
 
@@ -106,6 +112,8 @@ def render(chance: random.Random, number: int, name: str, parents: Sequence[str]
     columns = [f"column_{chance.randrange(1000)}" for _ in range(chance.randint(1, 6))]
     if chance.random() < 0.3:
         lines = [f"    sa.Column('{column}', {chance.choice(TYPES)}, nullable=False),\n" for column in columns]
+        # Its own: no upgrade creates a table twice.
+        table = f"table_of_{name}"
         up = f"    op.create_table('{table}',\n{''.join(lines)}    sa.PrimaryKeyConstraint('{columns[0]}')\n    )\n"
         down = f"    op.drop_table('{table}')\n"
     else:
@@ -161,6 +169,22 @@ def measure(root: Path, count: int, rounds: int) -> dict[str, Times]:
     return results
 
 
+def measure_positions(root: Path) -> float:
+    """Seconds to judge positions of databases, each with the rows of another revision."""
+    folder = root / "positions"
+    make_folder(folder, POSITION_REVISIONS)
+    layout = find_layout(folder)
+    upgrades = Upgrades(audit_layout(folder, layout).graph, read_bodies(layout))
+    names = sorted(json.loads(run((*AUDIT, str(folder), "--format", "json"), ROOT, Times()))["graph"], key=str)
+    rows = [frozenset({each["revision"]}) for each in names]
+    positions = [Position(each, upgrades.list_applied(each)) for each in rows]
+    began = time.perf_counter()
+    for number in range(POSITIONS):
+        if not upgrades.judge(positions[number % len(positions)]).is_harmless:
+            raise SystemExit("a position without any edit is judged harmful")
+    return time.perf_counter() - began
+
+
 def judge(results: dict[int, dict[str, Times]]) -> list[tuple[str, float, str, bool]]:
     """Each goal: what, measured, wanted, whether it is met."""
     found = []
@@ -183,10 +207,13 @@ def main(arguments: Sequence[str]) -> int:
             results[count] = measure(Path(folder), count, options.rounds)
             for tool, times in results[count].items():
                 print(f"{count:>6} revisions  {tool:<25} {times.best:7.3f} s  (processor {min(times.processor):.3f} s)")
-    goals = judge(results)
+        seconds = measure_positions(Path(folder))
+    what = f"{POSITION_REVISIONS} revisions, {POSITIONS} positions of databases, in seconds"
+    is_met = seconds <= MAX_POSITION_SECONDS
+    goals = [*judge(results), (what, seconds, f"at most {MAX_POSITION_SECONDS:g}", is_met)]
     print()
     for what, measured, wanted, is_met in goals:
-        print(f"{'met   ' if is_met else 'MISSED'}  {what:<48} {measured:6.1f}  ({wanted})")
+        print(f"{'met   ' if is_met else 'MISSED'}  {what:<55} {measured:6.2f}  ({wanted})")
     if options.json:
         options.json.write_text(json.dumps(describe(results, goals), indent=2) + "\n")
     return 0 if all(is_met for *_, is_met in goals) else 1

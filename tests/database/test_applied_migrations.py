@@ -38,21 +38,21 @@ def execute(file: Path, *statements: str) -> None:
 def test_sqlite__alembic__gives_the_current_revisions(file: Path, scheme: str) -> None:
     execute(file, ALEMBIC, "INSERT INTO alembic_version VALUES ('b2'), ('a1')")
 
-    assert read_applied(f"{scheme}:///{file}", Kind.ALEMBIC) == ("a1", "b2")
+    assert read_applied(f"{scheme}:///{file}", Kind.ALEMBIC).rows == ("a1", "b2")
 
 
 @pytest.mark.sqlite_only
 def test_sqlite__django__gives_app_and_name(file: Path) -> None:
     execute(file, DJANGO, "INSERT INTO django_migrations VALUES (1, 'shop', '0001_initial')")
 
-    assert read_applied(f"sqlite:///{file}?timeout=3", Kind.DJANGO) == ("shop.0001_initial",)
+    assert read_applied(f"sqlite:///{file}?timeout=3", Kind.DJANGO).rows == ("shop.0001_initial",)
 
 
 @pytest.mark.sqlite_only
 def test_sqlite__no_such_table__is_a_fresh_database(file: Path) -> None:
     execute(file, DJANGO)
 
-    assert read_applied(f"sqlite:///{file}", Kind.ALEMBIC) == ()
+    assert read_applied(f"sqlite:///{file}", Kind.ALEMBIC).rows == ()
 
 
 @pytest.mark.sqlite_only
@@ -102,13 +102,13 @@ def test_postgresql__the_tables_of_both_tools__are_read_and_nothing_is_written(
     server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = server.create_database("applied")
-    assert read_applied(url, Kind.ALEMBIC) == ()
+    assert read_applied(url, Kind.ALEMBIC).rows == ()
     with psycopg.connect(url) as connection:
         connection.execute(ALEMBIC + "; INSERT INTO alembic_version VALUES ('b2'), ('a1')")
         connection.execute(DJANGO + "; INSERT INTO django_migrations VALUES (1, 'shop', '0001_initial')")
 
-    assert read_applied(url, Kind.ALEMBIC) == ("a1", "b2")
-    assert read_applied(url.replace("://", "+psycopg2://", 1), Kind.DJANGO) == ("shop.0001_initial",)
+    assert read_applied(url, Kind.ALEMBIC).rows == ("a1", "b2")
+    assert read_applied(url.replace("://", "+psycopg2://", 1), Kind.DJANGO).rows == ("shop.0001_initial",)
     monkeypatch.setitem(applied_migrations._QUERIES, Kind.ALEMBIC, "DELETE FROM alembic_version RETURNING version_num")
     with pytest.raises(UnusableInputError, match="read-only transaction"):
         read_applied(url, Kind.ALEMBIC)

@@ -75,6 +75,66 @@ def test_migrate__broken_graph__applies_nothing_and_names_the_line(tmp_path: Pat
     assert list_tables(project) == []
 
 
+def seed_otherwise(project: Path) -> None:
+    second = project / "golive/migrations/0002_seed_singletons.py"
+    source = second.read_text()
+    assert source.count("    operations = [") == 1
+    second.write_text(source.replace("    operations = [", "    operations = [migrations.RunSQL('SELECT 1'),"))
+
+
+def test_migrate__released_migration_that_was_edited__applies_nothing_and_names_it(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    seed_otherwise(project)
+
+    done = migrate(project, "--noinput")
+
+    assert done.returncode == 1
+    assert (
+        "MG401 changed-after-lock: golive.0002_seed_singletons was changed after its release: "
+        "what it does is not the same" in done.stderr
+    )
+    assert "Make the change in a new migration" in done.stderr
+    assert list_tables(project) == []
+
+
+def test_migrate__released_migration_with_another_comment__is_applied(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    second = project / "golive/migrations/0002_seed_singletons.py"
+    second.write_text(f"# Copyright of somebody\n{second.read_text()}")
+
+    done = migrate(project)
+
+    assert done.returncode == 0
+    assert "golive_event" in list_tables(project)
+
+
+def test_migrate__lock_file_that_cannot_be_read__applies_nothing(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    lock = project / "migrations.lock"
+    lock.write_text(f"<<<<<<< ours\n{lock.read_text()}")
+
+    done = migrate(project)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("CommandError: What was released cannot be read, and nothing was applied: ")
+    assert "migrations.lock:1: a merge conflict; keep the lines of both sides" in done.stderr
+    assert list_tables(project) == []
+
+
+def test_migrate__known_errors__warns_of_them_and_applies(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    seed_otherwise(project)
+    audit = [sys.executable, "manage.py", "audit_migrations", "--write-lock", "--known"]
+    environment = clean_environment({"DATABASE_URL": f"sqlite:///{project}/own.sqlite3"})
+    subprocess.run(audit, cwd=project, env=environment, capture_output=True, check=True)
+
+    done = migrate(project)
+
+    assert done.returncode == 0
+    assert "A known error of the migrations: golive/migrations/0002_seed_singletons.py:" in done.stderr
+    assert "golive_event" in list_tables(project)
+
+
 @pytest.mark.parametrize("arguments", [("auth",), ("--plan",), ("--check",), ("--fake", "auth")])
 def test_migrate__asked_for_something_else__is_djangos_matter(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     project = copy_project(tmp_path)

@@ -123,7 +123,8 @@ def test_audit__own_graph_broken__still_answers(tmp_path: Path) -> None:
 def copy_project(folder: Path) -> Path:
     for name in ("golive", "valhalla"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "manage.py", folder)
+    for name in ("manage.py", "migrations.lock"):
+        shutil.copy(ROOT / name, folder)
     return folder
 
 
@@ -208,24 +209,6 @@ def test_audit__audited_folder__is_left_as_it_was_and_nothing_in_it_runs(tmp_pat
     assert sorted(path.name for path in folder.rglob("*")) == before
 
 
-def test_hook__as_pre_commit_runs_it__fails_on_a_broken_graph(tmp_path: Path) -> None:
-    """pre-commit runs `entry` of a `script` from its checkout, in the other project, with `args` and no file names."""
-    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
-    folder = write_revisions(tmp_path, SOUND)
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return run_front((str(ROOT / script), *options), *arguments, cwd=folder)
-
-    script, *options = hook["entry"].split()
-    assert (hook["language"], hook["pass_filenames"], options) == ("script", False, ["--no-history"])
-    assert os.access(ROOT / script, os.X_OK)
-    assert run().returncode == 0
-    write_revisions(tmp_path, BROKEN)
-    done = run(".")
-    assert done.returncode == 1
-    assert "migrations/versions/a.py:3" in done.stdout
-
-
 @pytest.mark.parametrize(
     ("file", "is_looked_at"),
     [
@@ -275,6 +258,28 @@ def test_audit__write_lock_of_a_broken_graph__is_refused_and_told(tmp_path: Path
     assert done.returncode == 1
     assert "own.lock was not written" in done.stderr
     assert not (tmp_path / "own.lock").exists()
+
+
+def test_audit__known__freezes_an_incident_and_lets_it_pass(tmp_path: Path) -> None:
+    folder = write_revisions(tmp_path, BROKEN)
+    assert run_front(MODULE, str(folder)).returncode == 1
+
+    frozen = run_front(MODULE, str(folder), "--write-lock", "--known")
+    again = run_front(MODULE, str(folder))
+
+    assert (frozen.returncode, frozen.stderr, again.returncode) == (0, "", 0)
+    assert frozen.stdout.startswith("Not sound: 1 known error\n")
+    assert again.stdout == frozen.stdout
+
+
+@pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS)
+def test_audit__known_without_write_lock__is_refused_in_one_line(front: tuple[str, ...], tmp_path: Path) -> None:
+    folder = write_revisions(tmp_path, SOUND)
+
+    done = run_front(front, str(folder), "--known")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "audit_migrations: --known needs --write-lock: it keeps today's errors in the lock file\n"
 
 
 @pytest.mark.parametrize(("applied", "code", "pending"), [("a", 0, ["b", "c"]), ("c", 0, []), ("elsewhere", 1, None)])

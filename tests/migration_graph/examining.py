@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from golive.migration_graph.audit import AuditRequest, run_audit
-from golive.migration_graph.model import Kind, Report
+from golive.migration_graph.audit import AuditRequest, AuditResult, run_audit
+from golive.migration_graph.model import AppliedRows, Kind, Report
 
 
 def examine(folder: Path, *, with_history: bool | None = False) -> Report:
@@ -14,5 +13,10 @@ def examine(folder: Path, *, with_history: bool | None = False) -> Report:
     return run_audit(str(folder), AuditRequest(with_history=with_history), _refuse).report
 
 
-def _refuse(url: str, kind: Kind) -> Sequence[str]:
+def lock(folder: Path, *, keeps_known: bool = False) -> AuditResult:
+    """Write the lock file of the folder."""
+    return run_audit(str(folder), AuditRequest(writes_lock=True, keeps_known=keeps_known), _refuse)
+
+
+def _refuse(url: str, kind: Kind) -> AppliedRows:
     raise AssertionError("no database was asked for")

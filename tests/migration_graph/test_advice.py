@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from golive.migration_graph.audit import AuditRequest, audit, run_audit
 from golive.migration_graph.discovery.contents import read_layout
 from golive.migration_graph.discovery.layouts import find_layout
-from golive.migration_graph.model import Action, Edit, Finding, Graph, Headline, Kind, Report
+from golive.migration_graph.model import Action, AppliedRows, Edit, Finding, Graph, Headline, Kind, Report
 from golive.migration_graph.readers.written import find_written
 from golive.migration_graph.remedies.advice import advise
 from tests.migration_graph.examining import examine
@@ -294,7 +294,7 @@ def test_duplicate__one_of_them_was_released__keeps_its_id_though_it_came_later(
     assert file == "b.py"
 
 
-def refuse_database(url: str, kind: Kind) -> Sequence[str]:
+def refuse_database(url: str, kind: Kind) -> AppliedRows:
     raise AssertionError("no database was asked for")
 
 

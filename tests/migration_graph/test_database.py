@@ -14,10 +14,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from golive.database.applied_migrations import read_applied
-from golive.migration_graph.findings.applied import compare_applied, find_unknown
+from golive.migration_graph.findings.applied import Knowledge, Rebuild, compare_applied, find_unknown
 from golive.migration_graph.graph.build import build_graph
 from golive.migration_graph.graph.upgrades import plan_upgrade
-from golive.migration_graph.model import Finding, Graph, Kind, Node, ParsedFile, Reference, Report, Role, Severity
+from golive.migration_graph.model import (
+    AppliedRows,
+    Finding,
+    Graph,
+    Kind,
+    Node,
+    ParsedFile,
+    Reference,
+    Report,
+    Role,
+    Severity,
+)
 from tests.migration_graph.incident import revision
 from tests.support.profiles import examples
 
@@ -35,13 +46,16 @@ def make_report(shape: Shape, *findings: Finding, kind: Kind = Kind.ALEMBIC) -> 
     return Report("here", build_graph(kind, files), findings, 0, 0)
 
 
-def compare(report: Report, applied: Sequence[str]) -> Report:
-    """Compare without squashed migrations, for which the graph would have to be built anew."""
+def refuse_to_rebuild(partly_applied: frozenset[str]) -> Graph:
+    raise AssertionError(partly_applied)
 
-    def refuse(partly_applied: frozenset[str]) -> Graph:
-        raise AssertionError(partly_applied)
 
-    return compare_applied(report, applied, refuse)
+def compare(
+    report: Report, applied: Sequence[str], rebuild: Rebuild = refuse_to_rebuild, *, id_length: int | None = None
+) -> Report:
+    """Compare with a database of which nothing tells what ran. `rebuild`: for squashed migrations."""
+    knowledge = Knowledge(rebuild, {key: key for key in report.graph.nodes})
+    return compare_applied(report, AppliedRows("sqlite:///x", tuple(applied), id_length), knowledge)
 
 
 CHAIN: Shape = {"a1": ([], []), "b2": (["a1"], []), "c3": (["b2"], [])}
@@ -89,6 +103,28 @@ def test_compare__a_graph_that_cannot_be_loaded__plans_nothing() -> None:
     report = compare(make_report(CHAIN, cycle), ["a1"])
 
     assert (report.findings, report.pending) == ((cycle,), None)
+
+
+def test_compare__an_id_for_which_the_column_has_no_room__is_an_error() -> None:
+    report = make_report({"a" * 40: ([], [])}, Finding("MG109", "id-too-long", Severity.WARNING, "", "", file="a.py"))
+
+    assert compare(report, [], id_length=64).sound
+    assert compare(report, []).sound
+    assert [(each.code, each.severity.value) for each in compare(report, [], id_length=32).findings] == [
+        ("MG109", "warning"),
+        ("MG109", "error"),
+        ("MG302", "info"),
+    ]
+
+
+def test_compare__a_merge_of_what_comes_before_what_it_depends_on__is_refused_as_real_alembic_does() -> None:
+    shape: Shape = {"a": ([], []), "b": ([], []), "c": ([], ["a"]), "m": (["a", "b"], ["c"])}
+
+    report = compare(make_report(shape), [])
+
+    assert ([code for code, _ in describe(report)], report.pending) == (["MG305"], None)
+    assert compare(make_report(shape), ["c", "b"]).pending is None
+    assert compare(make_report(shape), ["m"]).pending == ()
 
 
 def test_unknown__applied_migrations_of_other_apps__are_no_concern() -> None:
@@ -160,7 +196,7 @@ def test_compare__a_squashed_migration__stands_for_the_old_ones_unless_a_part_of
     files = make_squashed(gone=gone)
     report = Report("here", build_graph(Kind.DJANGO, files), (), 0, 0)
 
-    compared = compare_applied(
+    compared = compare(
         report,
         [f"shop.{name}" for name in applied],
         lambda partly: build_graph(Kind.DJANGO, files, partly_applied=partly),
@@ -253,7 +289,7 @@ def test_plan__a_real_upgrade_on_sqlite__runs_it_in_this_order(tmp_path: Path) -
         command = [sys.executable, "-m", "alembic", "-c", str(tmp_path / "alembic.ini"), "upgrade", target]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        return log.read_text().split(), read_applied(url, Kind.ALEMBIC)
+        return log.read_text().split(), read_applied(url, Kind.ALEMBIC).rows
 
     _, standing = upgrade("b2")
     pending = plan_upgrade(make_report(shape).graph, standing)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from golive.migration_graph.audit import audit
+from golive.migration_graph.audit import AuditRequest, audit, run_audit
 from golive.migration_graph.discovery.layouts import find_layout
-from golive.migration_graph.model import Kind, Severity, UnusableInputError
+from golive.migration_graph.model import AppliedRows, Kind, Report, Severity, UnusableInputError
 from tests.migration_graph.folders import chain, find, make_alembic, render, write
 
 DJANGO = "from django.db import migrations\n\n\nclass Migration(migrations.Migration):\n    dependencies = []\n"
@@ -314,3 +314,48 @@ def test_dangling__may_be_the_id_that_could_not_be_read__is_no_error(tmp_path: P
     make_alembic(tmp_path, {"x.py": unread, **chain(b="'the_baseline'", c="'b'")})
 
     assert [each.code for each in audit(tmp_path).findings if each.severity is Severity.ERROR] == []
+
+
+def audit_with(root: Path, *packages: Path) -> Report:
+    request = AuditRequest(packages=[str(package) for package in packages])
+
+    def refuse(url: str, kind: Kind) -> AppliedRows:
+        raise AssertionError(url)
+
+    return run_audit(str(root), request, refuse).report
+
+
+def test_with__what_another_package_defines__is_no_dangling_reference(tmp_path: Path) -> None:
+    ours = make_alembic(tmp_path / "ours", {"a.py": render("a", more="depends_on = ('theirs', 'label', 'gone')\n")})
+    theirs = make_alembic(tmp_path / "theirs", {"t.py": render("theirs", more="branch_labels = 'label'\n")})
+
+    assert len(find(audit_with(ours), "MG107")) == 3
+    report = audit_with(ours, theirs)
+
+    assert [each.message.split("'")[1] for each in find(report, "MG107")] == ["gone"]
+    assert report.revisions == 1
+
+
+def test_with__an_app_of_another_package__knows_its_migrations(tmp_path: Path) -> None:
+    def make_app(folder: Path, label: str, dependencies: str) -> Path:
+        write(folder / label / "migrations", {"__init__.py": ""})
+        source = f"from django.db import migrations\n\n\nclass Migration(migrations.Migration):\n    {dependencies}\n"
+        write(folder / label, {"__init__.py": "", "migrations/0001_initial.py": source})
+        return folder
+
+    theirs = make_app(tmp_path / "theirs", "stock", "dependencies = []")
+    ours = make_app(tmp_path / "ours", "shop", "dependencies = [('stock', '0001_initial'), ('stock', '0002_gone')]")
+
+    assert audit_with(ours).graph.unchecked == 2
+    report = audit_with(ours, theirs)
+
+    assert [each.message.split("'")[1] for each in find(report, "MG107")] == ["stock.0002_gone"]
+    assert report.graph.unchecked == 0
+
+
+def test_with__another_tool__is_refused(tmp_path: Path) -> None:
+    ours = make_alembic(tmp_path / "ours", chain(a=None))
+    write(tmp_path / "theirs" / "shop" / "migrations", {"__init__.py": "", "0001_x.py": "class Migration:\n    pass\n"})
+
+    with pytest.raises(UnusableInputError, match="are of django, the audited of alembic"):
+        audit_with(ours, tmp_path / "theirs")

@@ -107,7 +107,7 @@ def test_cycle__root_pointed_at_a_late_revision__offers_the_root_first(tmp_path:
     assert (first.rank, first.heads, first.bases) == (1, ("0114aa",), ("0000aa",))
     assert len(first.because) == 2
     assert {cut.rank for cut in finding.cuts[1:]} == {2}
-    assert "the graph alone cannot tell" in finding.hint
+    assert finding.hint.startswith("Put back None in alembic/versions/0000aa_x.py:11.")
 
 
 def test_cycle__nothing_to_tell_the_edges_apart__is_a_tie(tmp_path: Path) -> None:

@@ -223,3 +223,33 @@ def test_describe__encoding_that_decodes_nothing__is_read_as_utf_8(encoding: str
     content = f"tree x\nauthor A <a@b> 0 +0000\nencoding {encoding}\n\nÄ subject\n".encode()
 
     assert _describe("c", content).subject == "Ä subject"
+
+
+def test_describe__time_of_an_author_that_is_no_number_of_any_clock__is_left_out(tmp_path: Path) -> None:
+    made = GitRepository(tmp_path)
+    mark = made.commit({"a.py": "1"})
+    made.write()
+    content = run_git(tmp_path, "cat-file", "commit", made.name(mark)).replace(
+        "1767225660 +0000", f"{'9' * 5_000} +0000"
+    )
+    odd = run_git(tmp_path, "hash-object", "-t", "commit", "-w", "--literally", "--stdin", stdin=content.encode())
+
+    (commit,) = Repository(tmp_path).describe([odd]).values()
+
+    assert (commit.date, commit.author) == ("", "")
+
+
+def test_repository__grafts_and_replacements__change_no_history(tmp_path: Path) -> None:
+    made = GitRepository(tmp_path)
+    first = made.commit({"a.py": "1"})
+    second = made.commit({"a.py": "2"})
+    made.write()
+    (tmp_path / ".git/info").mkdir(exist_ok=True)
+    (tmp_path / ".git/info/grafts").write_text(f"{made.name(second)}\n")
+
+    assert [one.commit for one in read_all(Repository(tmp_path), ".")] == [made.name(first), made.name(second)]
+
+    (tmp_path / ".git/info/grafts").unlink()
+    run_git(tmp_path, "replace", "--graft", made.name(second))
+
+    assert [one.commit for one in read_all(Repository(tmp_path), ".")] == [made.name(first), made.name(second)]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from golive.migration_graph.model import Report
+from golive.migration_graph.model import ComparedDatabase, Report
 from golive.migration_graph.reports import render
 from golive.migration_graph.reports.sarif import identify
 from golive.migration_graph.reports.words import make_visible
@@ -34,7 +34,7 @@ SCHEMA = json.loads(
     .read_text()
     .replace("^[a-zA-Z]{2}|^[a-zA-Z]{2}-[a-zA-Z]{2}]?$", "^[a-zA-Z]{2}(-[a-zA-Z]{2})?$")
 )
-FINDING_KEYS = ["code", "name", "severity", "message", "hint", "file", "line", "revisions"]
+FINDING_KEYS = ["code", "name", "severity", "known", "message", "hint", "file", "line", "revisions"]
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -112,8 +112,19 @@ def test_json__history_that_cannot_be_read__has_its_keys_all_the_same() -> None:
     assert (described["episodes"], described["history_note"]) == ([], "This is no repository.")
 
 
-def test_json__database__lists_what_an_upgrade_would_run() -> None:
-    assert as_json(replace(make_sound(), pending=("r001",)))["pending"] == ["r001"]
+def test_json__databases__list_what_an_upgrade_of_each_would_run() -> None:
+    current = ComparedDatabase("sqlite:///x", ("r000",), ("r001",), "history")
+    refused = ComparedDatabase("sqlite:///y", ("r009",), None)
+
+    one = as_json(replace(make_sound(), databases=(current,)))
+    two = as_json(replace(make_sound(), databases=(current, refused)))
+
+    assert one["pending"] == ["r001"]
+    assert "pending" not in two
+    assert two["databases"] == [
+        {"name": "sqlite:///x", "rows": ["r000"], "pending": ["r001"], "ran_from": "history"},
+        {"name": "sqlite:///y", "rows": ["r009"], "pending": None, "ran_from": None},
+    ]
 
 
 @given(st.text())

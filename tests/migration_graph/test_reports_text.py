@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from golive.migration_graph.model import Action, Commit, Cut, Edge, Edit, Severity
+from golive.migration_graph.model import Action, Commit, ComparedDatabase, Cut, Edge, Edit, NotRead, Report, Severity
 from golive.migration_graph.reports import render
-from golive.migration_graph.reports.markdown import escape, quote
+from golive.migration_graph.reports.markdown_text import escape, quote
 from golive.migration_graph.reports.words import make_visible
 from tests.migration_graph.reports import (
     COMMIT,
@@ -86,7 +87,7 @@ def test_text__several_values_to_put_back__names_each_place() -> None:
     ("form", "words"),
     [
         ("text", "run alembic merge a b"),
-        ("markdown", "| **What to do** | Run `alembic merge a b`. |"),
+        ("markdown", "- **Run**: `alembic merge a b`"),
         ("html", '<h2 id="answer">Run <code>alembic merge a b</code></h2>'),
         ("github", "::Run `alembic merge a b`.%0A"),
     ],
@@ -106,7 +107,7 @@ def test_reports__heads_split_by_an_edit__offer_the_command_and_tell_the_edit(fo
     ("form", "words"),
     [
         ("text", 'last sound: 9e107d9d372b 2026-01-12 "Fix the migration chain" by ann'),
-        ("markdown", "Last sound: 2026-01-12, commit `9e107d9d372b` (`Fix the migration chain`) by ann."),
+        ("markdown", "- **Last sound**: 2026-01-12, commit `9e107d9d372b` (`Fix the migration chain`) by ann."),
         ("html", "<h2>What to do</h2>"),
     ],
 )
@@ -154,12 +155,30 @@ def test_text__not_proven_minimal__says_so() -> None:
 
 
 def test_text__history_note_and_pending__are_told() -> None:
-    report = replace(make_sound(), episodes=(), history_note="The clone is shallow.", pending=("r001", "r002"))
+    report = replace(
+        make_sound(),
+        episodes=(),
+        history_note="The clone is shallow.",
+        databases=(ComparedDatabase("sqlite:///x", ("r000",), ("r001", "r002")),),
+    )
 
     text = render(report, "text")
 
     assert "history: The clone is shallow." in text
     assert "An upgrade would run, in this order: r001, r002" in text
+
+
+@pytest.mark.parametrize("format_", ["text", "markdown", "html"])
+def test_databases__several__are_named_and_what_is_assumed_is_said(format_: str) -> None:
+    assumed = ComparedDatabase("sqlite:///x", ("r000",), ("r001",), "assumed")
+    refused = ComparedDatabase("sqlite:///y", ("r009",), None)
+
+    text = " ".join(render(replace(make_sound(), databases=(assumed, refused)), format_).split())
+
+    assert "sqlite:///x" in text
+    assert "sqlite:///y" in text
+    assert "What ran there is taken to be what comes before its rows" in text
+    assert "the findings say why" in text
 
 
 @given(st.text())
@@ -178,17 +197,127 @@ def test_make_visible__examples(text: str, shown: str) -> None:
     assert make_visible(text) == shown
 
 
-def test_markdown__incident__says_what_since_when_and_what_to_do() -> None:
-    text = render(make_incident(), "markdown")
-
-    assert "# Migration audit: not sound: 1 error, 1 warning" in text
-    assert "| **What is affected** | 115 migrations cannot be put in order" in text
-    assert "| **Since when** | 2026-01-12, commit `9e107d9d372b` (`Fix the migration chain`) by ann |" in text
-    assert "| **What to do** | In `versions/r000.py:14`, put back `None` in place of `'r107'`. |" in text
+def get_section(text: str, title: str) -> str:
+    """A section of a Markdown report, without its title."""
+    found = re.search(rf"^## {title}\n\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found is not None, text
+    return found[1]
 
 
-def test_markdown__tie__asks_people() -> None:
-    assert "Ask who knows which of 3 edits is wrong" in render(make_tie(), "markdown")
+# What only developers know.
+JARGON = re.compile(
+    r"revision|\bheads?\b|\bbases?\b|cycle|\bedges?\b|graph|schema|down_revision|upgrade|\bMG\d|\.py\b", re.IGNORECASE
+)
+
+
+def test_markdown__stakeholders__are_told_what_waits_since_when_and_who_acts() -> None:
+    section = get_section(render(make_incident(), "markdown"), "For stakeholders")
+
+    assert section.startswith(
+        "**Deploys that change the database are blocked. As far as this goes, the running service"
+    )
+    assert "whether the service is well is not said here" in section
+    assert "**Why**: 115 of 115 migrations cannot be put in order" in section
+    assert "**Since when**: 2026-01-12, commit `9e107d9d372b` (`Fix the migration chain`) by ann." in section
+    assert "**What happens next**: a developer puts back what stood in 1 file before; then" in section
+    assert "**Who acts**: the developers. Until they report that it is repaired, please do not edit" in section
+
+
+@pytest.mark.parametrize("make", [make_incident, make_tie])
+def test_markdown__stakeholders__are_told_it_without_jargon(make: Callable[[], Report]) -> None:
+    assert JARGON.findall(get_section(render(make(), "markdown"), "For stakeholders")) == []
+
+
+@pytest.mark.parametrize(
+    ("action", "is_sound", "told"),
+    [
+        (Action.RESTORE, False, "puts back what stood in 1 file before; then other errors are left to be repaired."),
+        (Action.MERGE, True, "joins the parallel lines of changes; then the migrations are in order again."),
+        (Action.REID, True, "gives one of two files of the same name another one; then"),
+        (Action.BRING_BACK, True, "brings a deleted file back; then"),
+    ],
+)
+def test_markdown__stakeholders__are_told_the_next_step(action: Action, is_sound: bool, told: str) -> None:
+    finding = make_finding()
+    headline = make_headline(finding, Edit(get_key("r001"), 14, "None", "'a'"), action=action, is_sound=is_sound)
+    report = make_report(make_graph(make_chain(2)), finding, headline=headline)
+
+    assert f"**What happens next**: a developer {told}" in get_section(render(report, "markdown"), "For stakeholders")
+
+
+def test_markdown__stakeholders__known_errors_and_databases__are_told_as_such() -> None:
+    known = make_finding(is_known=True)
+    database = make_finding("MG301", "database-revision-unknown", message="It has run x.", file=None)
+
+    first = get_section(render(make_report(make_graph(make_chain(1)), known), "markdown"), "For stakeholders")
+    second = get_section(render(make_report(make_graph(make_chain(1)), database), "markdown"), "For stakeholders")
+
+    assert first.startswith("**Nothing new: deploys that change the database wait, as was known before.**")
+    assert "Not known" not in first
+    assert "**Not known**: a database does not agree with the files." in second
+    assert "**What happens next**: a developer looks into it" in second
+
+
+def test_markdown__developers__have_the_edit_the_places_and_the_commands() -> None:
+    section = get_section(render(replace(make_incident(), path="back end"), "markdown"), "For developers")
+
+    assert "- **Edit**: In `versions/r000.py:14`, put back `None` in place of `'r107'`." in section
+    assert "- **Then**: 1 head (top3), 1 base (r000), sound." in section
+    assert "- **Commands**: `git show 9e107d9d372b` for the commit; `golive-audit 'back end'` (or" in section
+    assert "- **Files and lines**:\n  - `versions/r000.py:14`: MG101 cycle\n" in section
+
+
+def test_markdown__developers__a_tie__lists_the_edits_and_asks() -> None:
+    section = get_section(render(make_tie(), "markdown"), "For developers")
+
+    assert "- **Edit**: one of 3, which nothing tells apart. Ask who knows:\n  - take out `a -> c` (`" in section
+
+
+def test_markdown__developers__many_errors__shows_twenty() -> None:
+    findings = [make_finding("MG102", "dangling-parent", message=f"r{n}") for n in range(25)]
+    section = get_section(render(make_report(make_graph(make_chain(2)), *findings), "markdown"), "For developers")
+
+    assert section.count("  - MG102 dangling") == 20
+    assert "And 5 more, below." in section
+
+
+def test_markdown__sound__is_one_short_section() -> None:
+    text = render(make_sound(), "markdown")
+
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["In short"]
+    assert get_section(text, "In short") == (
+        "The migrations are in order: no error was found, and all that the tool loads was read. "
+        "Nothing here holds up a deploy. No database was compared.\n"
+    )
+    assert "No database was compared" not in render(
+        replace(make_sound(), databases=(ComparedDatabase("sqlite:///x", ("r000",), ()),)), "markdown"
+    )
+
+
+PASSED_OVER = NotRead("versions/old", 3, "Alembic passes over subfolders", "Move them.")
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "html", "github"])
+def test_not_read__each_form__says_how_much_and_where(form: str) -> None:
+    report = make_sound()
+    graph = replace(report.graph, unchecked=7)
+    other = replace(PASSED_OVER, path="versions/x", files=1)
+    report = replace(report, graph=graph, not_read=(PASSED_OVER, other))
+
+    text = render(report, form)
+
+    assert "Not read: 4 files in 2 places; MG108 tells which and why." in text
+    assert "Not checked: 7 references to packages that were not looked at." in text
+    assert "all that the tool loads was read" not in text
+    assert "Not read" not in render(make_sound(), form)
+
+
+def test_not_read__markdown__lists_the_places() -> None:
+    report = replace(make_sound(), not_read=(PASSED_OVER,))
+
+    section = get_section(render(report, "markdown"), "In short")
+
+    assert "- `versions/old` (3 files): Alembic passes over subfolders." in section
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -209,7 +338,7 @@ def test_quote__any_name__is_one_code(name: str) -> None:
 
 
 @pytest.mark.parametrize("hostile", ["|", "a|b", "`|`", "\\|", "<script>", "x\n| y", "@ann"])
-def test_markdown__hostile_names__break_out_of_no_cell(hostile: str) -> None:
+def test_markdown__hostile_names__break_out_of_no_line(hostile: str) -> None:
     finding = make_finding(
         "MG101",
         "cycle",
@@ -226,11 +355,9 @@ def test_markdown__hostile_names__break_out_of_no_cell(hostile: str) -> None:
 
     tokens = MARKDOWN.parse(render(report, "markdown"))
 
-    cells = [token.type for token in tokens if token.type in ("tr_open", "th_open", "td_open")]
-    assert cells == ["tr_open", "th_open", "th_open", *["tr_open", "td_open", "td_open"] * 6]
-    # A parser drops cells that are too many, so the last ones must still say all.
-    last = [token for token in tokens if token.type == "inline"][1 + 2 + 2 * 6]
-    assert "".join(child.content for child in last.children or []) == make_visible(" ".join(hostile.split("\n")))
+    kinds = [token.type for token in tokens]
+    assert (kinds.count("heading_open"), kinds.count("table_open")) == (5, 0)
+    assert kinds.count("list_item_open") == 5 + 9 + 4
     assert not [token for token in tokens if token.type == "html_block"]
     inline = [child.type for token in tokens for child in token.children or []]
     assert "html_inline" not in inline

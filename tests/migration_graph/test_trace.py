@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from golive.migration_graph.audit import audit_layout
+from golive.migration_graph.audit import LOCK_FILE, audit_layout
 from golive.migration_graph.discovery.layouts import find_layout
-from golive.migration_graph.findings.lock_file import DEFAULT_NAME, LockedRevision, format_lock
+from golive.migration_graph.findings.lock_file import LockedRevision, LockFile, Placement, format_lock
 from golive.migration_graph.history.past import Past
 from golive.migration_graph.history.trace import trace
 from golive.migration_graph.model import Edit, Finding, Report
@@ -326,9 +326,10 @@ def test_ranking__a_revision_that_was_released_otherwise__comes_first_without_hi
     # Its docstring agrees with the edit, so that nothing but the lock file speaks.
     edited = GUILTY[path(1)].replace("'r108'", "'r005'").replace("Revises: ", "Revises: r005")
     folder = write_files(tmp_path, {**CHAIN, path(1): edited})
-    lock = {name(number): LockedRevision((name(number - 1),) if number > 1 else (), "") for number in range(1, 5)}
+    parents = {name(number): (name(number - 1),) if number > 1 else () for number in range(1, 5)}
+    lock = {key: LockedRevision(Placement(value), "1", "2") for key, value in parents.items()}
 
-    (folder / DEFAULT_NAME).write_text(format_lock(lock))
+    (folder / LOCK_FILE).write_text(format_lock(LockFile(lock)))
 
     loop = find(examine(folder), "MG101")
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,9 +26,9 @@ HOSTILE = (
 
 @pytest.fixture(scope="module")
 def bare(distributions: Distributions, tmp_path_factory: pytest.TempPathFactory) -> FreshEnvironment:
-    """The wheel and nothing else: the audit needs the standard library alone."""
+    """The wheel and what it requires, which for this Python is nothing: the audit needs the standard library alone."""
     made = make_environment(tmp_path_factory.mktemp("bare"), sees_ours=False)
-    pip("install", distributions.wheel, into=made)
+    pip("install", distributions.wheel, into=made, with_dependencies=True)
     return made
 
 
@@ -47,6 +50,15 @@ def test_exit_code__is_that_of_the_audit(bare: FreshEnvironment, tmp_path: Path)
     codes = {folder.name: bare.run(bare.audit, folder, folder=tmp_path).returncode for folder in (sound, broken, empty)}
 
     assert codes == {"sound": 0, "broken": 1, "empty": 2}
+
+
+def test_environment__of_the_audited_project__does_not_matter(bare: FreshEnvironment, tmp_path: Path) -> None:
+    write_revisions(tmp_path, a1=None)
+
+    for variable in ("DATABASE_URL=nonsense", "DJANGO_SETTINGS_MODULE=not.there", "APP_ENV=x", "GOLIVE_UNHEARD_OF=1"):
+        done = bare.run("env", variable, bare.audit, tmp_path, folder=tmp_path)
+
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("nowhere",), ("--unheard-of",)])
@@ -95,3 +107,57 @@ def test_report__that_needs_files_of_the_package__has_them(bare: FreshEnvironmen
 
     assert done.returncode == 0, done.stderr
     assert "<style>" in done.stdout
+
+
+def test_uvx__of_the_wheel__runs_the_audit(distributions: Distributions, tmp_path: Path) -> None:
+    folder = write_revisions(tmp_path / "broken", a1="b2", b2="a1")
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "tool",
+        "run",
+        "--from",
+        str(distributions.wheel),
+        "golive-audit",
+        str(folder),
+    ]
+
+    done = subprocess.run(
+        [*command[:5], "--offline", "--no-config", "--python", sys.executable, *command[5:]],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "UV_CACHE_DIR": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1, done.stderr
+    assert "MG101 cycle" in done.stdout
+
+
+def test_guard__without_django__can_be_imported(bare: FreshEnvironment, tmp_path: Path) -> None:
+    asked = "from golive.guard import GateClient; print(GateClient('http://127.0.0.1:9/gate/').check())"
+
+    assert bare.run(bare.python, "-c", asked, folder=tmp_path).stdout == "STATE_UNKNOWN\n"
+
+
+@pytest.mark.parametrize(
+    "code", ["import golive.apps", "from golive import is_execution_allowed", "import golive; golive.ExecutionDenied"]
+)
+def test_app__without_django__says_what_it_needs(bare: FreshEnvironment, tmp_path: Path, code: str) -> None:
+    # Where Django is and psycopg is not, it is the app itself that notices.
+    django = tmp_path / "django"
+    for name, text in {"apps": "class AppConfig: pass", "core/signals": "request_finished = None"}.items():
+        path = django / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    missing = "psycopg" if code == "import golive.apps" else "django and psycopg"
+    folder = tmp_path if code == "import golive.apps" else tmp_path / "elsewhere"
+    folder.mkdir(exist_ok=True)
+
+    done = bare.run(bare.python, "-c", code, folder=folder)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        f"ImportError: golive, the app, needs {missing}: pip install 'valhalla-go-live[django]'."
+    )

@@ -93,7 +93,8 @@ def test_pip_install__as_the_guide_says__brings_the_app(distributions: Distribut
 
 def test_requirements__of_the_package__are_met_by_the_pinned_ones() -> None:
     locked = {name: pin.specifier for name, pin in read_locked("requirements.txt").items()}
-    wanted = [Requirement(text) for text in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["service"])]
+    extras = PROJECT["optional-dependencies"]
+    wanted = [Requirement(text) for text in (*extras["django"], *extras["service"])]
 
     unmet = [str(want) for want in wanted if not want.specifier.contains(str(locked[want.name.lower()])[2:])]
 
@@ -109,9 +110,22 @@ def test_requirements__of_the_package__name_all_that_the_app_imports() -> None:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 imported.add(node.module.partition(".")[0])
 
-    required = {Requirement(text).name.lower() for text in PROJECT["dependencies"]}
+    needed = (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["django"])
+    required = {Requirement(text).name.lower() for text in needed}
     # Django is nothing without asgiref.
     assert imported - set(sys.stdlib_module_names) - {"golive", "asgiref"} == required
+
+
+def test_requirements__of_the_audit_and_the_guard__are_none_but_a_parser_for_old_pythons() -> None:
+    needed = [Requirement(text) for text in PROJECT["dependencies"]]
+
+    in_use = {
+        version: {
+            need.name for need in needed if need.marker is None or need.marker.evaluate({"python_version": version})
+        }
+        for version in ("3.9", "3.10", "3.11", "3.14")
+    }
+    assert in_use == {"3.9": {"tomli"}, "3.10": {"tomli"}, "3.11": set(), "3.14": set()}
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from golive.migration_graph.model import Report
 from golive.readiness import checks, project_graph, registry
 from golive.readiness.runner import run_all, run_checks
 from tests.management.test_audit_command import write_revisions
+from tests.migration_graph.examining import lock
 from tests.support.changes import apply, go_live
 from tests.support.factories import make_actor
 from tests.support.faults import append_only_suspended, is_postgresql, run_sql
@@ -206,6 +208,36 @@ def test_migration_graph__project_with_a_broken_one__fails_with_the_code_and_no_
     assert ".py:" not in result.detail
 
 
+def test_migration_graph__released_migration_was_edited__fails_until_it_is_known(tmp_path: Path, settings: Any) -> None:
+    released = write_revisions(tmp_path / "released", {"a": None, "b": "a"})
+    lock(released)
+    edited = write_revisions(tmp_path / "edited", {"a": None, "b": None})
+    shutil.copy(released / "migrations.lock", edited)
+    settings.BASE_DIR = released
+    assert run_one("migration_graph").ok is True
+
+    settings.BASE_DIR = edited
+    result = run_one("migration_graph")
+
+    assert result.ok is False
+    assert result.detail.startswith("The audit finds MG201 multiple-heads, MG401 changed-after-lock.")
+    lock(edited, keeps_known=True)
+    result = run_one("migration_graph")
+    assert result.ok is True
+    assert "only what the lock file keeps as known: MG201 multiple-heads, MG401" in result.detail
+
+
+def test_migration_graph__lock_file_that_cannot_be_read__fails_and_names_no_path(tmp_path: Path, settings: Any) -> None:
+    settings.BASE_DIR = write_revisions(tmp_path, {"a": None})
+    assert run_one("migration_graph").ok is True
+    (tmp_path / "migrations.lock").symlink_to("nowhere")
+
+    result = run_one("migration_graph")
+
+    assert (result.ok, str(tmp_path) in result.detail) == (False, False)
+    assert result.detail.startswith("The lock file of the migrations cannot be read.")
+
+
 def test_migration_graph__nothing_to_audit__fails(tmp_path: Path, settings: Any) -> None:
     settings.BASE_DIR = tmp_path
 
@@ -221,7 +253,8 @@ def test_migration_graph__files_as_before__are_not_read_again(monkeypatch: pytes
     assert run_one("migration_graph").ok is True
 
 
-def test_migration_graph__file_changed__is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["golive/migrations/0001_initial.py", "migrations.lock"])
+def test_migration_graph__file_changed__is_read_again(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run_one("migration_graph")
     audits: list[object] = []
 
@@ -230,7 +263,7 @@ def test_migration_graph__file_changed__is_read_again(monkeypatch: pytest.Monkey
         return audit(root)
 
     monkeypatch.setattr(project_graph, "audit", count)
-    path = ROOT / "golive/migrations/0001_initial.py"
+    path = ROOT / name
     status = path.stat()
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
 

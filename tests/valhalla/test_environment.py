@@ -646,6 +646,9 @@ def test_manage__python_without_the_requirements__says_which_one_to_use() -> Non
     "values",
     [
         {"DATABASE_URL": "postgresql+psycopg2://u:p@h/go"},
+        {"DATABASE_URL": "mysql://u:p@h/shop"},
+        {"DATABASE_URL": "postgres://[::"},
+        {"DATABASE_URL": "nonsense"},
         {"APP_ENV": "", "SECRET_KEY": "", "PORT": "eighty"},
         {"APP_ENV": "staging", "GOLIVE_UNHEARD_OF": "1"},
         {"DJANGO_SETTINGS_MODULE": "the.owners.settings"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -10,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from golive.migration_graph import cli
 from golive.migration_graph.cli import Options
-from golive.migration_graph.model import Kind
+from golive.migration_graph.model import AppliedRows, Kind
 
 
 class Command(BaseCommand):
@@ -38,7 +37,7 @@ class Command(BaseCommand):
             raise SystemExit(code)
 
 
-def _read_applied(url: str, kind: Kind) -> Sequence[str]:
+def _read_applied(url: str, kind: Kind) -> AppliedRows:
     # Imported lazily, so that a plain audit does not load the database drivers.
     from golive.database.applied_migrations import read_applied
 

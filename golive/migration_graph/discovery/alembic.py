@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from golive.migration_graph.discovery.alembic_config import AlembicConfig, read_config
 from golive.migration_graph.discovery.not_read import count_revisions, report_absent
-from golive.migration_graph.discovery.sources import Layout, Location, drop_duplicates, make_prefix
+from golive.migration_graph.discovery.sources import Layout, Location, drop_duplicates, is_folder, make_prefix
 from golive.migration_graph.model import Kind, NotRead, UnusableInputError
 
 _MAX_SHOWN = 300
@@ -33,9 +34,10 @@ def find_configured(root: Path, ini: Path, toml: Path, name: str | None = None) 
         raise UnusableInputError(f"{shown} is not a folder, though the configuration of Alembic names it")
     not_read = [report_absent(root, folder) for folder in folders if folder not in present]
     not_read += [_describe_section(root, ini, toml, other) for other in config.others]
-    return make_layout(
+    layout = make_layout(
         root, present, is_recursive=config.is_recursive, is_sourceless=config.is_sourceless, not_read=not_read
     )
+    return replace(layout, configuration=ini.name if ini.is_file() else toml.name)
 
 
 def make_layout(
@@ -50,13 +52,6 @@ def make_layout(
     return Layout(
         Kind.ALEMBIC, root, drop_duplicates(locations), not_read=tuple(not_read or ()), is_sourceless=is_sourceless
     )
-
-
-def is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # such as a name that is too long
-        return False
 
 
 def _list_folders(root: Path, config: AlembicConfig) -> list[Path]:

@@ -59,7 +59,7 @@ class _BoundedInterpolation(BasicInterpolation):
         return fill(value, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AlembicConfig:
     """What the configuration says of one environment. `script_location` None: nothing, as Flask-Migrate writes it.
 
@@ -128,7 +128,7 @@ def _choose_section(ini: Path, environments: list[str], name: str | None, *, has
 
 
 def _list_names(environments: list[str]) -> str:
-    return f": {', '.join(environments)}" if environments else ""
+    return f": {', '.join(environments)[:_MAX_SHOWN]}" if environments else ""
 
 
 def _merge(
@@ -167,7 +167,8 @@ def _split(text: str, separator: str, legacy: str) -> tuple[str, ...]:
     if not separator:
         return tuple(part for part in re.split(legacy, text) if part)
     if separator not in _SEPARATORS:
-        raise UnusableInputError(f"path_separator is {separator!r}; Alembic knows {', '.join(_SEPARATORS)}")
+        shown = separator[:_MAX_SHOWN]
+        raise UnusableInputError(f"path_separator is {shown!r}; Alembic knows {', '.join(_SEPARATORS)}")
     return tuple(part.strip() for part in text.split(_SEPARATORS[separator]) if part.strip())
 
 
@@ -180,12 +181,12 @@ def _read_tool(path: Path) -> dict[str, Any]:
 
 def _list(tool: Mapping[str, Any], name: str, here: str) -> tuple[str, ...]:
     value = tool.get(name) or []
-    return tuple(_fill(item, here) for item in ([value] if isinstance(value, str) else value))
+    return tuple(_fill(item, here) for item in (value if isinstance(value, list) else [value]))
 
 
 def _fill(value: object, here: str) -> str:
     if not isinstance(value, str):
-        raise UnusableInputError(f"[tool.alembic] holds {value!r} where a path belongs")
+        raise UnusableInputError("[tool.alembic] holds something else where a path belongs")
     return value.replace("%(here)s", here).replace("%%", "%")
 
 

@@ -13,6 +13,7 @@ from golive.migration_graph.discovery.installed_packages import describe_app
 from golive.migration_graph.discovery.sources import (
     Layout,
     Location,
+    is_folder,
     is_migration_file,
     list_names,
     make_prefix,
@@ -31,9 +32,9 @@ def find_django(root: Path) -> Layout | None:
     found = {folder: _find_entry(root, folder, settings) for folder in _walk_apps(root)}
     installed = {folder: entry for folder, entry in found.items() if entry is not None}
     if installed:
-        described = {folder: read_label(folder, config) for folder, (_, config) in installed.items()}
+        described = {folder: read_label(root, folder, config) for folder, (_, config) in installed.items()}
     else:
-        described = {folder: read_label(folder) for folder in found}
+        described = {folder: read_label(root, folder) for folder in found}
     labels = {folder: label.text for folder, label in described.items()}
     locations: list[Location] = []
     not_read: list[NotRead] = []
@@ -52,13 +53,14 @@ def find_django(root: Path) -> Layout | None:
     is_closed = is_closed and all(label.is_certain for label in described.values())
     project = Project(apps, settings.models, foreign, is_closed=is_closed)
     ordered = tuple(sorted(locations, key=lambda location: location.prefix))
-    return Layout(Kind.DJANGO, root, ordered, project, not_read=tuple(not_read))
+    configuration = "manage.py" if (root / "manage.py").is_file() else None
+    return Layout(Kind.DJANGO, root, ordered, project, not_read=tuple(not_read), configuration=configuration)
 
 
 def find_app(migrations: Path) -> Layout:
     """The layout of a single migrations folder; its app is the folder that contains it."""
     folder = migrations.absolute().parent
-    location = Location(migrations, "", read_label(folder).text)
+    location = Location(migrations, "", read_label(folder, folder).text)
     return Layout(Kind.DJANGO, migrations, (location,), Project(frozenset({location.app})))
 
 
@@ -153,4 +155,4 @@ def _count_files(folder: Path) -> int:
 def _find_module(root: Path, dotted: str) -> Path | None:
     parts = dotted.split(".")
     candidates = (root.joinpath(*parts), root.joinpath("src", *parts))
-    return next((folder for folder in candidates if folder.is_dir()), None)
+    return next(filter(is_folder, candidates), None)

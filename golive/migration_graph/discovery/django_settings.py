@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from golive.migration_graph.discovery.sources import read_source
 from golive.migration_graph.model import Finding
 from golive.migration_graph.readers.bindings import follow
 from golive.migration_graph.readers.literals import Bindings
@@ -19,7 +21,7 @@ _SETTINGS_MODULE = re.compile(rb"""DJANGO_SETTINGS_MODULE["'] *[,:=] *["']([\w.]
 _MAX_STEPS = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DjangoSettings:
     """`models`: setting name -> swappable model. `migration_modules`: app label -> module; None: no migrations.
 
@@ -44,7 +46,7 @@ def read_settings(root: Path) -> DjangoSettings:
         if not candidates:
             return DjangoSettings(missing=tuple(missing))
         path = candidates[0]
-    names = _follow(root, path, _MAX_STEPS, missing)
+    names = _follow(root, path, _MAX_STEPS, missing, {})
     values = {name: binding.value for name, binding in names.items()}
     modules = values.get("MIGRATION_MODULES")
     apps = values.get("INSTALLED_APPS")
@@ -55,16 +57,16 @@ def read_settings(root: Path) -> DjangoSettings:
             for name, value in values.items()
             if name.isupper() and isinstance(value, str) and re.fullmatch(r"[a-z_]\w*\.[A-Z]\w*", value)
         },
-        {key: value for key, value in modules.items() if isinstance(value, str | None)}
+        {key: value for key, value in modules.items() if value is None or isinstance(value, str)}
         if isinstance(modules, dict)
         else {},
-        isinstance(apps, list | tuple) and all(isinstance(app, str) for app in apps) and not missing,
+        isinstance(apps, (list, tuple)) and all(isinstance(app, str) for app in apps) and not missing,
         tuple(missing),
     )
 
 
 def _find_named(root: Path) -> str | None:
-    match = _SETTINGS_MODULE.search(_read(root / "manage.py"))
+    match = _SETTINGS_MODULE.search(read_source(root, root / "manage.py") or b"")
     return match[1].decode() if match else None
 
 
@@ -72,40 +74,49 @@ def _find_module(root: Path, dotted: str) -> Path | None:
     for base in (root, root / "src"):
         path = base.joinpath(*dotted.split("."))
         for candidate in (path.with_suffix(".py") if path.name else path, path / "__init__.py"):
-            if candidate.is_file():
+            if os.path.isfile(candidate):  # noqa: PTH113 - which takes any name, however long
                 return candidate
     return None
 
 
-def _follow(root: Path, path: Path, steps: int, missing: list[str]) -> Bindings:
-    """The bindings of a settings file, including star imports from within the project; `missing`: those not there."""
-    tree = parse(path.name, _read(path))
+def _follow(root: Path, path: Path, steps: int, missing: list[str], known: dict[Path, Bindings]) -> Bindings:
+    """The bindings of a settings file, including star imports from within the project; `missing`: those not there.
+
+    `known`: the files that were followed before, since they may import each other any number of times.
+    """
+    if path in known:
+        return known[path]
+    names = known[path] = Bindings()
+    tree = parse(path.name, read_source(root, path) or b"")
     if isinstance(tree, Finding):
-        return {}
-    names: Bindings = {}
+        return names
     pending: list[ast.stmt] = []
     for statement in _flatten(tree.body):
-        if isinstance(statement, ast.ImportFrom) and [alias.name for alias in statement.names] == ["*"] and steps:
+        if isinstance(statement, ast.ImportFrom) and _is_star_import(statement) and steps:
             names = follow(pending, names)
             pending = []
             source = _find_import(root, path, statement)
-            if source is not None:
-                names |= _follow(root, source, steps - 1, missing)
+            if source is not None and source.is_relative_to(root):
+                names |= _follow(root, source, steps - 1, missing, known)
             elif statement.module:
                 missing.append("." * statement.level + statement.module)
         else:
             pending.append(statement)
-    return follow(pending, names)
+    known[path] = follow(pending, names)
+    return known[path]
 
 
 def _flatten(statements: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
     """The statements, with the star imports that are tried: `try: from .local import *`."""
     for statement in statements:
-        match statement:
-            case ast.Try(body=[ast.ImportFrom(names=[ast.alias(name="*")]) as tried]):
-                yield tried
-            case _:
-                yield statement
+        if isinstance(statement, ast.Try) and len(statement.body) == 1 and _is_star_import(statement.body[0]):
+            yield statement.body[0]
+        else:
+            yield statement
+
+
+def _is_star_import(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.ImportFrom) and [alias.name for alias in statement.names] == ["*"]
 
 
 def _find_import(root: Path, path: Path, statement: ast.ImportFrom) -> Path | None:
@@ -118,11 +129,4 @@ def _find_import(root: Path, path: Path, statement: ast.ImportFrom) -> Path | No
 
 
 def _list_strings(value: Any) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list | tuple) else []
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
+    return [item for item in value if isinstance(item, str)] if isinstance(value, (list, tuple)) else []

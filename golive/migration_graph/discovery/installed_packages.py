@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from golive.migration_graph.discovery.app_labels import Label, read_label
-from golive.migration_graph.discovery.sources import is_migration_file, list_names
+from golive.migration_graph.discovery.sources import is_folder, is_migration_file, list_names
 
 _CONTRIB = "django.contrib."
 
@@ -20,7 +20,7 @@ def find_package(dotted: str) -> Path | None:
         return None
     locations = spec.submodule_search_locations if spec is not None else None
     candidates = (Path(location).joinpath(*rest) for location in locations or ())
-    return next((folder for folder in candidates if folder.is_dir()), None)
+    return next(filter(is_folder, candidates), None)
 
 
 def describe_app(entry: str) -> tuple[Label, frozenset[str] | None] | None:
@@ -34,7 +34,7 @@ def describe_app(entry: str) -> tuple[Label, frozenset[str] | None] | None:
         if folder is not None:
             config = tuple(parts[length:])
             names = _list_migrations(folder) if entry.startswith(_CONTRIB) else None
-            return read_label(folder, config), names
+            return read_label(folder, folder, config), names
     return None
 
 

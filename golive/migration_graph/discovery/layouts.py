@@ -7,7 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from golive.migration_graph.discovery.alembic import find_configured, make_layout
-from golive.migration_graph.discovery.sources import Layout, is_revision_file, list_files, list_names, walk_folders
+from golive.migration_graph.discovery.sources import (
+    Layout,
+    is_revision_file,
+    leads_out,
+    list_files,
+    list_names,
+    walk_folders,
+)
 from golive.migration_graph.model import Kind, UnusableInputError
 
 # How many files, and how many bytes of each, are sampled to detect the kind of a folder.
@@ -133,7 +140,7 @@ def _covers(layout: Layout, folder: Path) -> bool:
 
 
 def _describe_size(layout: Layout) -> str:
-    count = sum(len(list_files(location)[0]) for location in layout.locations)
+    count = sum(len(list_files(layout.root, location)[0]) for location in layout.locations)
     return f"{layout.kind.value}, {'1 file' if count == 1 else f'{count} files'}"
 
 
@@ -150,7 +157,7 @@ def _sample(folder: Path) -> Iterable[bytes]:
     names = sorted(filter(is_revision_file, list_names(folder)))
     for name in names[:_MAX_FILES]:
         try:
-            if (folder / name).is_file():
+            if (folder / name).is_file() and not leads_out(folder, folder / name):
                 with (folder / name).open("rb") as file:
                     yield file.read(_MAX_BYTES)
         except OSError:

@@ -17,17 +17,19 @@ from golive.migration_graph.discovery.sources import (
     list_names,
     make_prefix,
     name_folder,
-    read_content,
+    read_source,
     walk_folders,
 )
-from golive.migration_graph.model import Finding, NotRead, ParsedFile, Severity
-from golive.migration_graph.readers.alembic import find_ids, read_fully
+from golive.migration_graph.model import Finding, Kind, NotRead, ParsedFile, Severity
+from golive.migration_graph.readers.alembic import find_ids
+from golive.migration_graph.readers.files import read_file
 
 # The search beside the graph must be short: it is done with every audit.
 MAX_FILES = 2_000
+MAX_STRAY_BYTES = 100_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StrayRevision:
     """A revision file in no location of the layout; `names` are those that it defines and refers to."""
 
@@ -48,9 +50,10 @@ def find_stray_revisions(layout: Layout, *, is_missing: bool) -> list[StrayRevis
     stray: list[StrayRevision] = []
     for path in islice(_walk_candidates(layout, is_missing=is_missing), MAX_FILES):
         key = make_prefix(layout.root, path.parent) + path.name
-        content = read_content(key, str(path)) if layout.find_location(key) is None else b""
-        if not isinstance(content, Finding) and b"down_revision" in content and (ids := find_ids(content)):
-            node = read_fully(key, content).node
+        content = (read_source(layout.root, path) or b"") if layout.find_location(key) is None else b""
+        if b"down_revision" in content and (ids := find_ids(content)):
+            # These are for hints: no large one is worth the time.
+            node = read_file(Kind.ALEMBIC, key, content).node if len(content) <= MAX_STRAY_BYTES else None
             names = {reference.name for reference in node.references} if node else set()
             stray.append(StrayRevision(key, frozenset(ids), frozenset(ids | names)))
     return stray

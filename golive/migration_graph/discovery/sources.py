@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from golive.migration_graph.compat import load_toml
 from golive.migration_graph.model import Finding, Kind, NotRead, Project, UnusableInputError
 from golive.migration_graph.readers.syntax import MAX_BYTES, report_too_large, report_unreadable
 
@@ -18,11 +19,12 @@ from golive.migration_graph.readers.syntax import MAX_BYTES, report_too_large, r
 _REVISION_FILE: Final = re.compile(r"(?!\.\#|__init__)(.*\.py)$")
 
 MAX_FOLDERS: Final = 20_000
+_MAX_DOTS: Final = 100_000_000
 # Folders that hold third-party code, or no source code at all.
 IGNORED: Final = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Location:
     """A folder of migration files. `prefix` + file name is the key; `app` is the Django app label, "" for Alembic."""
 
@@ -47,11 +49,12 @@ class Location:
         return not inner or (self.is_recursive and not any(part.endswith("__pycache__") for part in inner))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """What an audit reads. Keys are relative to `root`. `notes`: findings of the discovery itself.
 
     `not_read`: what the discovery knows to be passed over. `is_sourceless`: Alembic loads compiled files too.
+    `configuration`: the name of the file in `root` that configures the tool, if there is one.
     """
 
     kind: Kind
@@ -61,6 +64,7 @@ class Layout:
     notes: tuple[Finding, ...] = ()
     not_read: tuple[NotRead, ...] = ()
     is_sourceless: bool = False
+    configuration: str | None = None
 
     def find_location(self, key: str) -> Location | None:
         """The location that a file belongs to; None: it is not a migration of this layout."""
@@ -88,11 +92,32 @@ def is_migration_file(name: str) -> bool:
     return stem not in ("", name) and "." not in stem and stem[0] not in "_~"
 
 
-def list_files(location: Location) -> tuple[list[tuple[str, str]], list[Finding]]:
-    """(key, path on disk) of each migration file, in order; and findings for unreadable folders."""
+def is_folder(path: Path) -> bool:
+    """As `Path.is_dir`, for any name that a project may hold, however long."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def leads_out(root: Path, path: str | Path) -> bool:
+    """Whether links on the way to a path lead out of the root. What they lead to may be anything on this machine.
+
+    A path outside that the configuration names (`../shared`) is fine, unless there are links on the way from the root.
+    """
+    real_root, real = os.path.realpath(root), os.path.realpath(path)
+    if os.path.commonpath((real_root, real)) == real_root:
+        return False
+    root_path, full_path = os.path.abspath(root), os.path.abspath(path)  # noqa: PTH100 - which keep links
+    shared = os.path.commonpath((root_path, full_path))
+    without_links = os.path.join(os.path.realpath(shared), os.path.relpath(full_path, shared))  # noqa: PTH118
+    return real != os.path.normpath(without_links)
+
+
+def list_files(root: Path, location: Location) -> tuple[list[tuple[str, str]], list[Finding]]:
+    """(key, path on disk) of each migration file, in order; and findings for what cannot be read or leads out."""
     files: list[tuple[str, str]] = []
     findings: list[Finding] = []
     seen: set[str] = set()
+    if leads_out(root, location.folder):
+        return files, [_report_link(location.name)]
     for folder, prefix in _walk(location, findings):
         accepts = is_migration_file if location.app else is_revision_file
         for entry in _scan(folder, prefix, findings):
@@ -100,9 +125,12 @@ def list_files(location: Location) -> tuple[list[tuple[str, str]], list[Finding]
                 continue
             key = prefix + entry.name
             path = entry.path
+            if entry.is_symlink() and leads_out(root, path):
+                findings.append(_report_link(key))
+                continue
             if entry.is_symlink() and not location.app:
                 # Alembic loads the target of a symlink, under the target's name, and each file only once.
-                path = _resolve(path)
+                path = os.path.realpath(path)
                 if path in seen or not is_revision_file(os.path.basename(path)):  # noqa: PTH119 - a string for speed
                     continue
             if _is_folder(entry):
@@ -144,11 +172,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _resolve(path: str) -> str:
-    try:
-        return os.path.realpath(path, strict=True)
-    except OSError:
-        return path
+def _report_link(key: str) -> Finding:
+    return report_unreadable(key, OSError(0, "it is a link that leads out of the audited folder"))
 
 
 def _report_folder(key: str) -> Finding:
@@ -183,6 +208,12 @@ def read_content(key: str, path: str) -> bytes | Finding:
         os.close(handle)
 
 
+def read_source(root: Path, path: Path) -> bytes | None:
+    """The bytes of a file of the project that is not a migration. None: it cannot be read, or links lead out."""
+    content = read_content("", str(path)) if not leads_out(root, path) else None
+    return content if isinstance(content, bytes) else None
+
+
 def read_settings(path: Path) -> str:
     """The text of an untrusted configuration file: a regular UTF-8 file of at most MAX_BYTES.
 
@@ -203,10 +234,13 @@ def read_settings(path: Path) -> str:
 
 def parse_toml(path: Path, text: str) -> dict[str, Any]:
     """Parse TOML. Raises UnusableInputError, whose message contains nothing of the file."""
-    import tomllib
-
     try:
-        return tomllib.loads(text)
+        # Parsers need time that grows with the square of the length of a dotted key.
+        if sum(line.count(".") ** 2 for line in text.splitlines()) > _MAX_DOTS:
+            raise ValueError
+        return load_toml(text)
+    except ModuleNotFoundError:
+        raise UnusableInputError(f"{path} cannot be read: before Python 3.11 that needs the package tomli") from None
     except (ValueError, RecursionError) as error:  # also raised for too many digits or too much nesting
         place = re.search(r"at line (\d+), column \d+", str(error))
         where = f":{place[1]}" if place else ""

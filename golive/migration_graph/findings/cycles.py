@@ -102,7 +102,7 @@ def _weigh(graph: Graph, arcs: tuple[Arc, ...], edges: Edges, judge: Judge) -> t
 
 
 def _add_scores(evidence: list[Evidence]) -> tuple[int, ...]:
-    return tuple(sum(parts) for parts in zip(*(each.score for each in evidence), strict=True))
+    return tuple(sum(parts) for parts in zip(*(each.score for each in evidence)))
 
 
 def predict_ends(graph: Graph, arcs: Iterable[Arc]) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:

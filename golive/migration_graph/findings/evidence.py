@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 
 from golive.migration_graph.model import Cut, Edge, Graph, Node
 
@@ -13,7 +13,7 @@ from golive.migration_graph.model import Cut, Edge, Graph, Node
 GRAPH_ALONE = "the graph alone cannot tell which edge is wrong; the history can"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evidence:
     """How strongly the evidence favours removing an edge (compared lexicographically), and the same in sentences."""
 
@@ -62,14 +62,15 @@ def is_newer(node: Node, other: Node) -> bool:
 def get_age(node: Node) -> datetime:
     """For sorting by the creation date in the docstring, whatever its time zone; unknown dates come first."""
     date = parse_date(node.create_date)
-    return datetime.min.replace(tzinfo=UTC) if date is None else date.replace(tzinfo=UTC)
+    return datetime.min.replace(tzinfo=timezone.utc) if date is None else date.replace(tzinfo=timezone.utc)
 
 
 def parse_date(text: str | None) -> datetime | None:
     if not text:
         return None
     try:
-        return datetime.fromisoformat(text)
+        # Before Python 3.11 `Z` is not understood.
+        return datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         return None
 

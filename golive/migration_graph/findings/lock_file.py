@@ -1,8 +1,8 @@
-"""The lock file `migrations.lock`: it records released migrations, so that a later edit of one is an error.
+"""The lock file `migrations.lock`: what has been released, and which errors are known.
 
-TOML, one line per revision with its parents and the SHA-256 of its content, sorted by name: adding a revision adds a
-line, and branches that add different revisions merge without conflict. Lines are only ever added. Line endings are
-ignored (git may convert them); everything else counts, even comments: a released migration must not be touched.
+TOML, one line per revision, sorted by name: adding a revision adds a line, and branches that add different revisions
+merge without conflict. An entry holds what the revision follows, the SHA-256 of its content and that of what it does
+(see `readers.bodies`). Entries are only ever added or completed, never changed.
 """
 
 from __future__ import annotations
@@ -13,110 +13,161 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields
 from operator import itemgetter
 from pathlib import Path
+from typing import Any, Final
 
 from golive.migration_graph.discovery.sources import parse_toml, read_settings
-from golive.migration_graph.model import Finding, Node, Report, Severity, UnusableInputError, index_by_name
-from golive.migration_graph.readers.values import format_value
+from golive.migration_graph.findings.known import Known
+from golive.migration_graph.model import Node, UnusableInputError
 
-DEFAULT_NAME = "migrations.lock"
-FORMAT = 1
-_HEADER = f"""\
-# What has been released. A later edit of a migration that stands here is an error (MG401, MG402).
-# Written by `audit_migrations --write-lock`, which only adds lines. Do not edit.
+FORMAT: Final = 2
+# Format 1 had no bodies, nothing that is followed but parents, and no known errors.
+_READABLE: Final = (1, FORMAT)
+_HEADER: Final = f"""\
+# What has been released. A later edit of what a migration in this list does or follows is an error (MG401, MG402).
+# Written by `audit_migrations --write-lock`, which adds what is new and changes nothing. Do not edit.
 format = {FORMAT}
 
 [revisions]
 """
-_CONFLICT = re.compile(r"^(<{7} |={7}$|>{7} |\|{7} )", re.MULTILINE)
+_CONFLICT: Final = re.compile(r"^(<{7} |={7}$|>{7} |\|{7} )", re.MULTILINE)
 
 
-class LockRefusedError(Exception):
-    """The lock file was not written. The one-line message says why."""
+@dataclass(frozen=True)
+class Placement:
+    """What places a revision in the order, as its file names it.
+
+    `dependencies` is Alembic's `depends_on`; Django's dependencies are all `parents`.
+    """
+
+    parents: tuple[str, ...] = ()
+    dependencies: tuple[str, ...] = ()
+    run_before: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LockedRevision:
-    """A revision when it was locked: its parents as written, and the SHA-256 of its content in hex."""
+    """A revision when it was locked.
 
-    parents: tuple[str, ...]
-    sha256: str
+    `placement` and `sha256` (of the content) are None while an error of the graph concerns the revision: repairing it
+    is no edit of what was released. `body` None: the entry is of format 1, and cannot tell what the revision did.
+    """
 
-    def matches(self, node: Node) -> bool:
-        return self.sha256 == node.content_hash
+    placement: Placement | None
+    sha256: str | None
+    body: str | None
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        return self.placement.parents if self.placement is not None else ()
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether only the content identifies it, because values that place it are computed."""
+        return self.body == self.sha256
 
 
 Lock = Mapping[str, LockedRevision]
 
 
-def read_lock(path: Path) -> dict[str, LockedRevision]:
-    """The locked revisions by name. Raises UnusableInputError, which names file and line, if the file is invalid."""
+@dataclass(frozen=True)
+class LockFile:
+    """The locked revisions by name, and the known errors."""
+
+    revisions: Lock = field(default_factory=dict)
+    known: Known = field(default_factory=dict)
+
+
+class UnusableLockError(UnusableInputError):
+    """The lock file cannot be read, so that nobody knows what was released. The message is one line."""
+
+
+def read_lock(path: Path) -> LockFile:
+    """Read the file as untrusted. Raises UnusableLockError, which names file and line, if it is invalid."""
+    try:
+        return _read_lock(path)
+    except UnusableInputError as error:
+        raise UnusableLockError(str(error)) from None
+
+
+def _read_lock(path: Path) -> LockFile:
     text = read_settings(path).replace("\r\n", "\n")
     if conflict := _CONFLICT.search(text):
         line = text.count("\n", 0, conflict.start()) + 1
         raise UnusableInputError(f"{path}:{line}: a merge conflict; keep the lines of both sides")
     content = parse_toml(path, text)
     # Check the type too: `true` equals 1.
-    if type(content.get("format")) is not int or content["format"] != FORMAT:
-        raise UnusableInputError(f"{path}: no lock file of format {FORMAT} (format = {content.get('format')!r})")
+    if type(content.get("format")) is not int or content["format"] not in _READABLE:
+        raise UnusableInputError(f"{path}: no lock file of a format that this version reads (`format = {FORMAT}`)")
     revisions = content.get("revisions", {})
     if not isinstance(revisions, dict):
         raise UnusableInputError(f"{path}: `revisions` is not a table")
-    return {name: _read_revision(path, text, name, value) for name, value in revisions.items()}
+    return LockFile(
+        {name: _read_revision(path, text, name, value) for name, value in revisions.items()},
+        _read_known(path, content.get("known", {})),
+    )
 
 
-def check_lock(report: Report, lock: Lock) -> Report:
-    """Add MG401 or MG402 for each locked revision that was changed or removed since its release."""
-    by_name = index_by_name(report.graph.nodes)
-    findings = []
-    for name, locked in lock.items():
-        nodes = [report.graph.nodes[key] for key in by_name.get(name, ())]
-        if not nodes:
-            findings.append(_describe_removed(name, locked))
-        # If two files share an id, one may be the unchanged released file; the duplicate is reported as MG103.
-        elif not any(locked.matches(node) for node in nodes):
-            findings.append(_describe_changed(nodes[0], locked))
-    return replace(report, findings=(*report.findings, *findings))
+def _read_revision(path: Path, text: str, name: str, value: object) -> LockedRevision:
+    if isinstance(value, dict):
+        body, sha256 = value.get("body"), value.get("sha256")
+        lists = {each.name: value[each.name] for each in fields(Placement) if each.name in value}
+        if all(map(_is_list_of_strings, lists.values())):
+            placement = Placement(**{key: tuple(names) for key, names in lists.items()})
+            if isinstance(sha256, str) and "parents" in lists and (body is None or isinstance(body, str)):
+                return LockedRevision(placement, sha256, body)
+            if isinstance(body, str) and sha256 is None and not lists:
+                return LockedRevision(None, None, body)
+    lines = text.splitlines()
+    line = next((number for number, content in enumerate(lines, 1) if content.startswith(_quote(name))), 1)
+    raise UnusableInputError(f"{path}:{line}: {_quote(name)} has no `parents` and `sha256`, and no `body` alone")
 
 
-def write_lock(report: Report, path: Path) -> tuple[str, ...]:
-    """Add new revisions to the lock file and return their names; existing entries are never changed.
-
-    The file is replaced atomically or left as it was. Raises LockRefusedError if the audit has errors, including an
-    edit of a locked revision, and UnusableInputError if the file cannot be read.
-    """
-    lock = read_lock(path) if path.exists() else {}
-    errors = [finding for finding in check_lock(report, lock).findings if finding.severity is Severity.ERROR]
-    if errors:
-        codes = ", ".join(sorted({finding.code for finding in errors}))
-        raise LockRefusedError(f"{path} was not written: only a sound graph is locked, and there are errors ({codes})")
-    new = {
-        node.name: LockedRevision(node.parents, node.content_hash)
-        for node in report.graph.nodes.values()
-        if node.name not in lock
-    }
-    if new or not path.exists():
-        try:
-            content = format_lock({**lock, **new}).encode()
-        except UnicodeEncodeError:
-            raise LockRefusedError(f"{path} was not written: a name is not text that UTF-8 can hold") from None
-        _replace_file(path, content)
-    return tuple(sorted(new))
+def _read_known(path: Path, value: object) -> dict[str, tuple[tuple[str, ...], ...]]:
+    if not isinstance(value, dict) or not all(map(_is_list_of_subjects, value.values())):
+        raise UnusableInputError(f"{path}: `known` is not a table of codes with lists of names")
+    return {code: tuple(map(tuple, subjects)) for code, subjects in value.items()}
 
 
-def format_lock(lock: Lock) -> str:
+def _is_list_of_subjects(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_list_of_strings, value))
+
+
+def _is_list_of_strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def format_lock(lock: LockFile) -> str:
     """The text of a lock file, independent of the order in which revisions were added."""
     lines = [
-        f"{_quote(name)} = {{ parents = [{_quote_all(locked.parents)}], sha256 = {_quote(locked.sha256)} }}\n"
-        for name, locked in sorted(lock.items(), key=itemgetter(0))
+        f"{_quote(name)} = {{ {', '.join(_list_values(locked))} }}\n"
+        for name, locked in sorted(lock.revisions.items(), key=itemgetter(0))
     ]
+    if lock.known:
+        lines.append("\n# Errors that stood when the lock was written. Only others fail an audit.\n[known]\n")
+        for code, subjects in lock.known.items():
+            rows = "".join(f"    {_quote_list(subject)},\n" for subject in subjects)
+            lines.append(f"{_quote(code)} = [\n{rows}]\n")
     return _HEADER + "".join(lines)
 
 
-def _quote_all(texts: Iterable[str]) -> str:
-    return ", ".join(map(_quote, texts))
+def _list_values(locked: LockedRevision) -> Iterable[str]:
+    if locked.placement is not None:
+        for each in fields(Placement):
+            names = getattr(locked.placement, each.name)
+            if names or each.name == "parents":
+                yield f"{each.name} = {_quote_list(names)}"
+    if locked.sha256 is not None:
+        yield f"sha256 = {_quote(locked.sha256)}"
+    if locked.body is not None:
+        yield f"body = {_quote(locked.body)}"
+
+
+def _quote_list(texts: Iterable[str]) -> str:
+    return f"[{', '.join(map(_quote, texts))}]"
 
 
 def _quote(text: str) -> str:
@@ -124,51 +175,7 @@ def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
 
 
-def _read_revision(path: Path, text: str, name: str, value: object) -> LockedRevision:
-    if isinstance(value, dict) and value.keys() >= {"parents", "sha256"}:
-        parents, sha256 = value["parents"], value["sha256"]
-        if isinstance(parents, list) and all(isinstance(parent, str) for parent in parents) and isinstance(sha256, str):
-            return LockedRevision(tuple(parents), sha256)
-    lines = text.splitlines()
-    line = next((number for number, content in enumerate(lines, 1) if content.startswith(_quote(name))), 1)
-    raise UnusableInputError(f"{path}:{line}: {_quote(name)} has no `parents` and `sha256`")
-
-
-def _describe_changed(node: Node, locked: LockedRevision) -> Finding:
-    before, after = format_value(locked.parents), format_value(node.parents)
-    if sorted(locked.parents) != sorted(node.parents):
-        message = f"{node.name} was changed after its release: its parents are {after}, released were {before}"
-        hint = f"Put {before} back in {node.key}, and the rest of the file as it was released."
-    else:
-        message = f"{node.name} was changed after its release; its parents are the same"
-        hint = (
-            f"Put {node.key} back as it was released, and make the change in a new migration. If it is meant and"
-            " harmless, take its line out of the lock file in the same commit and write the lock again."
-        )
-    return Finding(
-        "MG401",
-        "changed-after-lock",
-        Severity.ERROR,
-        message,
-        hint,
-        file=node.key,
-        line=node.find_line(),
-        revisions=(node.name,),
-    )
-
-
-def _describe_removed(name: str, locked: LockedRevision) -> Finding:
-    return Finding(
-        "MG402",
-        "removed-after-lock",
-        Severity.ERROR,
-        f"{name} was released and is gone; its parents were {format_value(locked.parents)}",
-        "Put the file back: databases have run it. If no database has, take its line out of the lock file.",
-        revisions=(name,),
-    )
-
-
-def _replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Replace the file atomically: a reader sees the complete old or new content, even after a crash."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
@@ -193,6 +200,6 @@ def _replace_file(path: Path, content: bytes) -> None:
 def find_locked_parents(lock: Lock, node: Node) -> tuple[str, ...] | None:
     """The parents to restore: those of the locked revision, if the node's parents differ from them now."""
     locked = lock.get(node.name)
-    if locked is None or sorted(locked.parents) == sorted(node.parents):
+    if locked is None or locked.placement is None or locked.is_opaque or sorted(locked.parents) == sorted(node.parents):
         return None
     return locked.parents

@@ -33,7 +33,7 @@ def build_graph(
     if kind is Kind.DJANGO:
         removed = [file for file in every if file.key in partly_applied]
         return _build_django(nodes, ordered, project or Project(), guesses, removed)
-    return _build_alembic(nodes, guesses)
+    return _build_alembic(nodes, guesses | (project.elsewhere if project else frozenset()))
 
 
 def _build_alembic(nodes: Mapping[str, Node], guesses: frozenset[str]) -> Graph:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from golive.migration_graph.graph.components import find_shortest_cycle, has_cycle
 
@@ -18,7 +17,7 @@ MAX_STATES = 20_000
 MAX_CYCLES = 400
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Folded:
     """A component with its runs folded. `edges`: node -> parent -> the keys along the run, including both ends."""
 
@@ -26,7 +25,8 @@ class Folded:
 
     def unfold(self, arc: Arc) -> list[Arc]:
         """The original edges behind a folded one."""
-        return list(pairwise(self.edges[arc[0]][arc[1]]))
+        path = self.edges[arc[0]][arc[1]]
+        return list(zip(path, path[1:]))
 
     def get_lengths(self) -> dict[str, dict[str, int]]:
         return {node: {parent: len(run) - 1 for parent, run in parents.items()} for node, parents in self.edges.items()}
@@ -68,7 +68,7 @@ def find_cycle(folded: Folded) -> tuple[str, ...]:
     """A shortest cycle, in the order child, parent, grandparent."""
     nodes = find_shortest_cycle(folded.get_lengths())
     keys: list[str] = []
-    for child, parent in pairwise([*nodes, nodes[0]]):
+    for child, parent in zip(nodes, (*nodes[1:], nodes[0])):
         keys += folded.edges[child][parent][:-1]
     return tuple(keys)
 
@@ -77,7 +77,7 @@ def find_single_cuts(folded: Folded) -> list[Arc]:
     """Every edge whose removal alone breaks all cycles. Such an edge is on every cycle, so on a shortest one."""
     nodes = find_shortest_cycle(folded.get_lengths())
     cuts: list[Arc] = []
-    for arc in pairwise([*nodes, nodes[0]]):
+    for arc in zip(nodes, (*nodes[1:], nodes[0])):
         if not has_cycle(_without(folded.edges, {arc})):
             cuts += folded.unfold(arc)
     return cuts
@@ -134,7 +134,7 @@ def _collect_cycles(lengths: Mapping[str, Mapping[str, int]], removed: set[Arc])
         nodes = find_shortest_cycle(rest)
         if not nodes:
             return cycles
-        cycle = list(pairwise([*nodes, nodes[0]]))
+        cycle = list(zip(nodes, (*nodes[1:], nodes[0])))
         cycles.append(cycle)
         gone.update(cycle)
 

@@ -1,6 +1,6 @@
 """Plan what `alembic upgrade heads` or Django's `migrate` would run, in the tool's own order.
 
-Only for graphs that the tool can load: no cycle, no dangling reference, no duplicate name.
+Only for graphs that the tool can load (`is_loadable`): no cycle, no dangling reference, no duplicate name.
 """
 
 from __future__ import annotations
@@ -9,7 +9,21 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from golive.migration_graph.graph.components import find_components
 from golive.migration_graph.model import Graph, Kind, split_name
+
+
+def is_loadable(graph: Graph) -> bool:
+    """Whether the tool can load the graph, and every place in it is known."""
+    before = {key: [*graph.parents.get(key, ()), *graph.dependencies.get(key, ())] for key in graph.nodes}
+    names = {node.name for node in graph.nodes.values()}
+    return (
+        len(names) == len(graph.nodes)
+        and not graph.dangling
+        and not any(node.unread for node in graph.nodes.values())
+        and not any(node.name in (*node.parents, *node.dependencies) for node in graph.nodes.values())
+        and not find_components(before)
+    )
 
 
 def plan_upgrade(graph: Graph, applied: Collection[str]) -> tuple[str, ...]:
@@ -49,18 +63,51 @@ def find_overlaps(graph: Graph, applied: Collection[str]) -> list[tuple[str, str
 
 
 def find_inconsistent(graph: Graph, applied: Collection[str]) -> list[tuple[str, str]]:
-    """(applied migration, parent that is not applied), by key: Django refuses such a history."""
+    """(applied migration, parent that is not applied), by key: Django refuses such a history.
+
+    A squashed migration that only counts as applied is not looked at.
+    """
     done = find_done(graph, applied)
     return [
         (key, parent)
         for key in sorted(done)
-        if key not in graph.replaced
+        if key not in graph.replaced and graph.nodes[key].name in applied
         for parent in (*graph.parents.get(key, ()), *graph.dependencies.get(key, ()))
         if parent not in done
     ]
 
 
-@dataclass(slots=True)
+def list_fragile(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """Revisions of which one predecessor comes before another, by key, with their predecessors. Alembic may fail there.
+
+    Where several rows of its table are among the predecessors, Alembic replaces all predecessors by the revision, and
+    fails if one of them is not a row: because it comes before another one.
+    """
+    before = {key: _list_before(graph, key) for key in graph.nodes}
+    fragile = {}
+    for key, names in before.items():
+        if len(names) > 1 and any(set(names) & _find_below(before, before[name]) for name in names):
+            fragile[key] = names
+    return fragile
+
+
+def find_failing_step(graph: Graph, applied: Collection[str]) -> str | None:
+    """The revision (by key) at which Alembic could not keep its table up to date; None: an upgrade goes through."""
+    fragile = list_fragile(graph)
+    rows = find_done(graph, applied)
+    plan = _plan_alembic(graph, rows) if fragile else []
+    before = {key: _list_before(graph, key) for key in graph.nodes} if fragile else {}
+    for key in plan:
+        replaced = set(before[key])
+        if len(rows & replaced) > 1:
+            replaced -= _find_below(before, rows - replaced)
+            if not replaced <= rows:
+                return key
+        rows = rows - replaced | {key}
+    return None
+
+
+@dataclass
 class _Line:
     """A line of descent being walked down: the current revision, and everything at or below it."""
 
@@ -139,7 +186,8 @@ def _plan_django(graph: Graph, done: set[str]) -> list[str]:
         parent for key, parents in graph.parents.items() for parent in parents if names[parent][0] == names[key][0]
     }
     active = (key for key in graph.nodes if key not in graph.replaced)
-    leaves = sorted((key for key in active if key not in named_within_app), key=names.__getitem__)
+    # From a leaf that is applied Django does not go down.
+    leaves = sorted((key for key in active if key not in named_within_app and key not in done), key=names.__getitem__)
     plan = dict.fromkeys(key for leaf in leaves for key in _walk_up(graph, names, leaf))
     return [key for key in plan if key not in done]
 

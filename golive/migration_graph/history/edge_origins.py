@@ -15,7 +15,7 @@ from golive.migration_graph.model import Commit, Graph, Node
 from golive.migration_graph.readers.values import format_value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EdgeOrigin:
     """Where an edge of the current graph comes from.
 

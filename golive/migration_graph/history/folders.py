@@ -13,7 +13,7 @@ from golive.migration_graph.history.git import Change, ChangedCommit, Repository
 MAX_MOVES = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TrackedFolder:
     """A migrations folder in the repository. `prefix` is its path with a trailing slash; empty for the top level."""
 
@@ -43,12 +43,18 @@ def find_tracked(repository: Repository, layout: Layout) -> list[TrackedFolder]:
     return folders
 
 
-def list_history(repository: Repository, head: str, folders: list[TrackedFolder]) -> list[ChangedCommit]:
-    """All commits that touched the folders, oldest first. Appends the folders' former places to `folders`."""
+def list_history(
+    repository: Repository, head: str, folders: list[TrackedFolder], *, is_first_parent: bool = False
+) -> list[ChangedCommit]:
+    """All commits that touched the folders, oldest first. Appends the folders' former places to `folders`.
+
+    `is_first_parent`: only those on the line of the branch itself.
+    """
     moves = 0
     while True:
         pathspecs = [folder.pathspec for folder in folders]
-        commits = list(repository.read_changes(repository.list_commits(head, pathspecs), pathspecs))
+        listed = repository.list_commits(head, pathspecs, is_first_parent=is_first_parent)
+        commits = list(repository.read_changes(listed, pathspecs))
         former = [old for old in _find_former(repository, commits, folders) if moves < MAX_MOVES]
         if not former:
             return commits

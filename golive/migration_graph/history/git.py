@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from golive.migration_graph.model import Commit
@@ -31,8 +31,14 @@ _OPTIONS = (
     *("-c", f"core.hooksPath={os.devnull}"),
 )
 # Allowing only a protocol that does not exist forbids them all.
-_SETTINGS = {"LC_ALL": "C", "GIT_ALLOW_PROTOCOL": "none", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
-_IDENTITY = re.compile(rb"(?P<name>.*?) ?<[^>]*> (?P<seconds>-?\d+) (?P<zone>[+-]\d{4})")
+_SETTINGS = {
+    "LC_ALL": "C",
+    "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_GRAFT_FILE": os.devnull,
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+}
+_IDENTITY = re.compile(rb"(?P<name>.*?) ?<[^>]*> (?P<seconds>-?\d{1,15}) (?P<zone>[+-]\d{4})")
 
 
 class HistoryUnavailableError(Exception):
@@ -43,7 +49,7 @@ class NoHistoryError(HistoryUnavailableError):
     """There is none: no git, no repository, no commits, or none that holds the files."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Change:
     """The change of one path in a commit: its blob before and after; None: no file."""
 
@@ -52,7 +58,7 @@ class Change:
     blob: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ChangedCommit:
     """A commit that touched the requested paths. `parents` are its nearest ancestors that did so too.
 
@@ -110,12 +116,16 @@ class Repository:
         if time.monotonic() > self._deadline:
             raise HistoryUnavailableError(f"it took longer than {self._seconds:g} seconds")
 
-    def list_commits(self, head: str, pathspecs: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
+    def list_commits(
+        self, head: str, pathspecs: Sequence[str], *, is_first_parent: bool = False
+    ) -> list[tuple[str, tuple[str, ...]]]:
         """All commits up to `head` that touched the paths, with their parents, in topological order, parents first.
 
         Merges are included if both sides changed the paths; parents are the nearest commits in the list.
+        `is_first_parent`: only the line of the branch itself, on which a merge is one commit.
         """
-        options = ["--topo-order", "--reverse", "--full-history", "--simplify-merges", "--parents"]
+        which = ["--first-parent"] if is_first_parent else ["--full-history", "--simplify-merges"]
+        options = ["--topo-order", "--reverse", *which, "--parents"]
         lines = self._run(["rev-list", *options, head, "--", *pathspecs]).decode().splitlines()
         return [(commit, tuple(parents)) for commit, *parents in map(str.split, lines)]
 
@@ -146,7 +156,7 @@ class Repository:
         wanted = list(blobs)
         batch: list[str] = []
         total = 0
-        for blob, size in zip(wanted, self._list_sizes(wanted), strict=True):
+        for blob, size in zip(wanted, self._list_sizes(wanted)):
             if size > MAX_BYTES:
                 yield blob, size
                 continue
@@ -165,7 +175,7 @@ class Repository:
         if not objects:
             return
         answer = self._run(["cat-file", "--batch-check=%(objectsize)"], _as_lines(objects))
-        for name, line in zip(objects, answer.splitlines(), strict=True):
+        for name, line in zip(objects, answer.splitlines()):
             if not line.isdigit():
                 raise HistoryUnavailableError(f"the repository lacks the object {name} (a partial clone?)")
             yield int(line)
@@ -251,7 +261,7 @@ def _format_date(seconds: int, zone: str) -> str:
     except (ValueError, OverflowError, OSError):
         pass
     try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat()
+        return datetime.fromtimestamp(seconds, timezone.utc).isoformat()
     except (ValueError, OverflowError, OSError):
         return ""
 

@@ -10,7 +10,7 @@ from golive.migration_graph.history.versions import Key
 from golive.migration_graph.model import Commit, ParsedFile
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Removed:
     """A revision that has no file any more. `commit` None: that is not committed. `successor`: its new id, if known."""
 
@@ -19,7 +19,7 @@ class Removed:
     successor: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Past:
     """Empty if no history was read.
 

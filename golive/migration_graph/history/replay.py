@@ -81,7 +81,7 @@ class Replay:
         # With dangling references, which heads are reported depends on the whole graph (see `suggest_names`).
         if any(defect.code in ("MG102", "MG107") for defect in step.state.defects):
             return None
-        new = [node for path, node in zip(paths, nodes, strict=True) if path not in step.old]
+        new = [node for path, node in zip(paths, nodes) if path not in step.old]
         if not all(step.keeps_graph(path) for path in paths if path in step.old) or not step.state.shape.grows_by(new):
             return None
         names = {node.name for node in nodes}

@@ -9,7 +9,7 @@ from golive.migration_graph.history.versions import Shape, Version, get_scope
 from golive.migration_graph.model import Edit, Finding, Kind
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Defect:
     """The identity of a finding across commits. Two loops are the same if they have a revision in common."""
 
@@ -29,7 +29,7 @@ def name_defect(finding: Finding, kind: Kind) -> Defect:
     return Defect(finding.code, frozenset(finding.revisions) or frozenset({finding.file or ""}))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fresh:
     """The new edges of one child when a loop began. For `blame` and `before` see `history.edge_origins`."""
 
@@ -38,7 +38,7 @@ class Fresh:
     parents: frozenset[str]
 
 
-@dataclass(slots=True)
+@dataclass
 class Span:
     """The lifetime of a defect, as commit numbers.
 
@@ -54,7 +54,7 @@ class Span:
     ended: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class State:
     """The tree of one commit. `defects`: the span of each defect; shared between states, so never mutated."""
 
@@ -68,7 +68,7 @@ class State:
         return State(self.shape.copy(), dict(self.versions), self.defects, self.errors)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Removal:
     """The commit, by number, that left a revision without a file; its last version, and what took its place, if any."""
 

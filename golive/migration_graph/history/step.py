@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Optional
 
 from golive.migration_graph.history.states import Fresh, Removal, State
 from golive.migration_graph.history.versions import Key, Version, find_edit, make_version, read_names
 from golive.migration_graph.model import Edit, Kind, Node, ParsedFile, Role
 
 # Path -> blob and parsed content of the file; None: the path was removed.
-Changed = Mapping[str, tuple[str, ParsedFile] | None]
+Changed = Mapping[str, Optional[tuple[str, ParsedFile]]]
 
 
 class Step:

@@ -16,6 +16,7 @@ from golive.migration_graph.history.states import Removal, Span, State
 from golive.migration_graph.history.step import Changed, describe_meaning
 from golive.migration_graph.history.versions import Key, Version
 from golive.migration_graph.model import Finding, ParsedFile, Report
+from golive.migration_graph.readers.bodies import hash_body
 from golive.migration_graph.readers.files import keep_unreadable, read_file
 from golive.migration_graph.readers.syntax import report_too_large
 
@@ -23,7 +24,7 @@ from golive.migration_graph.readers.syntax import report_too_large
 MAX_LOOKED_BACK = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Timeline:
     """A replayed history. Commits are numbered by their index in `commits`; the next number is the working tree.
 
@@ -59,7 +60,7 @@ def read_timeline(report: Report, layout: Layout, repository: Repository) -> Tim
         listed = list(files)
         return find_defects(build_graph(layout.kind, listed, layout.project), listed)
 
-    reader = _Reader(repository, layout, folders, commits)
+    reader = CommitReader(repository, layout, folders, commits)
     replay = Replay(layout.kind, audit)
     state, errors = _replay_commits(replay, repository, commits, reader)
     pathspecs = [folder.pathspec for folder in folders]
@@ -104,11 +105,17 @@ def _find_newest(
     return None
 
 
-class _Reader:
-    """Parses the files of all commits, each version of a file once."""
+class CommitReader:
+    """Parses the files of all commits, each version of a file once. `bodies`: (key, blob) -> body, if asked for."""
 
     def __init__(
-        self, repository: Repository, layout: Layout, folders: Sequence[TrackedFolder], commits: Iterable[ChangedCommit]
+        self,
+        repository: Repository,
+        layout: Layout,
+        folders: Sequence[TrackedFolder],
+        commits: Iterable[ChangedCommit],
+        *,
+        with_bodies: bool = False,
     ) -> None:
         self._folders = folders
         self._keys: dict[str, tuple[str, str] | None] = {}
@@ -117,6 +124,7 @@ class _Reader:
             if change.blob is not None and (found := self.find_key(change.path)):
                 wanted.setdefault(change.blob, {})[found[0]] = found[1]
         self._files: dict[tuple[str, str], ParsedFile] = {}
+        self.bodies: dict[tuple[str, str], str] = {}
         for blob, content in repository.read_blobs(wanted):
             repository.check_time()
             for key, app in wanted[blob].items():
@@ -125,6 +133,8 @@ class _Reader:
                 else:
                     file = read_file(layout.kind, key, content, app=app)
                 self._files[key, blob] = file
+                if with_bodies and not isinstance(content, int):
+                    self.bodies[key, blob] = hash_body(key, content, layout.kind)
 
     def find_key(self, path: str) -> tuple[str, str] | None:
         """The key of a file, and for Django its app label. None: it is not a migration."""
@@ -143,7 +153,7 @@ class _Reader:
 
 
 def _replay_commits(
-    replay: Replay, repository: Repository, commits: Sequence[ChangedCommit], reader: _Reader
+    replay: Replay, repository: Repository, commits: Sequence[ChangedCommit], reader: CommitReader
 ) -> tuple[State, Mapping[str, frozenset[str]]]:
     """Replay the commits and return the state of the newest one, and the codes of the errors of each that has files."""
     errors: dict[str, frozenset[str]] = {}

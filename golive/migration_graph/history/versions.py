@@ -15,7 +15,7 @@ Key = tuple[Role, str]
 _VARIABLES = {Role.PARENT: {"down_revision", "dependencies"}, Role.DEPENDENCY: {"depends_on"}}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Origin:
     """Where a reference comes from: the number of the commit that wrote it, and the list before that.
 
@@ -26,7 +26,7 @@ class Origin:
     before: tuple[str, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Version:
     """One file in one state. `known` is the last readable node, `added` the number of the commit that added it."""
 
@@ -77,7 +77,7 @@ def get_scope(name: str, kind: Kind) -> str:
     return get_app(name) if kind is Kind.DJANGO else ""
 
 
-@dataclass(slots=True)
+@dataclass
 class Shape:
     """Per name: the number of files that define it, of references to it, and of its children in the same scope."""
 

@@ -156,9 +156,9 @@ def _list_names(value: Any) -> list[str]:
     if value is None:
         return []
     values: list[Any]
-    if isinstance(value, set | frozenset):
+    if isinstance(value, (set, frozenset)):
         values = sorted(value, key=str)
-    elif isinstance(value, tuple | list | dict):
+    elif isinstance(value, (tuple, list, dict)):
         values = list(value)
     else:
         values = [value]
@@ -206,7 +206,7 @@ def judge_reversibility(statements: Iterable[ast.stmt], names: Bindings) -> bool
     functions = {
         node.name: is_effective(node.body)
         for node in statements
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
     }
     if STAR in names or any(name in names and name not in functions for name in ("upgrade", "downgrade")):
         return None
@@ -226,13 +226,11 @@ def is_effective(body: Iterable[ast.stmt]) -> bool:
 
 
 def _is_idle(statement: ast.stmt) -> bool:
-    match statement:
-        case ast.Pass() | ast.Raise() | ast.Import() | ast.ImportFrom() | ast.Expr(value=ast.Constant()):
-            return True
-        case ast.Return(value=value):
-            return value is None or isinstance(value, ast.Constant)
-        case _:
-            return False
+    if isinstance(statement, ast.Expr):
+        return isinstance(statement.value, ast.Constant)
+    if isinstance(statement, ast.Return):
+        return statement.value is None or isinstance(statement.value, ast.Constant)
+    return isinstance(statement, (ast.Pass, ast.Raise, ast.Import, ast.ImportFrom))
 
 
 # -- files that do not parse -------------------------------------------------------------------------------------------

@@ -134,24 +134,22 @@ class _ClassReader:
 
 def _list_elements(expression: ast.expr | None) -> list[ast.expr] | None:
     """The elements of a list literal or of a sum of list literals."""
-    match expression:
-        case ast.List(elts=elements) | ast.Tuple(elts=elements) | ast.Set(elts=elements):
-            return elements
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            first, second = _list_elements(left), _list_elements(right)
-            return None if first is None or second is None else [*first, *second]
-        case _:
-            return None
+    if isinstance(expression, (ast.List, ast.Tuple, ast.Set)):
+        return expression.elts
+    if isinstance(expression, ast.BinOp) and isinstance(expression.op, ast.Add):
+        first, second = _list_elements(expression.left), _list_elements(expression.right)
+        return None if first is None or second is None else [*first, *second]
+    return None
 
 
 def _name_targets(value: Any) -> list[str]:
     """`app.name` for each pair; anything else is kept as its repr and will be reported as dangling."""
-    pairs: Sequence[Any] = list(value) if isinstance(value, tuple | list | set | frozenset) else [value]
+    pairs: Sequence[Any] = list(value) if isinstance(value, (tuple, list, set, frozenset)) else [value]
     return [".".join(pair) if _is_pair(pair) else repr(pair) for pair in pairs]
 
 
 def _is_pair(value: Any) -> bool:
-    return isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(part, str) for part in value)
+    return isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(part, str) for part in value)
 
 
 def _read_call(call: ast.Call, names: Bindings) -> str | None:
@@ -169,11 +167,9 @@ def _read_call(call: ast.Call, names: Bindings) -> str | None:
 
 
 def _get_last_name(expression: ast.expr) -> str:
-    match expression:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name
-        case _:
-            return ""
+    if isinstance(expression, ast.Name):
+        return expression.id
+    return expression.attr if isinstance(expression, ast.Attribute) else ""
 
 
 def _find_one_way(migration: ast.ClassDef) -> Iterator[ast.Call]:

@@ -41,7 +41,7 @@ _DOUBTFUL: Final = re.compile(
 _PLACEHOLDER: Final = re.compile(r"<hole (\d+)>")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Head:
     """The bindings of a file before its first operation. Integers index into its strings; lines start at 1."""
 
@@ -152,9 +152,7 @@ def _make_file(
         key,
         revision,
         head.line + offset,
-        tuple(
-            Reference(name, line + offset, role) for name, (_, line, role) in zip(names, head.references, strict=True)
-        ),
+        tuple(Reference(name, line + offset, role) for name, (_, line, role) in zip(names, head.references)),
         labels,
         fields["message"],
         fields.get("Create Date"),
@@ -224,8 +222,7 @@ def _learn_head(form: bytes, *, is_last: bool) -> _Head | None:
     numbers = [int(place[1]) for place in places if place]
     count = len(node.references)
     references = tuple(
-        (number, reference.line, reference.role)
-        for number, reference in zip(numbers[1 : count + 1], node.references, strict=True)
+        (number, reference.line, reference.role) for number, reference in zip(numbers[1 : count + 1], node.references)
     )
     return _Head(
         numbers[0],
@@ -240,20 +237,20 @@ def _learn_head(form: bytes, *, is_last: bool) -> _Head | None:
 
 def _is_plain(statement: ast.stmt) -> bool:
     """Whether the names that a statement binds are independent of the strings in it."""
-    match statement:
-        case ast.Import() | ast.FunctionDef():
-            return True
-        case ast.ImportFrom(names=names):
-            return all(alias.name != "*" for alias in names)
-        case (
-            ast.Assign(targets=[ast.Name(id=name)], value=value) | ast.AnnAssign(target=ast.Name(id=name), value=value)
-        ):
-            return name not in ("upgrade", "downgrade") and _is_plain_value(value)
-        case _:
-            return False
+    if isinstance(statement, ast.ImportFrom):
+        return all(alias.name != "*" for alias in statement.names)
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        return _is_plain_binding(statement.targets[0], statement.value)
+    if isinstance(statement, ast.AnnAssign):
+        return _is_plain_binding(statement.target, statement.value)
+    return isinstance(statement, (ast.Import, ast.FunctionDef))
+
+
+def _is_plain_binding(target: ast.expr, value: ast.expr | None) -> bool:
+    return isinstance(target, ast.Name) and target.id not in ("upgrade", "downgrade") and _is_plain_value(value)
 
 
 def _is_plain_value(value: ast.expr | None) -> bool:
-    if isinstance(value, ast.Tuple | ast.List | ast.Set):
+    if isinstance(value, (ast.Tuple, ast.List, ast.Set)):
         return all(isinstance(element, ast.Constant) for element in value.elts)
     return isinstance(value, ast.Constant)

@@ -21,8 +21,10 @@ def read_file(kind: Kind, key: str, content: bytes, *, app: str = "", fast_path:
         from golive.migration_graph.readers.django import read_migration
 
         return read_migration(key, content, app or _guess_app(key))
-    except RecursionError:
-        return keep_unreadable(kind, key, report_unreadable(key, OSError(0, "it is nested too deeply")), app)
+    except (RecursionError, MemoryError):
+        return keep_unreadable(
+            kind, key, report_unreadable(key, OSError(0, "it is nested too deeply, or too large")), app
+        )
 
 
 def _guess_app(key: str) -> str:

@@ -18,15 +18,19 @@ COLLECTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "frozenset": frozenset,
     "dict": dict,
 }
-# No revision name is longer; this bounds the cost of expressions such as `a + a` repeated many times.
-MAX_CHARACTERS = 100_000
+# A value that is put together out of names could double with each statement. No name and no list comes near these.
+MAX_ELEMENTS: Final = 500
+MAX_CHARACTERS: Final = 1_000
+MAX_NUMBER: Final = 1 << 64
+# A collection that a name brings into another one: a pair such as ("app", "0001_initial").
+_MAX_INNER: Final = 10
 
 
 class NotLiteralError(Exception):
     """The value is known only by running the file."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Binding:
     """The last binding of a name: its line, value (or UNKNOWN and the reason) and expression."""
 
@@ -37,6 +41,7 @@ class Binding:
 
 
 UNKNOWN: Final = object()
+_COLLECTIONS: Final = (tuple, list, set, frozenset, dict)
 Bindings = dict[str, Binding]
 
 
@@ -49,9 +54,18 @@ def evaluate(expression: ast.expr, names: Mapping[str, Binding]) -> Any:
 
 
 def _evaluate_constant(node: ast.Constant, names: Mapping[str, Binding]) -> Any:
-    if isinstance(node.value, str | int | float | None) or node.value is None:
+    if node.value is None or isinstance(node.value, (str, float)):
         return node.value
+    if isinstance(node.value, int):
+        return _bound_number(node.value)
     raise NotLiteralError
+
+
+def _bound_number(value: int) -> int:
+    # Python refuses to print larger numbers; nothing here is one.
+    if abs(value) > MAX_NUMBER:
+        raise NotLiteralError
+    return value
 
 
 def _evaluate_name(node: ast.Name, names: Mapping[str, Binding]) -> Any:
@@ -74,14 +88,32 @@ def _evaluate_elements(elements: Iterable[ast.expr], names: Mapping[str, Binding
     values: list[Any] = []
     for element in elements:
         if isinstance(element, ast.Starred):
-            values.extend(_as_sequence(evaluate(element.value, names)))
+            added = _as_sequence(evaluate(element.value, names))
+            if len(values) + len(added) > MAX_ELEMENTS:
+                raise NotLiteralError
+            values.extend(map(_check_inner, added))
         else:
-            values.append(evaluate(element, names))
+            values.append(_evaluate_element(element, names))
     return values
 
 
+def _evaluate_element(element: ast.expr, names: Mapping[str, Binding]) -> Any:
+    value = evaluate(element, names)
+    # What is written out is no larger than the file.
+    return value if isinstance(element, (ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Dict)) else _check_inner(value)
+
+
+def _check_inner(value: Any) -> Any:
+    """An element that a name brings along: not much, since its value may be made of names again."""
+    if not isinstance(value, _COLLECTIONS):
+        return value
+    if len(value) > _MAX_INNER or any(isinstance(each, _COLLECTIONS) for each in value):
+        raise NotLiteralError
+    return value
+
+
 def _as_sequence(value: Any) -> Sequence[Any]:
-    if isinstance(value, str | tuple | list | set | frozenset | dict):
+    if isinstance(value, (str, tuple, list, set, frozenset, dict)):
         return list(value)
     raise NotLiteralError
 
@@ -100,8 +132,8 @@ def _evaluate_set(node: ast.Set, names: Mapping[str, Binding]) -> Any:
 
 
 def _evaluate_dict(node: ast.Dict, names: Mapping[str, Binding]) -> Any:
-    pairs = zip(node.keys, node.values, strict=True)
-    keys = [(None if key is None else evaluate(key, names), evaluate(value, names)) for key, value in pairs]
+    pairs = zip(node.keys, node.values)
+    keys = [(None if key is None else evaluate(key, names), _evaluate_element(value, names)) for key, value in pairs]
     if None in node.keys:
         raise NotLiteralError
     return _attempt(lambda: dict(keys))
@@ -109,26 +141,44 @@ def _evaluate_dict(node: ast.Dict, names: Mapping[str, Binding]) -> Any:
 
 def _evaluate_f_string(node: ast.JoinedStr, names: Mapping[str, Binding]) -> Any:
     parts = []
+    size = 0
     for part in node.values:
         if isinstance(part, ast.FormattedValue):
             if part.format_spec is not None or part.conversion not in (-1, ord("s")):
                 raise NotLiteralError
             value = evaluate(part.value, names)
-            if not isinstance(value, str | int | None):
+            if value is not None and not isinstance(value, (str, int)):
                 raise NotLiteralError
             parts.append(str(value))
         else:
             parts.append(evaluate(part, names))
+        size += len(parts[-1])
+        if size > MAX_CHARACTERS:
+            raise NotLiteralError
     return "".join(parts)
 
 
 def _evaluate_operator(node: ast.BinOp, names: Mapping[str, Binding]) -> Any:
     left, right = evaluate(node.left, names), evaluate(node.right, names)
-    if isinstance(node.op, ast.Add) and type(left) is type(right) and isinstance(left, str | tuple | list | int):
-        return _bound(_attempt(lambda: left + right))
+    if isinstance(node.op, ast.Add) and type(left) is type(right) and isinstance(left, (str, tuple, list, int)):
+        return _add(left, right)
     if isinstance(node.op, ast.Mod) and isinstance(left, str) and _is_plain_format(left):
-        return _bound(_attempt(lambda: left % right))
+        arguments = right if isinstance(right, tuple) else (right,)
+        # A number has at most 20 digits.
+        if len(left) + sum(len(each) if isinstance(each, str) else 20 for each in arguments) <= MAX_CHARACTERS:
+            return _attempt(lambda: left % right)
     raise NotLiteralError
+
+
+def _add(left: Any, right: Any) -> Any:
+    if isinstance(left, int):
+        return _bound_number(left + right)
+    if len(left) + len(right) > (MAX_CHARACTERS if isinstance(left, str) else MAX_ELEMENTS):
+        raise NotLiteralError
+    if not isinstance(left, str):
+        for each in (*left, *right):
+            _check_inner(each)
+    return left + right
 
 
 def _is_plain_format(text: str) -> bool:
@@ -137,15 +187,9 @@ def _is_plain_format(text: str) -> bool:
     return "%" not in rest
 
 
-def _bound(value: Any) -> Any:
-    if isinstance(value, str | tuple | list) and len(value) > MAX_CHARACTERS:
-        raise NotLiteralError
-    return value
-
-
 def _evaluate_subscript(node: ast.Subscript, names: Mapping[str, Binding]) -> Any:
     value, index = evaluate(node.value, names), evaluate(node.slice, names)
-    if isinstance(value, str | tuple | list | dict):
+    if isinstance(value, (str, tuple, list, dict)):
         return _attempt(lambda: value[index])
     raise NotLiteralError
 
@@ -168,7 +212,7 @@ def _evaluate_sign(node: ast.UnaryOp, names: Mapping[str, Binding]) -> Any:
     value = evaluate(node.operand, names)
     if isinstance(node.op, ast.Not):
         return not value
-    if isinstance(node.op, ast.USub) and isinstance(value, int | float):
+    if isinstance(node.op, ast.USub) and isinstance(value, (int, float)):
         return -value
     raise NotLiteralError
 

@@ -35,13 +35,14 @@ def _binds(node: ast.AST, variable: str) -> bool:
 
 
 def _get_value(statement: ast.stmt, variable: str) -> ast.expr | None:
-    match statement:
-        case (
-            ast.Assign(targets=[ast.Name(id=name)], value=value) | ast.AnnAssign(target=ast.Name(id=name), value=value)
-        ):
-            return value if name == variable else None
-        case _:
-            return None
+    if isinstance(statement, ast.Assign):
+        targets: list[ast.expr] = statement.targets
+    elif isinstance(statement, ast.AnnAssign):
+        targets = [statement.target]
+    else:
+        return None
+    is_named = len(targets) == 1 and isinstance(targets[0], ast.Name) and targets[0].id == variable
+    return statement.value if is_named else None
 
 
 def quote_alike(source: str, other: str) -> str:

@@ -28,7 +28,7 @@ from golive.migration_graph.remedies.outcome import Refuse, Trial, undo
 from golive.migration_graph.remedies.ranking import rank_remedies
 
 # Key -> content of the file; None: it cannot be read.
-Read = Callable[[str], bytes | None]
+Read = Callable[[str], "bytes | None"]
 _VARIABLES: Final = {Role.PARENT: "down_revision", Role.DEPENDENCY: "depends_on"}
 
 

@@ -47,7 +47,7 @@ TOGETHER = "one of these edits hides what the others did; the tool could load wh
 EARLIER = "of the values that stood there earlier it is the last one that is sound"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Remedy:
     """`edits`: from what stands now to what is to be written. `changed` and `added`: the files after it."""
 
@@ -232,7 +232,7 @@ def find_newer(graph: Graph, name: str, past: Past, lock: Lock) -> tuple[list[st
     """
     names = index_by_name(graph.nodes)
     keys = sorted(names[name], key=lambda key: (past.added.get(key, 0), key))
-    released = [key for key in keys if name in lock and lock[name].matches(graph.nodes[key])]
+    released = [key for key in keys if name in lock and lock[name].sha256 == graph.nodes[key].content_hash]
     if len(released) == 1:
         return [key for key in keys if key != released[0]], "the lock file has the other one"
     added = [past.added[key] for key in keys if key in past.added]

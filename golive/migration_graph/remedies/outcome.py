@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Optional
 
 from golive.migration_graph.findings.defects import find_defects
 from golive.migration_graph.graph.build import build_graph
@@ -24,12 +25,12 @@ from golive.migration_graph.readers.values import read_value
 
 # Why a graph must not be reached although it has no new error: what it would do to a database, in one sentence; None:
 # nothing speaks against it. The place for a comparison with what databases have run.
-Refuse = Callable[[Graph], str | None]
+Refuse = Callable[[Graph], Optional[str]]
 # Code, revisions: one error in the graph before and after. Of heads only how many matters (see `Trial`).
 Identity = tuple[str, frozenset[str]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
     """The graph after a remedy. `is_harmless`: it has no new error. `is_proven`: and what it was tried for is mended.
 

@@ -44,7 +44,7 @@ def stands_out(graph: Graph, loop: Finding, past: Past, lock: Lock) -> bool:
     def weigh(cut: Cut) -> list[int]:
         scores = [judge((keys[edge.child][0], keys[edge.parent][0])).score for edge in cut.edges]
         # The last part is the dates.
-        return [sum(parts) for parts in zip(*scores, strict=True)][:-1]
+        return [sum(parts) for parts in zip(*scores)][:-1]
 
     first, *others = loop.cuts
     return not others or (others[0].rank > first.rank and weigh(first) != weigh(others[0]))

@@ -10,7 +10,7 @@ from golive.migration_graph.reports.defects import Defects
 from golive.migration_graph.reports.layout import Row, Run, Style, get_edges, lay_out
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Piece:
     """One revision, or a run of them (newest first); `id` is unique and safe in any markup."""
 
@@ -18,7 +18,7 @@ class Piece:
     keys: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Line:
     """An edge from a piece to one of its parents, by id."""
 

@@ -16,7 +16,7 @@ MAX_NAMED = 12
 MAX_CUTS = 12
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Defects:
     """`cuts`: the edges of the best remedies, best first. `loop`: the other edges of the shortest cycles. `pinned`: the
     nodes that are never folded. `findings`: key -> the findings of that node."""
@@ -72,7 +72,7 @@ class _Finder:
             self.pinned.add(key)
 
     def _add_cycle(self, finding: Finding, cycle: tuple[str, ...]) -> None:
-        for child, parent in zip(cycle, (*cycle[1:], cycle[0]), strict=True):
+        for child, parent in zip(cycle, (*cycle[1:], cycle[0])):
             for key in self._keys.get(child, ()):
                 self.loop |= {(key, end) for end in self._ends(key, parent)}
                 if finding not in self.findings[key]:

@@ -5,7 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from golive.migration_graph.model import Commit, Cut, Edge, Edit, Episode, Finding, Headline, Node, Report
+from golive.migration_graph.model import (
+    Commit,
+    ComparedDatabase,
+    Cut,
+    Edge,
+    Edit,
+    Episode,
+    Finding,
+    Headline,
+    Node,
+    Report,
+)
 from golive.migration_graph.reports.words import escape_surrogates
 
 
@@ -36,9 +47,20 @@ def describe(report: Report) -> dict[str, Any]:
     if with_history:
         described["episodes"] = [_describe_episode(episode) for episode in report.episodes or ()]
         described["history_note"] = report.history_note
+    if report.databases:
+        described["databases"] = [_describe_database(database) for database in report.databases]
     if report.pending is not None:
         described["pending"] = list(report.pending)
     return described
+
+
+def _describe_database(database: ComparedDatabase) -> dict[str, Any]:
+    return {
+        "name": database.name,
+        "rows": list(database.rows),
+        "pending": None if database.pending is None else list(database.pending),
+        "ran_from": database.ran_from,
+    }
 
 
 def _describe_node(node: Node) -> dict[str, Any]:
@@ -55,6 +77,7 @@ def _describe_finding(finding: Finding, *, with_history: bool) -> dict[str, Any]
         "code": finding.code,
         "name": finding.name,
         "severity": finding.severity.value,
+        "known": finding.is_known,
         "message": finding.message,
         "hint": finding.hint,
         "file": finding.file,

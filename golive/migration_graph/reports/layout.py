@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import chain
 
+from golive.migration_graph.compat import StrEnum
 from golive.migration_graph.model import Graph
 from golive.migration_graph.reports.defects import Arrow, Defects
 
@@ -37,7 +37,7 @@ class Course(StrEnum):
     BELOW = "below"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Strand:
     """The part of an edge in one row. `is_end`: it reaches its parent here, from below."""
 
@@ -47,21 +47,21 @@ class Strand:
     is_end: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Row:
     key: str
     lane: int
     strands: tuple[Strand, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Run:
     """Consecutive rows of one line of descent without defects, to be folded."""
 
     rows: tuple[Row, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """`items` from top to bottom; `lanes` is the number of lanes."""
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from golive.migration_graph.model import Action, Cut, Edge, Edit, Finding, Headline, Report, Severity
-from golive.migration_graph.reports.words import count, describe_shape, name_edge, name_place, show
+from golive.migration_graph.model import Action, Cut, Edge, Edit, Finding, Headline, Report
+from golive.migration_graph.reports.words import count, describe_severity, describe_shape, name_edge, name_place, show
 
 Quote = Callable[[str], str]
 # A command is of no use if it is cut short; but one of thousands of names is not for reading either.
 MAX_COMMAND_LENGTH = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Offer:
     """What a report says first: its headline, or the equally good candidates (`tied`) for a cycle without one.
 
@@ -61,6 +61,19 @@ def find_offer(report: Report) -> Offer | None:
     return None
 
 
+def find_place(report: Report, finding: Finding, offer: Offer | None) -> tuple[str | None, int | None]:
+    """The file and line that a finding blames: where the offer edits or an edit was made, else its own.
+
+    A finding without a file is about the configuration. `offer` is that of the report.
+    """
+    if offer is not None and offer.finding is finding:
+        return offer.place
+    edited = report.graph.nodes.get(finding.edit.file) if finding.edit is not None else None
+    if finding.edit is not None and edited is not None:
+        return edited.key, edited.find_line(finding.edit.role)
+    return finding.file or report.configuration, finding.line
+
+
 def list_values(cut: Cut) -> list[str]:
     """The values that a cut restores, one per edit; empty if unknown."""
     if cut.edits:
@@ -81,12 +94,10 @@ def _describe_graph(heads: Sequence[str], bases: Sequence[str], is_sound: bool |
 
 
 def summarize(report: Report) -> str:
-    """The verdict on one line: `Not sound: 2 errors, 1 warning`."""
-    counts = [
-        count(number, noun)
-        for severity, noun in ((Severity.ERROR, "error"), (Severity.WARNING, "warning"), (Severity.INFO, "note"))
-        if (number := sum(finding.severity is severity for finding in report.findings))
-    ]
+    """The verdict on one line: `Not sound: 2 errors, 1 known error, 1 warning`."""
+    nouns = {"error": "error", "known error": "known error", "warning": "warning", "info": "note"}
+    severities = [describe_severity(finding) for finding in report.findings]
+    counts = [count(number, noun) for severity, noun in nouns.items() if (number := severities.count(severity))]
     return ("Sound" if report.sound else "Not sound") + (f": {', '.join(counts)}" if counts else "")
 
 

@@ -28,13 +28,16 @@ from golive.migration_graph.reports.offer import (
 from golive.migration_graph.reports.page_findings import write_episodes, write_findings
 from golive.migration_graph.reports.page_graph import write_graph
 from golive.migration_graph.reports.words import (
+    NO_PLAN,
     NO_SINGLE_EDIT,
-    PENDING_TITLE,
     count,
+    describe_knowledge,
+    describe_not_read,
     describe_size,
     list_names,
     name_edge,
     name_place,
+    title_plan,
 )
 
 _HERE: Final = Path(__file__).parent
@@ -65,7 +68,9 @@ def _write(report: Report) -> Iterator[str]:
     yield "<body>"
     yield f'<header data-sound="{"yes" if report.sound else "no"}"><p>Migration audit</p>'
     yield f"<h1>{text(summarize(report))}</h1>"
-    yield f"<p>{text(describe_size(report))}, in {code(report.path)}</p></header>"
+    yield f"<p>{text(describe_size(report))}, in {code(report.path)}</p>"
+    yield from (f"<p>{text(sentence)}</p>" for sentence in describe_not_read(report))
+    yield "</header>"
     yield "<main>"
     yield from _write_answer(report, find_offer(report))
     yield from write_graph(report, defects)
@@ -131,6 +136,9 @@ def _describe_edge(edge: Edge) -> str:
 
 
 def _write_pending(report: Report) -> Iterator[str]:
-    if report.pending is not None:
-        yield f'<section class="card"><h2>{PENDING_TITLE}</h2>'
-        yield f"<p>{text(list_names(report.pending, MAX_PENDING))}</p></section>"
+    for database in report.databases:
+        yield f'<section class="card"><h2>{title_plan(report, database, code)}</h2>'
+        yield f"<p>{NO_PLAN if database.pending is None else text(list_names(database.pending, MAX_PENDING))}</p>"
+        if knowledge := describe_knowledge(database):
+            yield f"<p>{knowledge}</p>"
+        yield "</section>"

@@ -6,10 +6,17 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from golive.migration_graph.catalogue import CATALOGUE
-from golive.migration_graph.model import Cut, Episode, Finding, Report, Severity
+from golive.migration_graph.model import Cut, Episode, Finding, Report
 from golive.migration_graph.reports.markup import code, commit_text, text
 from golive.migration_graph.reports.offer import describe_change, describe_cut, describe_outcome
-from golive.migration_graph.reports.words import NOT_MINIMAL, count, name_edge, name_place, shorten_cycle
+from golive.migration_graph.reports.words import (
+    NOT_MINIMAL,
+    count,
+    describe_severity,
+    name_edge,
+    name_place,
+    shorten_cycle,
+)
 
 # Remedies visible at first, and listed in total.
 MAX_VISIBLE_CUTS, MAX_CUTS = 3, 50
@@ -19,16 +26,16 @@ def write_findings(report: Report) -> Iterator[str]:
     if not report.findings:
         return
     yield '<section aria-labelledby="findings"><h2 id="findings">Findings</h2>'
-    for _, findings in groupby(report.findings, lambda finding: (finding.code, finding.severity)):
+    for _, findings in groupby(report.findings, lambda finding: (finding.code, describe_severity(finding))):
         yield from _write_group(list(findings))
     yield "</section>"
 
 
 def _write_group(findings: list[Finding]) -> Iterator[str]:
     first = findings[0]
-    is_open = " open" if first.severity is Severity.ERROR else ""
+    is_open = " open" if first.is_new_error else ""
     yield f'<details class="card finding"{is_open}><summary><h3>'
-    yield f'<span class="severity" data-severity="{first.severity.value}">{first.severity.value}</span> '
+    yield f'<span class="severity" data-severity="{first.severity.value}">{describe_severity(first)}</span> '
     yield f"{text(first.code)} {text(first.name)}</h3>"
     yield f"<span>{count(len(findings), 'finding')}</span></summary>"
     yield f'<p class="meaning">{text(CATALOGUE[first.code].meaning)}</p>'

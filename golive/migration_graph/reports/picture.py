@@ -48,7 +48,7 @@ def _write(report: Report) -> Iterator[str]:
     yield f'<text x="{MARGIN}" y="30" class="verdict {verdict}">{escape(titles[0])}</text>'
     yield f'<text x="{MARGIN}" y="50" class="answer">{escape(titles[1])}</text>'
     yield f'<text x="{MARGIN}" y="68" class="quiet">{escape(titles[2])}</text>'
-    for index, (item, label) in enumerate(zip(layout.items, labels, strict=True)):
+    for index, (item, label) in enumerate(zip(layout.items, labels)):
         yield f'<g transform="translate({MARGIN} {HEAD + ROW_HEIGHT * index})">'
         yield (
             _draw(report, defects, item) + f'<text x="{lanes + 8}" y="21" {_classify(item)}>{escape(label)}</text></g>'

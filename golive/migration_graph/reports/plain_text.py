@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from textwrap import wrap
 
-from golive.migration_graph.model import Cut, Edit, Episode, Finding, Report, Severity
+from golive.migration_graph.model import ComparedDatabase, Cut, Edit, Episode, Finding, Report, Severity
 from golive.migration_graph.reports.offer import (
     MAX_COMMAND_LENGTH,
     Offer,
@@ -23,6 +23,9 @@ from golive.migration_graph.reports.offer import (
 )
 from golive.migration_graph.reports.words import (
     NOT_MINIMAL,
+    describe_knowledge,
+    describe_not_read,
+    describe_severity,
     describe_size,
     list_names,
     make_visible,
@@ -56,6 +59,7 @@ class _Writer:
     def write(self, report: Report) -> Iterator[str]:
         yield self._paint(summarize(report), "good" if report.sound else "error", "bold")
         yield f"{describe_size(report)}, in {make_visible(report.path)}"
+        yield from describe_not_read(report)
         offer = find_offer(report)
         if offer is not None:
             # Do not repeat in the findings what the answer already says.
@@ -68,9 +72,9 @@ class _Writer:
         for (_, severity), findings in groupby(report.findings, lambda finding: (finding.code, finding.severity)):
             yield from self._write_group(list(findings), MAX_SHOWN[severity])
         yield from self._write_history(report)
-        if report.pending is not None:
+        for database in report.databases:
             yield ""
-            yield from _fold(f"An upgrade would run, in this order: {list_names(report.pending, 50)}")
+            yield from _write_plan(report, database)
 
     def _write_offer(self, offer: Offer) -> Iterator[str]:
         headline = offer.headline
@@ -105,10 +109,9 @@ class _Writer:
             )
 
     def _write_finding(self, finding: Finding) -> Iterator[str]:
-        severity = finding.severity.value
-        code = self._paint(f"{finding.code} {finding.name}", severity, "bold")
+        code = self._paint(f"{finding.code} {finding.name}", finding.severity.value, "bold")
         place = name_place(finding.file, finding.line)
-        yield f"{code} ({severity})" + (f" {place}" if place else "")
+        yield f"{code} ({describe_severity(finding)})" + (f" {place}" if place else "")
         yield from _fold(finding.message, "  ")
         if finding.hint and finding is not self._answered:
             yield from _fold(finding.hint, "  ")
@@ -140,6 +143,16 @@ class _Writer:
             yield self._paint("Episodes, newest first", "bold")
             for episode in report.episodes:
                 yield from _describe_episode(episode)
+
+
+def _write_plan(report: Report, database: ComparedDatabase) -> Iterator[str]:
+    which = "" if len(report.databases) == 1 else f" of {show(database.name)}"
+    if database.pending is None:
+        yield from _fold(f"No upgrade{which} is possible: the findings say why.")
+    else:
+        yield from _fold(f"An upgrade{which} would run, in this order: {list_names(database.pending, 50)}")
+    if knowledge := describe_knowledge(database):
+        yield from _fold(knowledge)
 
 
 def _describe_cut(cut: Cut) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from golive.migration_graph.catalogue import CATALOGUE
 from golive.migration_graph.model import Finding, Report, Severity
-from golive.migration_graph.reports.offer import describe_offer, find_offer
+from golive.migration_graph.reports.offer import Offer, describe_offer, find_offer, find_place
 from golive.migration_graph.reports.words import join_path, make_visible, name_commit, name_edge
 
 VERSION: Final = "2.1.0"
@@ -30,13 +30,9 @@ def render(report: Report) -> str:
 def describe(report: Report) -> dict[str, Any]:
     rules = list(CATALOGUE)
     offer = find_offer(report)
-    answers = {id(offer.finding): describe_offer(report)} if offer is not None else {}
     run: dict[str, Any] = {
         "tool": {"driver": {"name": "audit_migrations", "rules": [_describe_rule(code) for code in rules]}},
-        "results": [
-            _describe_result(report, finding, rules.index(finding.code), answers.get(id(finding), ""))
-            for finding in report.findings
-        ],
+        "results": [_describe_result(report, finding, rules.index(finding.code), offer) for finding in report.findings],
         "columnKind": "utf16CodeUnits",
     }
     if _is_absolute(report):
@@ -58,22 +54,30 @@ def _describe_rule(code: str) -> dict[str, Any]:
     }
 
 
-def _describe_result(report: Report, finding: Finding, index: int, answer: str) -> dict[str, Any]:
+def _describe_result(report: Report, finding: Finding, index: int, offer: Offer | None) -> dict[str, Any]:
+    answer = describe_offer(report) if offer is not None and offer.finding is finding else ""
     result: dict[str, Any] = {
         "ruleId": finding.code,
         "ruleIndex": index,
-        "level": _LEVELS[finding.severity],
+        # Known errors fail nothing.
+        "level": "note" if finding.is_known else _LEVELS[finding.severity],
         "message": {"text": _describe_message(finding, answer)},
         "partialFingerprints": {FINGERPRINT: identify(finding)},
     }
-    if finding.file is not None:
-        result["locations"] = [_locate(report, finding.file, finding.line)]
-    related = [
-        _locate(report, edge.file, edge.line, f"remedy of rank {cut.rank}: take out {name_edge(edge)}")
+    if finding.is_known:
+        result["suppressions"] = [{"kind": "external", "justification": "The lock file keeps this error as known."}]
+    file, line = find_place(report, finding, offer)
+    if file is not None and (place := _locate(report, file, line)):
+        result["locations"] = [place]
+    others: list[tuple[str, int | None, str]] = []
+    if finding.file is not None and finding.file != file:
+        others.append((finding.file, finding.line, "where it was found"))
+    others += [
+        (edge.file, edge.line, f"remedy of rank {cut.rank}: take out {name_edge(edge)}")
         for cut in finding.cuts[:MAX_CUTS]
         for edge in cut.edges
     ]
-    if related:
+    if related := [place for other in others if (place := _locate(report, *other))]:
         result["relatedLocations"] = [{"id": number, **place} for number, place in enumerate(related)]
     return result
 
@@ -89,11 +93,15 @@ def identify(finding: Finding) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _locate(report: Report, file: str, line: int | None, text: str | None = None) -> dict[str, Any]:
+def _locate(report: Report, file: str, line: int | None, text: str | None = None) -> dict[str, Any] | None:
+    """The place in a file; None: it is outside the repository."""
+    path = join_path(report, file)
+    if path is None:
+        return None
     if _is_absolute(report):
         artifact = {"uri": _quote_path(file), "uriBaseId": _ROOT}
     else:
-        artifact = {"uri": _quote_path(join_path(report, file)), "uriBaseId": "%SRCROOT%"}
+        artifact = {"uri": _quote_path(path), "uriBaseId": "%SRCROOT%"}
     place: dict[str, Any] = {"physicalLocation": {"artifactLocation": artifact}}
     if line is not None:
         place["physicalLocation"]["region"] = {"startLine": line}
@@ -103,7 +111,8 @@ def _locate(report: Report, file: str, line: int | None, text: str | None = None
 
 
 def _is_absolute(report: Report) -> bool:
-    return PurePosixPath(report.path).is_absolute()
+    """Whether files can only be named below an absolute path, as where there is no repository."""
+    return report.repository_path is None and PurePosixPath(report.path).is_absolute()
 
 
 def _quote_path(path: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from posixpath import normpath
 from typing import Final
 
-from golive.migration_graph.model import Commit, Edge, Report
+from golive.migration_graph.model import Commit, ComparedDatabase, Edge, Finding, Report
 from golive.text import escape_surrogates as escape_surrogates  # noqa: PLC0414 - for all reports
 from golive.text import make_visible as make_visible  # noqa: PLC0414
 
@@ -14,6 +15,10 @@ MAX_NAMES: Final = 8
 NO_SINGLE_EDIT: Final = "No single edit can be named. The findings say what is wrong."
 NOT_MINIMAL: Final = "Not proven minimal: a smaller set of edges might do"
 PENDING_TITLE: Final = "What an upgrade would run"
+NO_PLAN: Final = "No upgrade is possible: the findings say why."
+_ASSUMED: Final = (
+    "What ran there is taken to be what comes before its rows: neither a lock file nor the history tells otherwise."
+)
 
 
 def show(text: str, max_length: int = MAX_NAME_LENGTH) -> str:
@@ -69,6 +74,21 @@ def _describe(names: Sequence[str], noun: str) -> str:
     return f"{count(len(names), noun)} ({list_names(names, 4)})" if names else f"no {noun}"
 
 
+def title_plan(report: Report, database: ComparedDatabase, quote: Callable[[str], str]) -> str:
+    """The title over a database's plan; its name, quoted, only if there are several."""
+    return PENDING_TITLE if len(report.databases) == 1 else f"{PENDING_TITLE} in {quote(database.name)}"
+
+
+def describe_knowledge(database: ComparedDatabase) -> str:
+    """On what the statements about a database rest, if that is an assumption."""
+    return _ASSUMED if database.ran_from == "assumed" else ""
+
+
+def describe_severity(finding: Finding) -> str:
+    """`error`, `known error`, `warning` or `info`."""
+    return "known error" if finding.is_known else finding.severity.value
+
+
 def get_noun(report: Report) -> str:
     """What the audited tool calls a migration."""
     return "revision" if report.kind == "alembic" else "migration"
@@ -86,8 +106,27 @@ def describe_size(report: Report) -> str:
     )
 
 
-def join_path(report: Report, file: str) -> str:
-    """The path of a file relative to the caller's working directory: below the audited path as it was given."""
+def describe_not_read(report: Report) -> list[str]:
+    """What the audit did not look at, in sentences; empty if that is nothing."""
+    sentences = []
+    if report.not_read:
+        files = count(sum(each.files for each in report.not_read), "file")
+        places = count(len(report.not_read), "place")
+        sentences.append(f"Not read: {files} in {places}; MG108 tells which and why.")
+    if report.graph.unchecked:
+        references = count(report.graph.unchecked, "reference")
+        sentences.append(f"Not checked: {references} to packages that were not looked at.")
+    return sentences
+
+
+def join_path(report: Report, file: str) -> str | None:
+    """The path of a file in its repository; without one, relative to the caller's working directory.
+
+    None: the file is outside the repository.
+    """
+    if report.repository_path is not None:
+        joined = normpath(f"{report.repository_path}/{file}")
+        return None if joined.startswith("../") else joined
     path = report.path.replace("\\", "/").rstrip("/")
     if path == "" and report.path.startswith("/"):
         return f"/{file}"

@@ -1,0 +1,145 @@
+"""Where a database may stand, as far as the history tells: what ran there before its table came to say what it says.
+
+Git does not record deploys. A database may have been made from any commit of the branch's own line, and upgraded at any
+later one. Between two edits of existing files all of these end the same, so only the states around edits are followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from golive.migration_graph.discovery.sources import Layout
+from golive.migration_graph.graph.build import build_graph
+from golive.migration_graph.graph.positions import Position, Possibility, Run, Upgrades
+from golive.migration_graph.graph.upgrades import is_loadable
+from golive.migration_graph.history.folders import find_tracked, list_history
+from golive.migration_graph.history.git import HistoryUnavailableError, Repository
+from golive.migration_graph.history.step import Changed
+from golive.migration_graph.history.timeline import CommitReader
+from golive.migration_graph.model import Kind, ParsedFile
+
+MAX_SECONDS = 60.0
+# How many states are followed, the newest first: each is upgraded from all before it.
+MAX_RELEASES = 60
+# key -> (blob, parsed content)
+_Files = dict[str, tuple[str, ParsedFile]]
+
+
+@dataclass(frozen=True)
+class Release:
+    """A state of the branch from which a database can have been upgraded: that of `commit`, before the next edit."""
+
+    commit: str
+    upgrades: Upgrades
+
+    @property
+    def name(self) -> str:
+        return f"commit {self.commit[:12]}"
+
+
+@dataclass(frozen=True)
+class Releases:
+    """The states that were followed, oldest first. `left_out`: how many older ones were not."""
+
+    releases: Sequence[Release]
+    left_out: int = 0
+
+    def explain(self, rows: frozenset[str], current: Upgrades) -> tuple[str, list[Possibility]]:
+        """A source for `findings.applied.Knowledge`: what may have run in a database with these rows.
+
+        The most direct explanation comes first. `current`: the upgrades of the audited files.
+        """
+        return "history", self._find(rows, current)
+
+    def _find(self, rows: frozenset[str], current: Upgrades) -> list[Possibility]:
+        if current.kind is Kind.ALEMBIC:
+            return self._explain(rows)
+        # Django's table also has the rows of other apps, and of files that are long gone.
+        audited = frozenset(name for name in rows if current.knows([name]))
+        gone = {name for name in rows for release in self.releases if release.upgrades.knows([name])}
+        return self._explain(audited | gone) or self._explain(audited)
+
+    def _explain(self, rows: frozenset[str]) -> list[Possibility]:
+        found: dict[frozenset[Run], Possibility] = {}
+        reached: dict[Position, None] = {}
+        for release in self.releases:
+            upgrades = release.upgrades
+            if rows and upgrades.knows(rows) and upgrades.accepts(rows):
+                applied = upgrades.list_applied(rows)
+                for position in reached:
+                    # A database of which this one may be a later state.
+                    if upgrades.accepts(position.rows) and upgrades.is_ahead(rows, of=position.rows):
+                        ran = position.ran | applied - upgrades.list_applied(position.rows)
+                        found.setdefault(ran, Possibility(Position(rows, ran), release.name, is_direct=False))
+                found[applied] = Possibility(Position(rows, applied), release.name)
+            fresh = Position(frozenset(), frozenset())
+            reached = dict.fromkeys(upgrades.upgrade(position) for position in (*reached, fresh))
+        return sorted(found.values(), key=lambda each: not each.is_direct)
+
+
+def read_releases(layout: Layout, *, seconds: float = MAX_SECONDS) -> Releases | None:
+    """Read the line of the checked-out branch; None if the history cannot be read."""
+    try:
+        return _read_releases(layout, Repository(layout.root, seconds=seconds))
+    except HistoryUnavailableError:
+        return None
+
+
+def _read_releases(layout: Layout, repository: Repository) -> Releases | None:
+    head = repository.find_head()
+    folders = find_tracked(repository, layout)
+    if head is None or not folders:
+        return None
+    commits = list_history(repository, head, folders, is_first_parent=True)
+    reader = CommitReader(repository, layout, folders, commits, with_bodies=True)
+    states = []
+    files: _Files = {}
+    last = ""
+    for commit in commits:
+        changed = reader.read(commit)
+        if last and _is_edit(files, changed, reader):
+            states.append((last, dict(files)))
+        for key, change in changed.items():
+            if change is None:
+                files.pop(key, None)
+            else:
+                files[key] = change
+        last = commit.commit
+    if last:
+        states.append((last, files))
+    chosen = states[-MAX_RELEASES:]
+    return Releases(list(_make_releases(layout, chosen, reader)), len(states) - len(chosen))
+
+
+def _is_edit(files: _Files, changed: Changed, reader: CommitReader) -> bool:
+    """Whether a commit does more than add files on top of those that exist."""
+    for key, change in changed.items():
+        before = files.get(key)
+        if before is None:
+            if change is not None and _reaches_down(change[1]):
+                return True
+        elif change is None or _describe(key, *before, reader) != _describe(key, *change, reader):
+            return True
+    return False
+
+
+def _reaches_down(file: ParsedFile) -> bool:
+    """Whether a new file alters the place of others."""
+    return bool(file.run_before or file.replaces or (file.node and file.node.branch_labels))
+
+
+def _describe(key: str, blob: str, file: ParsedFile, reader: CommitReader) -> object:
+    node = file.node
+    places = node and (node.name, node.parents, node.dependencies, node.branch_labels)
+    return places, file.run_before, file.replaces, reader.bodies.get((key, blob))
+
+
+def _make_releases(layout: Layout, states: Iterable[tuple[str, _Files]], reader: CommitReader) -> Iterator[Release]:
+    """The states that the tool can load."""
+    for commit, files in states:
+        parsed = [file for _, file in files.values()]
+        bodies = {key: reader.bodies.get((key, blob), blob) for key, (blob, _) in files.items()}
+        graph = build_graph(layout.kind, parsed, layout.project)
+        if all(file.node for file in parsed) and is_loadable(graph):
+            yield Release(commit, Upgrades(graph, bodies))
