@@ -19,6 +19,7 @@ from golive.migration_graph.audit import AuditRequest, audit, run_audit
 from golive.migration_graph.discovery.contents import read_layout
 from golive.migration_graph.discovery.layouts import find_layout
 from golive.migration_graph.model import Action, AppliedRows, Edit, Finding, Graph, Headline, Kind, Report
+from golive.migration_graph.readers.written import find_written
 from golive.migration_graph.remedies.advice import advise
 from tests.migration_graph.examining import examine
 from tests.migration_graph.folders import BODY, chain, find, make_alembic, render, write
@@ -127,6 +128,8 @@ def test_headline__a_loop_that_hid_a_second_head__is_undone_and_then_merged(tmp_
     (heads,) = find(second, "MG201")
     # The commit that put None back did not bring the second head, and is not to be undone.
     assert (get_action(second), heads.edit) == ("merge", None)
+    assert heads.introduced_by is not None
+    assert heads.introduced_by.commit == project.made.name(2)
     assert second.headline is not None
     assert second.headline.command == "alembic merge -m 'merge heads' b c"
     assert (second.headline.edits, second.headline.heads, second.headline.is_sound) == ((), ("(merge)",), True)
@@ -165,6 +168,12 @@ def test_headline__an_edit_that_stands__is_told_at_the_line_of_the_value(tmp_pat
     assert heads.edit == Edit("d.py", 2, "'c'", "'b'")
 
 
+def test_headline__a_value_that_is_none__is_told_at_its_own_line(tmp_path: Path) -> None:
+    (heads,) = find(Project.begin(tmp_path, a=None, b="a").commit(b=None).audit(), "MG201")
+
+    assert (heads.file, heads.line, heads.edit) == ("a.py", 2, Edit("b.py", 2, "'a'", "None"))
+
+
 def write_dated(name: str, parents: str, day: int) -> str:
     return render(name, parents, revises=parents.strip("'").removeprefix("None"), date=f"2025-01-{day:02}")
 
@@ -194,12 +203,22 @@ def test_headline__a_docstring_disagrees__is_enough_without_the_history(tmp_path
     assert get_edits(report) == [("alembic/versions/a.py", 11, "'c'", "None")]
 
 
+def test_headline__only_dates_tell_two_docstrings_apart__is_none(tmp_path: Path) -> None:
+    files = {"a.py": render("a", "'c'", date="2025-01-01"), "b.py": render("b", "'a'", date="2025-01-02")}
+    report = examine(make_alembic(tmp_path, {**files, "c.py": write_dated("c", "'b'", 3)}))
+
+    (loop,) = find(report, "MG101")
+    assert [(cut.rank, cut.restore) for cut in loop.cuts] == [(1, "None"), (2, "None"), (3, None)]
+    assert report.headline is None
+
+
 def test_headline__dependencies__are_never_held_against_the_docstring(tmp_path: Path) -> None:
     files = {"a.py": render("a", more="depends_on = 'c'\n"), "b.py": render("b", "'a'", revises="a")}
     report = examine(make_alembic(tmp_path, {**files, "c.py": render("c", "'b'", revises="b")}))
 
     (loop,) = find(report, "MG101")
     assert (report.headline, len({cut.rank for cut in loop.cuts})) == (None, 1)
+    assert {cut.restore for cut in loop.cuts} == {None}
     assert not any("Revises" in reason for cut in loop.cuts for reason in cut.because)
 
 
@@ -230,6 +249,7 @@ def test_duplicate__the_newer_file_by_the_history__gets_a_new_id_wherever_it_is_
     read_last = max(f"{newer}.py", "b.py")
     assert (found.file, found.line) == (f"{newer}.py", 1)
     assert f"runs the one that it reads last, which is {read_last}" in found.message
+    assert found.hint == f"Give {newer}.py a new id, unless a database has run it: by the history it came later."
     ((file, line, before, after),) = get_edits(report)
     assert (get_action(report), file, line, before) == ("reid", f"{newer}.py", 1, "'b'")
     assert report.headline is not None
@@ -288,10 +308,20 @@ def test_duplicate__a_copy_to_the_byte__is_to_be_deleted_and_gets_no_id(tmp_path
     assert (report.headline, found.hint) == (None, "They are the same to the byte: delete all but one.")
 
 
-def test_duplicate__what_alembic_reads_last__is_what_the_finding_says(tmp_path: Path) -> None:
-    options = "recursive_version_locations = true\n"
-    files = {f"{name}.py": render("b", note) for name, note in (("b", "None"), ("a", "None"), ("x/a", "None"))}
-    root = make_alembic(tmp_path, dict(files), options=options)
+@pytest.mark.parametrize(
+    "options",
+    [
+        "version_locations = %(here)s/zz:%(here)s/aa\npath_separator = os\n",
+        "version_locations = %(here)s/aa:%(here)s/zz\npath_separator = os\n",
+        "version_locations = %(here)s/aa\npath_separator = os\nrecursive_version_locations = true\n",
+    ],
+)
+def test_duplicate__what_alembic_reads_last__is_what_the_finding_says(tmp_path: Path, options: str) -> None:
+    root = make_alembic(tmp_path, {}, options=options)
+    for folder in ("zz", "aa", "aa/x"):
+        write(
+            root / folder, {"b.py": render("b", more=f"# {folder}\n"), "a.py": render("b", more=f"# also {folder}\n")}
+        )
     (root / "alembic" / "env.py").touch()
 
     (found,) = find(audit(root), "MG103")
@@ -371,6 +401,26 @@ def test_missing__two_edits_that_hide_each_other__are_undone_together(tmp_path: 
     assert sorted(get_edits(report)) == [("a.py", 2, "'c'", "None"), ("c.py", 2, "'lost'", "'b'")]
     assert report.headline is not None
     assert report.headline.is_sound
+
+
+def test_missing__undone_together__is_what_stood_there_last_and_not_first(tmp_path: Path) -> None:
+    project = Project.begin(tmp_path, a=None, b="a", c="a").commit(c="b").commit(c="lost").commit(a="c")
+
+    assert sorted(get_edits(project.audit())) == [("a.py", 2, "'c'", "None"), ("c.py", 2, "'lost'", "'b'")]
+
+
+def test_missing__deleted_on_a_side_line__is_blamed_on_the_commit_and_not_on_the_merge(tmp_path: Path) -> None:
+    made = GitRepository(tmp_path)
+    files = {place("a"): None, place("b"): "a", place("c"): "b"}
+    base = made.commit({path: write_revision(Path(path).stem, parent) for path, parent in files.items()}, "Begin")
+    side = made.commit({place("b"): None}, "Tidy up", parents=[base])
+    main = made.commit({place("a"): write_revision("a", None, note="x")}, "Elsewhere", parents=[base])
+    made.commit({place("b"): None}, "Merge", parents=[main, side])
+    made.write()
+
+    (found,) = find(examine(tmp_path / FOLDER, with_history=True), "MG102")
+
+    assert found.hint == f'Its file b.py was deleted in commit {made.name(side)[:12]} "Tidy up": bring it back.'
 
 
 @pytest.mark.parametrize(
@@ -459,6 +509,14 @@ def test_headline__a_value_in_another_style__is_quoted_as_it_stands(
     ((file, line, before, now),) = get_edits(project.audit())
 
     assert (file, line, before, now) == ("a.py", 2, written if after else '"c"', "None")
+
+
+@pytest.mark.parametrize("more", ["down_revision = 'b'\n", "if True:\n    down_revision = 'b'\n", "x = = 1\n"])
+def test_written__not_the_only_assignment__is_none(more: str) -> None:
+    source = "down_revision = 'a'\n"
+    assert find_written(Kind.ALEMBIC, source.encode(), "down_revision") == ("'a'", 1)
+
+    assert find_written(Kind.ALEMBIC, (source + more).encode(), "down_revision") is None
 
 
 def test_headline__quotes_of_the_file__are_kept(tmp_path: Path) -> None:
@@ -553,6 +611,12 @@ def test_last_sound__sound_today__is_what_is_checked_out(tmp_path: Path) -> None
 def test_last_sound__damage_that_is_not_committed__is_what_is_checked_out(tmp_path: Path) -> None:
     project = Project.begin(tmp_path, a=None, b="a")
     (project.folder / "a.py").write_text(write_revision("a", "b"))
+
+    assert get_last_sound(project.audit()) == project.made.name(1)
+
+
+def test_last_sound__no_files_for_a_while__is_not_sound(tmp_path: Path) -> None:
+    project = Project.begin(tmp_path, a=None).commit_files(a=None).commit(a="b", b="a")
 
     assert get_last_sound(project.audit()) == project.made.name(1)
 
@@ -711,7 +775,13 @@ def name_error(finding: Finding) -> tuple[str, tuple[str, ...]]:
 def test_advice__any_single_defect__is_mended_in_one_step_and_a_merge(
     tmp_path_factory: pytest.TempPathFactory, story: Story
 ) -> None:
-    assert mend(tell(story, tmp_path_factory.mktemp("one")), 1) == "sound"
+    project = tell(story, tmp_path_factory.mktemp("one"))
+
+    assert mend(project, 1) == "sound"
+    # Alembic itself finds what the audit promised.
+    script = ScriptDirectory(str(project.made.folder))
+    assert len(list(script.walk_revisions())) == len(list(project.folder.glob("*.py")))
+    assert script.get_current_head() is not None
 
 
 @settings(max_examples=examples(60), suppress_health_check=list(HealthCheck))

@@ -306,6 +306,7 @@ def test_heads__each_with_a_label_of_its_own__are_a_warning(tmp_path: Path) -> N
 
     (finding,) = find(audit(tmp_path), "MG201")
     assert finding.severity is Severity.WARNING
+    assert finding.hint.startswith("`alembic upgrade heads` runs them all; merge them only if")
 
 
 def test_dangling__may_be_the_id_that_could_not_be_read__is_no_error(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from golive.migration_graph.catalogue import make_finding
 from golive.migration_graph.findings.defects import find_defects
 from golive.migration_graph.graph.build import build_graph
-from golive.migration_graph.history.replay import Defect, Replay, State, name_defect
+from golive.migration_graph.history.replay import Replay
+from golive.migration_graph.history.states import Defect, State, name_defect
 from golive.migration_graph.history.versions import Shape
 from golive.migration_graph.model import Finding, Kind, Node, ParsedFile, Reference, Role
 from tests.migration_graph.examining import examine

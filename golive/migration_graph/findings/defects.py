@@ -28,6 +28,9 @@ from golive.migration_graph.model import (
 
 # A missing name and the revision that names it -> (name, reason) of each candidate.
 Suggest = Callable[..., list[tuple[str, str]]]
+_LEAVE_APART: Final = (
+    "`alembic upgrade heads` runs them all; merge them only if the branches are not meant to stay apart."
+)
 # Errors with which the tool loads nothing, so that no database can have run what such a state says.
 PREVENTS_LOADING: Final = frozenset({"MG101", "MG102", "MG104", "MG105", "MG107", "MG110"})
 # And those with which it does not know the whole graph.
@@ -170,7 +173,7 @@ def _find_heads(graph: Graph, names: Names, suggest: Suggest, stopping: Sequence
         yield make_finding(
             "MG201",
             f"There are {len(reported)} heads{where}: {', '.join(reported)}, and {cannot}.",
-            _advise_merge(graph.kind, reported, stopping),
+            _LEAVE_APART if is_labelled else _advise_merge(graph.kind, reported, stopping),
             file=node.key,
             line=node.find_line(),
             revisions=tuple(reported),

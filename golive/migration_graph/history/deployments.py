@@ -15,7 +15,7 @@ from golive.migration_graph.graph.positions import Position, Possibility, Run, U
 from golive.migration_graph.graph.upgrades import is_loadable
 from golive.migration_graph.history.folders import find_tracked, list_history
 from golive.migration_graph.history.git import HistoryUnavailableError, Repository
-from golive.migration_graph.history.replay import Changed
+from golive.migration_graph.history.step import Changed
 from golive.migration_graph.history.timeline import CommitReader
 from golive.migration_graph.model import Kind, ParsedFile
 

@@ -11,7 +11,9 @@ from golive.migration_graph.findings.defects import PREVENTS_LOADING, find_defec
 from golive.migration_graph.graph.build import build_graph
 from golive.migration_graph.history.folders import TrackedFolder, find_tracked, list_history
 from golive.migration_graph.history.git import ChangedCommit, NoHistoryError, Repository
-from golive.migration_graph.history.replay import Changed, Removal, Replay, Span, State, describe_meaning
+from golive.migration_graph.history.replay import Replay
+from golive.migration_graph.history.states import Removal, Span, State
+from golive.migration_graph.history.step import Changed, describe_meaning
 from golive.migration_graph.history.versions import Key, Version
 from golive.migration_graph.model import Finding, ParsedFile, Report
 from golive.migration_graph.readers.bodies import hash_body

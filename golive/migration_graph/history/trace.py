@@ -13,7 +13,7 @@ from golive.migration_graph.discovery.sources import Layout
 from golive.migration_graph.history.edge_origins import EdgeOrigin, EdgeOrigins
 from golive.migration_graph.history.git import HistoryUnavailableError, NoHistoryError, Repository
 from golive.migration_graph.history.past import Past, Removed
-from golive.migration_graph.history.replay import Removal, Span, name_defect
+from golive.migration_graph.history.states import Removal, Span, name_defect
 from golive.migration_graph.history.timeline import Timeline, read_timeline
 from golive.migration_graph.history.versions import Key, Origin, Version, read_names
 from golive.migration_graph.model import Edit, Episode, Finding, Graph, Node, Report, Severity, index_by_name

@@ -12,21 +12,26 @@ from golive.migration_graph.readers.syntax import parse
 def find_written(kind: Kind, content: bytes, variable: str) -> tuple[str, int] | None:
     """The source of the value that is assigned to a variable, and its line.
 
-    None if there is not exactly one such assignment at the top level (for Django in the class `Migration`).
+    None if it is not assigned exactly once, at the top level (for Django in the class `Migration`).
     """
     tree = parse("", content)
     if isinstance(tree, Finding):
         return None
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Migration"]
     body: Sequence[ast.stmt] = tree.body if kind is Kind.ALEMBIC else classes[-1].body if classes else ()
+    bound = [node for statement in body for node in ast.walk(statement) if _binds(node, variable)]
     values = [value for statement in body if (value := _get_value(statement, variable)) is not None]
-    if len(values) != 1:
+    if len(bound) != 1 or len(values) != 1:
         return None
     try:
         source = ast.get_source_segment(content.decode(), values[0])
     except UnicodeDecodeError:
         return None
     return None if source is None else (source, values[0].lineno)
+
+
+def _binds(node: ast.AST, variable: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == variable and isinstance(node.ctx, ast.Store)
 
 
 def _get_value(statement: ast.stmt, variable: str) -> ast.expr | None:

@@ -53,7 +53,7 @@ def advise(
     trial = Trial(report, files, project, refuse=refuse)
     report = rank_remedies(report, trial, past=past, lock=lock)
     keys = [file.key for file in files]
-    findings = (_drop_harmful_edit(report.graph, one, trial) for one in report.findings)
+    findings = (_drop_harmful_edit(report.graph, _unmask(report, one), trial) for one in report.findings)
     report = replace(report, findings=tuple(_explain(report.graph, one, past, lock, keys) for one in findings))
     headline = find_headline(report, trial, past=past, lock=lock, folder=folder)
     if headline is not None and read is not None:
@@ -71,6 +71,16 @@ def _quote(kind: Kind, action: Action, edit: Edit, content: bytes | None) -> Edi
         return edit
     source, line = found
     return replace(edit, line=line, before=source, after=quote_alike(edit.after, source))
+
+
+def _unmask(report: Report, finding: Finding) -> Finding:
+    """MG201 with the commit that split the heads, where another error hid them for a while and its end showed them."""
+    if finding.code != "MG201" or finding.introduced_by is None or report.kind is Kind.DJANGO:
+        return finding
+    episodes = report.episodes or ()
+    hid_at = {one.began for one in episodes if one.code != "MG201" and one.ended == finding.introduced_by}
+    split = next((one.began for one in episodes if one.code == "MG201" and one.ended in hid_at), None)
+    return replace(finding, introduced_by=split or finding.introduced_by)
 
 
 def _drop_harmful_edit(graph: Graph, finding: Finding, trial: Trial) -> Finding:

@@ -34,7 +34,7 @@ from golive.migration_graph.model import (
 )
 from golive.migration_graph.readers.values import format_value
 from golive.migration_graph.remedies.outcome import Trial, undo
-from golive.migration_graph.remedies.ranking import is_evident
+from golive.migration_graph.remedies.ranking import stands_out
 
 MERGE_NAME = "(merge)"
 # How many earlier values of a reference list are tried, the newest first.
@@ -86,9 +86,6 @@ def find_headline(report: Report, trial: Trial, *, past: Past, lock: Lock, folde
 
 def _list_remedies(report: Report, past: Past, lock: Lock, folder: str) -> Iterator[_Remedy]:
     errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
-    loops = {name for finding in errors if finding.code == "MG101" for name in finding.revisions}
-    # A file that got the id of another one and so closed a loop needs an id; the loop needs no cut then.
-    errors.sort(key=lambda one: one.code != "MG103" or loops.isdisjoint(one.revisions))
     for finding in errors:
         hidden = past.heads.get((finding.code, finding.revisions), frozenset())
         if finding.code == "MG101":
@@ -114,11 +111,11 @@ def _list_missing(graph: Graph, finding: Finding) -> list[str]:
 def _list_restorations_of_loop(
     graph: Graph, loop: Finding, past: Past, lock: Lock, hidden: frozenset[str]
 ) -> Iterator[_Remedy]:
-    best = [cut for cut in loop.cuts if cut.rank == 1]
-    if len(best) == 1 and best[0].edits and is_evident(graph, best[0], past, lock):
-        yield from _restore(graph, loop, best[0].edits, best[0].because, hidden)
-        if len(best[0].edits) == 1:
-            yield from _list_earlier(graph, loop, best[0].edits[0].file, past, hidden)
+    best = loop.cuts[0]
+    if best.edits and stands_out(graph, loop, past, lock):
+        yield from _restore(graph, loop, best.edits, best.because, hidden)
+        if len(best.edits) == 1:
+            yield from _list_earlier(graph, loop, best.edits[0].file, past, hidden)
 
 
 def _list_earlier(graph: Graph, finding: Finding, file: str, past: Past, hidden: frozenset[str]) -> Iterator[_Remedy]:

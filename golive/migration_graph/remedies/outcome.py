@@ -119,10 +119,10 @@ def set_references(node: Node, role: Role, names: Iterable[str]) -> Node:
 
 
 def undo(graph: Graph, edits: Iterable[Edit]) -> dict[str, Node]:
-    """The nodes, by key, with the values before these edits; empty if one of them is unknown, or stands there now."""
+    """The nodes, by key, with the values before these edits; empty if one of them is unknown."""
     changed: dict[str, Node] = {}
     for edit in edits:
-        if edit.before is None or edit.before == edit.after or edit.file not in graph.nodes:
+        if edit.before is None or edit.file not in graph.nodes:
             return {}
         node = changed.get(edit.file, graph.nodes[edit.file])
         changed[edit.file] = set_references(node, edit.role, read_value(edit.before, graph.kind))

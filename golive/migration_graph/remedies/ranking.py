@@ -16,7 +16,7 @@ from golive.migration_graph.findings.lock_file import Lock, find_locked_parents
 from golive.migration_graph.history.edge_origins import make_judge
 from golive.migration_graph.history.past import Past
 from golive.migration_graph.history.versions import list_names
-from golive.migration_graph.model import Cut, Edge, Edit, Finding, Graph, Node, Report, Role
+from golive.migration_graph.model import Cut, Edge, Edit, Finding, Graph, Node, Report, Role, index_by_name
 from golive.migration_graph.readers.values import format_value
 from golive.migration_graph.remedies.outcome import Outcome, Trial, set_references
 
@@ -36,24 +36,18 @@ def rank_remedies(report: Report, trial: Trial, *, past: Past, lock: Lock) -> Re
     return replace(report, findings=tuple(ranked.get(id(finding), finding) for finding in report.findings))
 
 
-def is_evident(graph: Graph, cut: Cut, past: Past, lock: Lock) -> bool:
-    """Whether more than dates speaks for every edge of a cut.
+def stands_out(graph: Graph, loop: Finding, past: Past, lock: Lock) -> bool:
+    """Whether something else than dates puts the first remedy of a ranked cycle before the second."""
+    judge = make_judge(graph, past.origins, lock)
+    keys = index_by_name(graph.nodes)
 
-    That is the lock file, or an edit since the loop began; where the history blames none, the docstring.
-    """
-    is_blamed = any(origin.blame for origin in past.origins.values())
-    for edge in cut.edges:
-        node = graph.nodes[edge.file]
-        locked, documented = find_locked_parents(lock, node), list_documented(node)
-        origin = past.origins.get((edge.file, edge.parent))
-        is_documented = edge.parent in node.parents and documented is not None and edge.parent not in documented
-        if not (
-            (locked is not None and edge.parent not in locked)
-            or (origin is not None and (origin.blame or origin.is_later))
-            or (is_documented and not is_blamed)
-        ):
-            return False
-    return True
+    def weigh(cut: Cut) -> list[int]:
+        scores = [judge((keys[edge.child][0], keys[edge.parent][0])).score for edge in cut.edges]
+        # The last part is the dates.
+        return [sum(parts) for parts in zip(*scores)][:-1]
+
+    first, *others = loop.cuts
+    return not others or (others[0].rank > first.rank and weigh(first) != weigh(others[0]))
 
 
 class _Ranking:
