@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,15 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pytest_django import DjangoDbBlocker
 
-from golive.migration_graph.audit import audit_layout
+from golive.migration_graph.audit import AuditRequest, audit_layout, run_audit
 from golive.migration_graph.discovery.contents import read_bodies
 from golive.migration_graph.discovery.layouts import find_layout
 from golive.migration_graph.graph.build import build_graph
 from golive.migration_graph.graph.positions import Outcome, Position, Upgrades
 from golive.migration_graph.graph.upgrades import find_partly_applied, is_loadable
-from golive.migration_graph.model import Kind, Node, ParsedFile, Reference, Severity, split_name
+from golive.migration_graph.model import AppliedRows, Kind, Node, ParsedFile, Reference, Report, Severity, split_name
 from tests.migration_graph.alembic_database import AlembicDatabase
+from tests.migration_graph.git_repository import GitRepository
 from tests.support.profiles import examples
 
 
@@ -45,13 +47,17 @@ def write_revisions(folder: Path, revisions: Revisions) -> Path:
     versions = folder / "versions"
     versions.mkdir(parents=True)
     for name, revision in revisions.items():
-        work = f"op.execute(\"INSERT INTO ran VALUES ('{revision.body}')\")" if revision.body else "pass"
-        (versions / f"{name}.py").write_text(
-            f"from alembic import op\n\nrevision = {name!r}\ndown_revision = {revision.parents or None!r}\n"
-            f"depends_on = {revision.dependencies or None!r}\n\n\ndef upgrade():\n    {work}\n"
-        )
+        (versions / f"{name}.py").write_text(render(name, revision))
     (folder / "env.py").write_text("")
     return folder
+
+
+def render(name: str, revision: Revision) -> str:
+    work = f"op.execute(\"INSERT INTO ran VALUES ('{revision.body}')\")" if revision.body else "pass"
+    return (
+        f"from alembic import op\n\nrevision = {name!r}\ndown_revision = {revision.parents or None!r}\n"
+        f"depends_on = {revision.dependencies or None!r}\n\n\ndef upgrade():\n    {work}\n"
+    )
 
 
 def read_upgrades(folder: Path) -> Upgrades | None:
@@ -209,6 +215,65 @@ def test_right_rows__are_those_with_which_an_upgrade_runs_what_is_missing(tmp_pa
     assert find("abxc") == ("m",)
     assert find("") == ()
     assert find("abc") is None
+
+
+# -- with the history -----------------------------------------------------------------------------------------------
+
+
+def read_applied(rows: frozenset[str], url: str, kind: Kind) -> AppliedRows:
+    return AppliedRows(url, tuple(sorted(rows)))
+
+
+def audit_against(folder: Path, rows: frozenset[str]) -> Report:
+    request = AuditRequest(with_history=True, databases=("database",))
+    return run_audit(str(folder), request, partial(read_applied, rows)).report
+
+
+@settings(max_examples=examples(60), suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_history__any_deploys_of_any_commits__no_harm_goes_untold(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """A database that real Alembic upgraded at some of the commits, and then at what is in the folder."""
+    folder = tmp_path_factory.mktemp("line", numbered=True)
+    made = GitRepository(folder / "repository")
+    database = AlembicDatabase()
+    state: dict[str, Revision] = {}
+    committed: dict[str, str] = {}
+    deployed = folder
+    for number in range(data.draw(st.integers(1, 5))):
+        is_edit = bool(state) and data.draw(st.booleans())
+        state = data.draw(edit(state)) if is_edit else grow(data, state, number)
+        files = {f"versions/{name}.py": render(name, revision) for name, revision in state.items()}
+        gone: dict[str, str | None] = {path: None for path in committed if path not in files}
+        made.commit({**files, **gone})
+        committed = files
+        deployed = write_revisions(folder / f"commit{number}", state)
+        if data.draw(st.booleans()) and read_upgrades(deployed) is not None:
+            database.upgrade(deployed)
+    made.write()
+    ran = database.ran
+    if not ran or read_upgrades(folder / "repository") is None:
+        return
+
+    report = audit_against(folder / "repository", database.rows)
+
+    told = {(each.code, name) for each in report.findings for name in each.revisions}
+    is_done = database.upgrade(deployed)
+    assert is_done == (report.pending is not None)
+    if is_done:
+        now = database.ran[len(ran) :]
+        for name, revision in state.items():
+            if revision.body and revision.body not in database.ran:
+                assert ("MG303", name) in told or ("MG306", name) in told
+            elif revision.body in ran and revision.body in now:
+                assert any(("MG304", other) in told for other in state if state[other].body == revision.body)
+
+
+def grow(data: st.DataObject, before: Revisions, number: int) -> dict[str, Revision]:
+    """One more revision, on top of any."""
+    parents = data.draw(st.lists(st.sampled_from(sorted(before)), max_size=2, unique=True)) if before else []
+    return {**before, f"s{number}": Revision(tuple(parents), (), f"body s{number}")}
 
 
 # -- Django ------------------------------------------------------------------------------------------------------------

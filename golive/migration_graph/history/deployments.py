@@ -1,7 +1,7 @@
 """Where a database may stand, as far as the history tells: what ran there before its table came to say what it says.
 
 Git does not record deploys. A database may have been made from any commit of the branch's own line, and upgraded at any
-later one. Between two edits of existing files all of these end the same, so only the states around edits are followed.
+of the later ones, or at none of them.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from golive.migration_graph.graph.positions import Position, Possibility, Run, U
 from golive.migration_graph.graph.upgrades import is_loadable
 from golive.migration_graph.history.folders import find_tracked, list_history
 from golive.migration_graph.history.git import HistoryUnavailableError, Repository
-from golive.migration_graph.history.step import Changed
 from golive.migration_graph.history.timeline import CommitReader
 from golive.migration_graph.model import Kind, ParsedFile
 
 MAX_SECONDS = 60.0
-# How many states are followed, the newest first: each is upgraded from all before it.
-MAX_RELEASES = 60
+# How many commits and how many positions of databases are followed, the newest first.
+MAX_RELEASES = 120
+MAX_POSITIONS = 150
 # key -> (blob, parsed content)
 _Files = dict[str, tuple[str, ParsedFile]]
 
 
 @dataclass(frozen=True)
 class Release:
-    """A state of the branch from which a database can have been upgraded: that of `commit`, before the next edit."""
+    """A commit of the branch from which a database can have been upgraded."""
 
     commit: str
     upgrades: Upgrades
@@ -40,10 +40,9 @@ class Release:
 
 @dataclass(frozen=True)
 class Releases:
-    """The states that were followed, oldest first. `left_out`: how many older ones were not."""
+    """Those that are followed, oldest first."""
 
     releases: Sequence[Release]
-    left_out: int = 0
 
     def explain(self, rows: frozenset[str], current: Upgrades) -> tuple[str, list[Possibility]]:
         """A source for `findings.applied.Knowledge`: what may have run in a database with these rows.
@@ -74,7 +73,10 @@ class Releases:
                         found.setdefault(ran, Possibility(Position(rows, ran), release.name, is_direct=False))
                 found[applied] = Possibility(Position(rows, applied), release.name)
             fresh = Position(frozenset(), frozenset())
-            reached = dict.fromkeys(upgrades.upgrade(position) for position in (*reached, fresh))
+            upgraded = dict.fromkeys(upgrades.upgrade(position) for position in (*reached, fresh))
+            # Not every release was deployed everywhere.
+            both = [*(position for position in reached if position not in upgraded), *upgraded]
+            reached = dict.fromkeys(both[-MAX_POSITIONS:])
         return sorted(found.values(), key=lambda each: not each.is_direct)
 
 
@@ -93,43 +95,27 @@ def _read_releases(layout: Layout, repository: Repository) -> Releases | None:
         return None
     commits = list_history(repository, head, folders, is_first_parent=True)
     reader = CommitReader(repository, layout, folders, commits, with_bodies=True)
-    states = []
+    states: list[tuple[str, _Files]] = []
     files: _Files = {}
-    last = ""
     for commit in commits:
         changed = reader.read(commit)
-        if last and _is_edit(files, changed, reader):
-            states.append((last, dict(files)))
+        before = dict(files)
         for key, change in changed.items():
             if change is None:
                 files.pop(key, None)
             else:
                 files[key] = change
-        last = commit.commit
-    if last:
-        states.append((last, files))
-    chosen = states[-MAX_RELEASES:]
-    return Releases(list(_make_releases(layout, chosen, reader)), len(states) - len(chosen))
+        # A commit that changes nothing of what is done or followed is no release of its own.
+        if any(_describe(key, before, reader) != _describe(key, files, reader) for key in changed):
+            states.append((commit.commit, dict(files)))
+    return Releases(list(_make_releases(layout, states[-MAX_RELEASES:], reader)))
 
 
-def _is_edit(files: _Files, changed: Changed, reader: CommitReader) -> bool:
-    """Whether a commit does more than add files on top of those that exist."""
-    for key, change in changed.items():
-        before = files.get(key)
-        if before is None:
-            if change is not None and _reaches_down(change[1]):
-                return True
-        elif change is None or _describe(key, *before, reader) != _describe(key, *change, reader):
-            return True
-    return False
-
-
-def _reaches_down(file: ParsedFile) -> bool:
-    """Whether a new file alters the place of others."""
-    return bool(file.run_before or file.replaces or (file.node and file.node.branch_labels))
-
-
-def _describe(key: str, blob: str, file: ParsedFile, reader: CommitReader) -> object:
+def _describe(key: str, files: _Files, reader: CommitReader) -> object:
+    """What a file does and follows; None: it is not there."""
+    if key not in files:
+        return None
+    blob, file = files[key]
     node = file.node
     places = node and (node.name, node.parents, node.dependencies, node.branch_labels)
     return places, file.run_before, file.replaces, reader.bodies.get((key, blob))
