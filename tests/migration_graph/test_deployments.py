@@ -138,6 +138,16 @@ def test_skipped__two_heads_made_linear__where_a_database_had_one_of_them(projec
     assert project.audit(("ours", "theirs")).pending is None
 
 
+def test_skipped__where_a_commit_between_was_not_deployed__is_found_after_the_next_upgrade(project: Project) -> None:
+    project.commit(*CHAIN, revision("ours", "'c'"))
+    # Whoever was upgraded here was refused by the next one.
+    project.commit(revision("theirs", "'c'"))
+    project.commit(revision("ours", "'theirs'"))
+    project.commit(revision("last", "'ours'"))
+
+    assert describe(project.audit(("last",))) == {"MG303": ("theirs",)}
+
+
 def test_repeated__cut_below_an_applied_revision(project: Project) -> None:
     project.commit(*CHAIN)
     project.edit(revision("c", "None"))
