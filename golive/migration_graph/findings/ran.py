@@ -73,8 +73,8 @@ class _Writer:
         return self._make(
             "MG306",
             names[0],
-            f"{len(names)} that {self._who} has run were edited in the past: {shown}; what they do now ran there only "
-            "if it was made since",
+            f"{self._who} has run {len(names)} migrations that were edited in the past: {shown}. What they do now ran "
+            "there only if it was made since.",
             "Compare the schema if the database is older than the edits. A lock file settles it (--write-lock).",
             names=tuple(names),
             severity=Severity.WARNING,
@@ -113,12 +113,9 @@ class _Writer:
         """Under which condition, if not in any case."""
         if len(hits) == len(self._judged):
             return ""
-        hit = hits[-1]
-        return (
-            f", if it was last upgraded at {hit.since} or before"
-            if hit.is_direct
-            else f", if it was made at {hit.since} or before"
-        )
+        direct = [each for each in hits if each.is_direct]
+        how, hit = ("last upgraded", direct[-1]) if direct else ("made", hits[-1])
+        return f", if it was {how} at {hit.since} or before"
 
     def _suggest_rows(self, hits: Sequence[Possibility]) -> str:
         """The command that makes the table agree with what ran, if there is one and what ran is certain."""
