@@ -71,7 +71,7 @@ def _read_sqlite(rest: str, kind: Kind) -> list[tuple[Any, ...]]:
     except sqlite3.Error as error:
         if "no such table" in str(error):
             return []
-        raise UnusableInputError(f"--database: {error}") from None
+        raise UnusableInputError(f"--database: {path[1:]}: {error}") from None
 
 
 def _read_postgresql(url: str, kind: Kind) -> tuple[list[tuple[Any, ...]], int | None]:
