@@ -44,16 +44,22 @@ def folder(tmp_path: Path, service: Service) -> Path:
     versions.mkdir(parents=True)
     (versions / "a.py").write_text('revision = "a"\ndown_revision = None\n')
     (versions / "b.py").write_text('revision = "b"\ndown_revision = "a"\n')
+    # What an installed package brings; tests/package runs the real one.
+    audit = tmp_path / "bin" / "golive-audit"
+    audit.parent.mkdir()
+    audit.write_text('#!/bin/sh\nexec python -m golive.migration_graph "$@"\n')
+    audit.chmod(0o755)
     (tmp_path / "heads.txt").write_text(json.dumps(service.state()))
     return tmp_path
 
 
 def run(service: Service, command: str, folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a command in a shell, as somebody who copies it, beside the service's database."""
+    environment = clean_environment(service.environment)
     return subprocess.run(
         ["sh", "-euc", command.replace(_LOCAL, service.server.url("").rstrip("/"))],
         cwd=folder,
-        env={**clean_environment(service.environment), **variables},
+        env={**environment, "PATH": f"{folder / 'bin'}:{environment['PATH']}", **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
