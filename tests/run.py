@@ -55,18 +55,16 @@ OVER_HTTP = ("tests/http/", "tests/enforcement/", "tests/bench/")
 PURE = ("tests/domain/", "tests/guard/", "tests/migration_graph/", "tests/package/", "tests/proxies/")
 # How many at once: enough to fill the waits, few enough that none is starved.
 MAX_SIDE_BY_SIDE = max(2, 2 * (os.cpu_count() or 1))
-# What `--fast` runs: all that starts no server, in three parts, of which the last needs no database.
-FAST = (
-    (
-        *("tests/controls/", "tests/identity/", "tests/postgresql/", "tests/readiness/", "tests/state/"),
-        *("tests/test_gate.py", "tests/test_text.py"),
-    ),
-    ("tests/database/", "tests/enforcement/", "tests/http/"),
-    (
+# What `--fast` runs: all that starts no server, in parts, of which the last needs no database.
+FAST = {
+    "SQLite, controls": ("tests/controls/", "tests/identity/", "tests/postgresql/"),
+    "SQLite, state": ("tests/readiness/", "tests/state/", "tests/test_gate.py", "tests/test_text.py"),
+    "SQLite, http": ("tests/database/", "tests/enforcement/", "tests/http/"),
+    "Pure": (
         *("tests/domain/", "tests/migration_graph/", "tests/test_admission.py", "tests/test_middleware.py"),
         *("tests/test_architecture.py", "tests/test_import_contracts.py", "tests/valhalla/"),
     ),
-)
+}
 # Of these folders, what starts a server or processes of its own.
 NOT_FAST = ("tests/enforcement/test_use_tz.py", "tests/http/test_wire.py", "tests/valhalla/test_environment.py")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -213,8 +211,7 @@ def _find_missing_programs() -> dict[str, str]:
 
 def _run_fast(options: Options) -> int:
     markers = "not postgresql and not graphviz and not slow"
-    names = ("SQLite", "SQLite, http", "Pure")
-    runs = [Run(name, "", markers, NOT_FAST, folders) for name, folders in zip(names, FAST, strict=True)]
+    runs = [Run(name, "", markers, NOT_FAST, folders) for name, folders in FAST.items()]
     options = replace(options, arguments=(f"--hypothesis-profile={profiles.QUICK}", *options.arguments))
     return _report(_judge(_run_side_by_side(runs, options), options), [])
 
