@@ -45,13 +45,12 @@ def read_applied(url: str, kind: Kind) -> AppliedRows:
         raise UnusableInputError("--database: only postgresql:// and sqlite:/// URLs can be read")
     rest = url[scheme.end() :]
     if scheme["database"].lower() == "sqlite":
-        return AppliedRows(f"sqlite://{rest.partition('?')[0]}", _sort(_read_sqlite(rest, kind)))
-    rows, length = _read_postgresql(f"postgresql://{rest}", kind)
-    return AppliedRows(_name_postgresql(rest), _sort(rows), length)
-
-
-def _sort(rows: list[tuple[Any, ...]]) -> tuple[str, ...]:
-    return tuple(sorted(str(name) for (name,) in rows))
+        rows, length = _read_sqlite(rest, kind), None
+        name = f"sqlite://{rest.partition('?')[0]}"
+    else:
+        rows, length = _read_postgresql(f"postgresql://{rest}", kind)
+        name = _name_postgresql(rest)
+    return AppliedRows(name, tuple(sorted(str(each) for (each,) in rows or ())), length, has_table=rows is not None)
 
 
 def _name_postgresql(rest: str) -> str:
@@ -59,7 +58,8 @@ def _name_postgresql(rest: str) -> str:
     return f"postgresql://{rest.partition('?')[0].rpartition('@')[2]}"
 
 
-def _read_sqlite(rest: str, kind: Kind) -> list[tuple[Any, ...]]:
+def _read_sqlite(rest: str, kind: Kind) -> list[tuple[Any, ...]] | None:
+    """The rows; None: there is no such table."""
     path = rest.partition("?")[0]
     if not path.startswith("/") or path == "/":
         raise UnusableInputError("--database: an SQLite URL names a file: sqlite:///relative or sqlite:////absolute")
@@ -70,12 +70,12 @@ def _read_sqlite(rest: str, kind: Kind) -> list[tuple[Any, ...]]:
             return connection.execute(_QUERIES[kind]).fetchall()
     except sqlite3.Error as error:
         if "no such table" in str(error):
-            return []
+            return None
         raise UnusableInputError(f"--database: {path[1:]}: {error}") from None
 
 
-def _read_postgresql(url: str, kind: Kind) -> tuple[list[tuple[Any, ...]], int | None]:
-    """The rows, and how long an id may be."""
+def _read_postgresql(url: str, kind: Kind) -> tuple[list[tuple[Any, ...]] | None, int | None]:
+    """The rows (None: there is no such table), and how long an id may be."""
     try:
         with closing(psycopg.connect(url, connect_timeout=CONNECT_SECONDS)) as connection, _time_limit(connection):
             connection.read_only = True
@@ -83,7 +83,7 @@ def _read_postgresql(url: str, kind: Kind) -> tuple[list[tuple[Any, ...]], int |
             length = connection.execute(_ID_LENGTH_QUERY).fetchone()
             return rows, length[0] if length else None
     except psycopg.errors.UndefinedTable:
-        return [], ID_LENGTH
+        return None, ID_LENGTH
     except psycopg.ProgrammingError as error:
         # libpq's message about a URL that it cannot parse repeats the URL.
         detail = error.diag.message_primary or "the URL cannot be read"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from golive.migration_graph.catalogue import sort_findings
-from golive.migration_graph.discovery.contents import read_bodies, read_key, read_layout
+from golive.migration_graph.discovery.contents import find_unrepeatable, read_bodies, read_key, read_layout
 from golive.migration_graph.discovery.layouts import find_layout
 from golive.migration_graph.discovery.not_read import find_stray_revisions, list_not_read, make_findings
 from golive.migration_graph.discovery.sources import Layout
@@ -148,7 +148,7 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
     refusal = None
     if request.writes_lock:
         report, refusal = _write_lock(report, files, lock, lock_file, read_wanted, keeps_known=request.keeps_known)
-    return AuditResult(_sort(report), refusal)
+    return AuditResult(_sort(_date(report)), refusal)
 
 
 def _gather_knowledge(
@@ -159,16 +159,25 @@ def _gather_knowledge(
     from golive.migration_graph.findings.lock_evidence import explain_by_lock
     from golive.migration_graph.history.deployments import read_releases
 
-    # What was released tells more than what was committed.
-    sources: list[Source] = [] if lock is None else [partial(explain_by_lock, lock.revisions)]
+    # The lock file may have been written after a database had run something else; the history knows that.
+    sources: list[Source] = []
     releases = read_releases(layout) if with_history else None
     if releases is not None:
         sources.append(releases.explain)
+    if lock is not None:
+        sources.append(partial(explain_by_lock, lock.revisions))
 
     def rebuild(partly_applied: frozenset[str]) -> Graph:
         return build_graph(layout.kind, files, layout.project, partly_applied=partly_applied)
 
-    return Knowledge(rebuild, read_bodies(layout), sources)
+    return Knowledge(rebuild, read_bodies(layout), sources, find_unrepeatable(layout))
+
+
+def _date(report: Report) -> Report:
+    """The report without a last sound commit if only databases and the lock file object: no commit dates that."""
+    errors = [finding.code for finding in report.findings if finding.is_new_error]
+    is_undated = bool(errors) and all(code.startswith(("MG3", "MG4")) for code in errors)
+    return replace(report, last_sound=None) if is_undated else report
 
 
 def _sort(report: Report) -> Report:

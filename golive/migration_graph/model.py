@@ -307,11 +307,13 @@ class AppliedRows:
     """What a database has recorded. `rows`: Alembic's current revisions, or `app.name` of all that Django has applied.
 
     `name`: the database without its password. `id_length`: how many characters its column of ids holds; None: any.
+    `has_table` False: the tool's table, by its usual name, is not there.
     """
 
     name: str
     rows: tuple[str, ...]
     id_length: int | None = None
+    has_table: bool = True
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 
 from golive.migration_graph.audit import AuditRequest, run_audit
 from golive.migration_graph.model import AppliedRows, Kind, Report, Severity
-from tests.migration_graph.git_repository import GitRepository
+from tests.migration_graph.git_repository import GitRepository, run_git
 
 Files = dict[str, str | None]
 
@@ -39,6 +39,9 @@ class Project:
 
     def edit(self, *files: Files) -> None:
         self.repository.write()
+        self.write(*files)
+
+    def write(self, *files: Files) -> None:
         for name, text in (pair for each in files for pair in each.items()):
             path = self.folder / "scripts" / "versions" / name
             if text is None:
@@ -48,7 +51,6 @@ class Project:
 
     def audit(self, *databases: tuple[str, ...], kind: Kind = Kind.ALEMBIC) -> Report:
         """Compare with databases that have these rows."""
-        self.repository.write_empty()
         if self.repository._stream:
             self.repository.write()
         rows = {f"db{number}": each for number, each in enumerate(databases, 1)}
@@ -111,20 +113,21 @@ def test_skipped__put_below_an_applied_revision_and_committed__names_the_commit(
 
     assert describe(report) == {"MG303": ("x",)}
     name = project.repository.name(before)
-    assert f"if it was last upgraded at commit {name[:12]} or before" in get_message(report, "MG303")
+    assert f"if it was last upgraded while the files were as in commit {name[:12]}" in get_message(report, "MG303")
+    assert not report.sound
 
 
 def test_skipped__and_upgraded_since__is_still_found(project: Project) -> None:
-    before = project.commit(*CHAIN)
+    project.commit(*CHAIN)
     project.commit(revision("x", "'b'"), revision("c", "'x'"))
     project.commit(revision("d", "'c'"))
 
     report = project.audit(("d",))
 
     assert describe(report) == {"MG303": ("x",)}
-    name = project.repository.name(before)
-    assert name[:12] not in get_message(report, "MG303")
-    assert "if it was made at commit" in get_message(report, "MG303")
+    name = project.repository.name(project.repository.count)
+    assert f"unless it was made from the files of commit {name[:12]}" in get_message(report, "MG303")
+    assert not report.sound
 
 
 def test_skipped__two_heads_made_linear__where_a_database_had_one_of_them(project: Project) -> None:
@@ -185,6 +188,43 @@ def test_repeated__a_copy_of_an_applied_revision__is_a_warning(project: Project)
     assert describe(report) == {"MG304": ("again",)}
     assert report.sound
     assert "(as c)" in get_message(report, "MG304")
+
+
+def test_repeated__a_copy_of_what_cannot_run_twice__is_an_error(project: Project) -> None:
+    create = revision("c", "'b'")["c.py"]
+    assert create is not None
+    project.commit(*CHAIN[:2], {"c.py": create.replace("op.execute('c')", "op.create_table('c')")})
+    copy = revision("again", "'c'", work="c")["again.py"]
+    assert copy is not None
+    project.commit({"again.py": copy.replace("op.execute('c')", "op.create_table('c')")})
+
+    report = project.audit(("c",))
+
+    assert (describe(report), report.sound) == ({"MG304": ("again",)}, False)
+
+
+def test_undone__an_edit_that_was_put_back__is_a_warning_for_databases_of_that_time(project: Project) -> None:
+    project.commit(*CHAIN)
+    project.commit(revision("c", "'a'"), revision("a", work="something else"))
+    project.commit(*CHAIN)
+
+    report = project.audit(("c",))
+
+    assert describe(report) == {"MG303": ("b",), "MG306": ("a",)}
+    assert report.sound
+
+
+def test_shallow__clone__knows_nothing_of_databases(project: Project, tmp_path: Path) -> None:
+    project.commit(*CHAIN)
+    project.commit(revision("x", "'b'"), revision("c", "'x'"))
+    project.repository.write()
+    clone = tmp_path / "clone"
+    run_git(tmp_path, "clone", "--quiet", "--depth", "1", f"file://{project.folder}", str(clone))
+    project.folder = clone
+
+    report = project.audit(("c",))
+
+    assert (describe(report), report.databases[0].ran_from) == ({}, "assumed")
 
 
 def test_edited__the_body_of_an_applied_revision(project: Project) -> None:
@@ -271,24 +311,25 @@ def write_lock(project: Project) -> None:
     assert run_audit(str(project.folder), AuditRequest(writes_lock=True), refuse).refusal is None
 
 
-def test_lock__tells_what_was_released__whatever_was_committed(project: Project) -> None:
+def test_lock__written_later__does_not_hide_what_the_history_knows(project: Project) -> None:
     project.commit(*CHAIN)
     project.commit(revision("x", "'b'"), revision("c", "'x'"))
-    # Not sure without the lock file: the database may have run either.
-    assert describe(project.audit(("c",))) == {"MG303": ("x",)}
+    before = project.audit(("c",))
     write_lock(project)
 
-    report = project.audit(("c",))
-
-    assert (describe(report), report.databases[0].ran_from) == ({}, "lock file")
+    assert describe(before) == describe(project.audit(("c",))) == {"MG303": ("x",)}
 
 
-def test_lock__and_edited_since__is_certain(project: Project) -> None:
+def test_lock__without_a_history__tells_what_was_released(project: Project, tmp_path: Path) -> None:
     project.commit(*CHAIN)
     write_lock(project)
-    project.commit(revision("x", "'b'"), revision("c", "'x'"), revision("a", work="something else"))
+    (project.folder / ".git").rename(tmp_path / "git")
+    assert project.audit(("c",)).databases[0].ran_from == "lock file"
+    project.write(revision("x", "'b'"), revision("c", "'x'"), revision("a", work="something else"))
 
     report = project.audit(("c",))
+
+    assert report.databases[0].ran_from == "lock file"
 
     assert describe(report) == {"MG303": ("x",), "MG306": ("a",)}
     assert "it never ran there" in get_message(report, "MG303")

@@ -9,7 +9,7 @@ from typing import Final
 
 from golive.migration_graph.discovery.sources import Layout, list_files, read_content, read_source
 from golive.migration_graph.model import Finding, ParsedFile
-from golive.migration_graph.readers.bodies import EMPTY, hash_body
+from golive.migration_graph.readers.bodies import EMPTY, hash_body, is_unrepeatable
 from golive.migration_graph.readers.fast_path import FastPath
 from golive.migration_graph.readers.files import keep_unreadable, read_file
 from golive.migration_graph.readers.syntax import report_unreadable
@@ -54,6 +54,12 @@ def read_key(layout: Layout, key: str) -> bytes | None:
     """The content of one file; None if it cannot be read."""
     location = layout.find_location(key)
     return read_source(layout.root, location.folder / key.removeprefix(location.prefix)) if location else None
+
+
+def find_unrepeatable(layout: Layout) -> frozenset[str]:
+    """The keys of the files that cannot run twice (see `readers.bodies`)."""
+    listed = [key for location in layout.locations for key, _ in list_files(layout.root, location)[0]]
+    return frozenset(key for key in listed if is_unrepeatable(read_key(layout, key) or b"", layout.kind))
 
 
 def read_bodies(layout: Layout, keys: Container[str] | None = None) -> dict[str, str]:

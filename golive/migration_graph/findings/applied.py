@@ -30,7 +30,6 @@ from golive.migration_graph.model import (
     Report,
     Severity,
     get_app,
-    split_name,
 )
 from golive.migration_graph.readers.bodies import EMPTY
 
@@ -40,18 +39,22 @@ Rebuild = Callable[[frozenset[str]], Graph]
 Source = Callable[[frozenset[str], Upgrades], "tuple[str, Sequence[Possibility]]"]
 ASSUMED = "assumed"
 
-# Findings that keep either tool from making a plan. Multiple heads do not stop `upgrade heads`.
+# Findings that keep either tool from making a plan.
 _PREVENTS_PLAN = {"MG101", "MG102", "MG103", "MG104", "MG105", "MG107"}
 _MAX_NAMES = 5
 
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What the applied set is worked out from. `bodies`: key of each file -> its body. `sources`: best first."""
+    """What the applied set is worked out from. `bodies`: key of each file -> its body. `sources`: best first.
+
+    `unrepeatable`: keys of the files that cannot run twice.
+    """
 
     rebuild: Rebuild
     bodies: Mapping[str, str]
     sources: Sequence[Source] = ()
+    unrepeatable: Collection[str] = ()
 
     def explain(self, rows: frozenset[str], upgrades: Upgrades) -> tuple[str, Sequence[Possibility]]:
         """What tells where a database with these rows may be, and where. Failing all else, its rows are believed."""
@@ -110,7 +113,7 @@ class _Comparison:
         unknown = find_unknown(graph, applied)
         findings = [self._describe_unknown(name) for name in unknown]
         findings += self._find_too_long()
-        is_stopped = any(finding.code in _PREVENTS_PLAN for finding in self.report.findings)
+        is_stopped = any(map(self._prevents_plan, self.report.findings))
         if not is_stopped and (partly := find_partly_applied(graph, applied)):
             graph = self.knowledge.rebuild(partly)
             findings += self._find_lost(graph, partly)
@@ -133,8 +136,13 @@ class _Comparison:
         upgrades = Upgrades(graph, self.knowledge.bodies)
         rows = frozenset(applied)
         ran_from, possibilities = self.knowledge.explain(rows, upgrades)
-        findings += find_misapplied(graph, upgrades, possibilities, self.who)
+        findings += find_misapplied(graph, upgrades, possibilities, self.who, self.knowledge.unrepeatable)
         return findings, pending, ran_from
+
+    def _prevents_plan(self, finding: Finding) -> bool:
+        # Multiple heads do not stop `alembic upgrade heads`; `manage.py migrate` refuses them.
+        is_conflict = finding.code == "MG201" and self.report.kind is Kind.DJANGO
+        return finding.code in _PREVENTS_PLAN or (is_conflict and finding.severity is Severity.ERROR)
 
     def _find_too_long(self) -> Iterator[Finding]:
         """Ids for which the column of this database has no room. SQLite and MySQL without strict mode do not mind."""
@@ -199,7 +207,7 @@ class _Comparison:
             "MG305",
             f"{self.who} has run {name} and not {parent}, which comes before it: Django refuses this history",
             "Look whether the file was renamed or the dependency was added later; if the database has what it does, "
-            f"record it with `manage.py migrate --fake {' '.join(split_name(parent))}`.",
+            f"insert a row for {parent} into django_migrations: `migrate --fake` is refused as well.",
             file=applied,
             line=graph.nodes[applied].line,
             revisions=(name, parent),
@@ -208,17 +216,22 @@ class _Comparison:
     def _describe_unknown(self, name: str) -> Finding:
         names = sorted({node.name for node in self.report.graph.nodes.values()})
         near = get_close_matches(name, names, n=3, cutoff=0.8)
-        hint = f"Put the file of {name} back (a deploy of another branch may have brought it)"
-        if near:
-            hint += f"; near it are {', '.join(near)}"
-        return Finding(
-            "MG301",
-            "database-revision-unknown",
-            Severity.ERROR,
-            f"{self.who} has run {name}, and no file has that name",
-            f"{hint}.",
-            revisions=(name,),
-        )
+        also = f" Near it are {', '.join(near)}." if near else ""
+        message = f"{self.who} has run {name}, and no file has that name"
+        if self.report.kind is Kind.DJANGO:
+            hint = (
+                "Django does not mind the row of a file that was renamed or squashed, or is on another branch. What it "
+                f"did stays in the database.{also}"
+            )
+            return make_finding("MG301", message, hint, revisions=(name,), severity=Severity.WARNING)
+        hint = f"Put the file of {name} back (a deploy of another branch may have brought it).{also}"
+        return make_finding("MG301", message, hint, revisions=(name,))
+
+    def _describe_state(self, pending: tuple[str, ...]) -> str:
+        table = "alembic_version" if self.report.kind is Kind.ALEMBIC else "django_migrations"
+        if not self.database.has_table:
+            return f"has no table {table}, so it is taken to be a fresh one"
+        return f"is {len(pending)} behind" if self.database.rows else "has run nothing yet"
 
     def _describe_behind(self, pending: tuple[str, ...]) -> Finding:
         shown = ", ".join(pending[:_MAX_NAMES]) + (" ..." if len(pending) > _MAX_NAMES else "")
@@ -227,7 +240,7 @@ class _Comparison:
             "MG302",
             "database-behind",
             Severity.INFO,
-            f"{self.who} {'has run nothing yet' if not self.database.rows else f'is {len(pending)} behind'}: {shown}",
+            f"{self.who} {self._describe_state(pending)}: {shown}",
             f"`{command}` runs them in this order.",
             revisions=pending,
         )

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from golive.migration_graph.catalogue import make_finding
 from golive.migration_graph.graph.positions import Outcome, Position, Possibility, Upgrades
 from golive.migration_graph.model import Finding, Graph, Kind, Severity, split_name
 
 _MAX_NAMES = 5
+_TAKE_OUT = "Take the copy out, unless its work can be done twice."
+_PUT_BACK = "If a parent was changed, of this one or of one after it, put the old one back."
 
 
 def find_misapplied(
-    graph: Graph, upgrades: Upgrades, possibilities: Sequence[Possibility], who: str
+    graph: Graph,
+    upgrades: Upgrades,
+    possibilities: Sequence[Possibility],
+    who: str,
+    unrepeatable: Collection[str] = (),
 ) -> Iterator[Finding]:
     """The migrations that an upgrade would skip, repeat, or has run in another form, at any possible position.
 
-    `who`: the database, as messages name it.
+    `who`: the database, as messages name it. `unrepeatable`: keys of the files that cannot run twice.
     """
     judged = [(each, upgrades.judge(each.position)) for each in possibilities]
     keys = {node.name: key for key, node in graph.nodes.items()}
-    writer = _Writer(graph, keys, upgrades, who, judged)
+    writer = _Writer(graph, keys, upgrades, who, judged, unrepeatable)
     yield from writer.describe_skipped()
     yield from writer.describe_repeated()
 
@@ -29,26 +35,45 @@ _Judged = Sequence[tuple[Possibility, Outcome]]
 
 
 class _Writer:
-    def __init__(self, graph: Graph, keys: dict[str, str], upgrades: Upgrades, who: str, judged: _Judged) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        keys: dict[str, str],
+        upgrades: Upgrades,
+        who: str,
+        judged: _Judged,
+        unrepeatable: Collection[str],
+    ) -> None:
         self._graph = graph
         self._keys = keys
         self._upgrades = upgrades
         self._who = who
         self._judged = judged
+        self._unrepeatable = unrepeatable
 
     def describe_skipped(self) -> Iterator[Finding]:
         older: list[str] = []
         for name in sorted({name for _, outcome in self._judged for name in outcome.skipped}):
-            hits = [(each, outcome) for each, outcome in self._judged if name in outcome.skipped]
-            edited = [each for each, _ in hits if any(name == run for run, _ in each.position.ran)]
+            hits = [each for each, outcome in self._judged if name in outcome.skipped]
+            edited = [each for each in hits if any(name == run for run, _ in each.position.ran)]
             if len(edited) < len(hits):
-                yield self._describe_never_ran(name, [each for each, _ in hits if each not in edited])
-            elif any(each.is_direct for each in edited):
+                yield self._describe_never_ran(name, [each for each in hits if each not in edited])
+            elif self._is_probable(edited, is_direct=True):
                 yield self._describe_edited(name, edited)
             else:
                 older.append(name)
         if older:
             yield self._describe_edited_long_ago(older)
+
+    def _is_probable(self, hits: Sequence[Possibility], *, is_direct: bool = False) -> bool:
+        """Whether it is so in any case, or in a database that was upgraded whenever it could be.
+
+        What only a database is concerned by that was made or upgraded in the short time of an edit that was undone is
+        worth a warning. `is_direct`: nor is the edit older than the newest row of the database.
+        """
+        if len(hits) == len(self._judged):
+            return True
+        return any(each.is_usual and (each.is_direct or not is_direct) for each in hits)
 
     def _describe_never_ran(self, name: str, hits: Sequence[Possibility]) -> Finding:
         above = next(iter(sorted(self._list_children(name))), None)
@@ -58,6 +83,7 @@ class _Writer:
             name,
             f"an upgrade of {self._who} takes {name} for applied{because}; it never ran there{self._qualify(hits)}",
             f"{self._suggest_rows(hits)}If its work is missing there, do it in a new migration on top of the others.",
+            severity=None if self._is_probable(hits) else Severity.WARNING,
         )
 
     def _describe_edited(self, name: str, hits: Sequence[Possibility]) -> Finding:
@@ -73,9 +99,9 @@ class _Writer:
         return self._make(
             "MG306",
             names[0],
-            f"{self._who} has run {len(names)} migrations that were edited in the past: {shown}. What they do now ran "
-            "there only if it was made since.",
-            "Compare the schema if the database is older than the edits. A lock file settles it (--write-lock).",
+            f"{self._who} has run {shown}, which did something else at a time: whether what is written now ran there "
+            "depends on when it was upgraded.",
+            "Compare its schema with what the files say.",
             names=tuple(names),
             severity=Severity.WARNING,
         )
@@ -86,17 +112,19 @@ class _Writer:
             others = self._list_same(name, hits[0].position)
             how = f" (as {', '.join(others)})" if others and others != [name] else ""
             is_copy = any(other in self._keys and other != name for other in others)
+            # A refresh of some data may be meant to run again.
+            is_harmful = not is_copy or self._keys[name] in self._unrepeatable
             fake = f"`manage.py migrate --fake {' '.join(split_name(name))}`"
             hint = self._suggest_rows(hits)
             if self._graph.kind is Kind.DJANGO and not is_copy:
-                hint = f"If the file was renamed, record the new name with {fake}. "
+                hint = f"If the file was renamed, record the new name with {fake}, before any other upgrade. "
             yield self._make(
                 "MG304",
                 name,
                 f"an upgrade of {self._who} would run {name}, and what it does ran there already{how}"
                 f"{self._qualify(hits)}",
-                f"{hint}{'Take the copy out, unless it is meant.' if is_copy else 'Otherwise put its parent back.'}",
-                severity=Severity.WARNING if is_copy else None,
+                f"{hint}{_TAKE_OUT if is_copy else _PUT_BACK}",
+                severity=None if self._is_probable(hits) and is_harmful else Severity.WARNING,
             )
 
     def _list_same(self, name: str, position: Position) -> list[str]:
@@ -114,8 +142,9 @@ class _Writer:
         if len(hits) == len(self._judged):
             return ""
         direct = [each for each in hits if each.is_direct]
-        how, hit = ("last upgraded", direct[-1]) if direct else ("made", hits[-1])
-        return f", if it was {how} at {hit.since} or before"
+        if direct:
+            return f", if it was last upgraded while the files were as in {direct[-1].since}"
+        return f", unless it was made from the files of {hits[-1].since}"
 
     def _suggest_rows(self, hits: Sequence[Possibility]) -> str:
         """The command that makes the table agree with what ran, if there is one and what ran is certain."""

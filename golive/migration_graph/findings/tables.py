@@ -87,9 +87,10 @@ def _find_second(graph: Graph, table: str, steps: Mapping[str, Sequence[_Step]])
             first, second = graph.nodes[maker].name, graph.nodes[key].name
             yield make_finding(
                 "MG205",
-                f"{second} creates the table {table}, as {first} does before it, and nothing drops it between: an "
-                "upgrade of an empty database fails there.",
-                f"Take it out of {second}, or of {first} if no database has run that one.",
+                f"{second} creates the table {table}, as {first} does before it, and nothing that can be read drops it "
+                "between: then an upgrade of an empty database fails there.",
+                f"Take it out of {second}, or of {first} if no database has run that one; unless a function elsewhere "
+                "drops the table.",
                 file=key,
                 line=step.line,
                 revisions=(first, second),

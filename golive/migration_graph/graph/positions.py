@@ -53,12 +53,14 @@ class Outcome:
 class Possibility:
     """A position at which a database may be. `since`: what tells so, such as a commit, for messages.
 
-    `is_direct`: that alone explains the rows. Otherwise the database was first made from an older state.
+    `is_direct`: that alone explains the rows. Otherwise the database was first made from an older state. `is_usual`: it
+    was upgraded whenever it could be.
     """
 
     position: Position
     since: str
     is_direct: bool = True
+    is_usual: bool = False
 
 
 class Upgrades:

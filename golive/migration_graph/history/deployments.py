@@ -7,7 +7,7 @@ of the later ones, or at none of them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from golive.migration_graph.discovery.sources import Layout
 from golive.migration_graph.graph.build import build_graph
@@ -62,6 +62,8 @@ class Releases:
     def _explain(self, rows: frozenset[str]) -> list[Possibility]:
         found: dict[frozenset[Run], Possibility] = {}
         reached: dict[Position, None] = {}
+        usual = Position(frozenset(), frozenset())
+        usual_runs: list[frozenset[Run]] = []
         for release in self.releases:
             upgrades = release.upgrades
             if rows and upgrades.knows(rows) and upgrades.accepts(rows):
@@ -72,11 +74,15 @@ class Releases:
                         ran = position.ran | applied - upgrades.list_applied(position.rows)
                         found.setdefault(ran, Possibility(Position(rows, ran), release.name, is_direct=False))
                 found[applied] = Possibility(Position(rows, applied), release.name)
+                if upgrades.accepts(usual.rows) and upgrades.is_ahead(rows, of=usual.rows):
+                    usual_runs.append(usual.ran | applied - upgrades.list_applied(usual.rows))
+            usual = upgrades.upgrade(usual)
             fresh = Position(frozenset(), frozenset())
             upgraded = dict.fromkeys(upgrades.upgrade(position) for position in (*reached, fresh))
             # Not every release was deployed everywhere.
             both = [*(position for position in reached if position not in upgraded), *upgraded]
             reached = dict.fromkeys(both[-MAX_POSITIONS:])
+        found |= {ran: replace(found[ran], is_usual=True) for ran in usual_runs[:1] if ran in found}
         return sorted(found.values(), key=lambda each: not each.is_direct)
 
 
@@ -91,7 +97,8 @@ def read_releases(layout: Layout, *, seconds: float = MAX_SECONDS) -> Releases |
 def _read_releases(layout: Layout, repository: Repository) -> Releases | None:
     head = repository.find_head()
     folders = find_tracked(repository, layout)
-    if head is None or not folders:
+    # What a shallow clone begins with is not what databases began with.
+    if head is None or not folders or repository.is_shallow:
         return None
     commits = list_history(repository, head, folders, is_first_parent=True)
     reader = CommitReader(repository, layout, folders, commits, with_bodies=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -22,6 +23,11 @@ _PLACING: Final = {
     Kind.ALEMBIC: frozenset(NAMES),
     Kind.DJANGO: frozenset({"dependencies", "run_before", "replaces", "initial"}),
 }
+_UPGRADE: Final = re.compile(rb"^def upgrade\b.*?(?=^def downgrade\b|\Z)", re.MULTILINE | re.DOTALL)
+_CREATION: Final = re.compile(
+    rb"\b(?:create_(?:table|index|unique_constraint|foreign_key|primary_key)|add_column|CreateModel|AddField|AddIndex|"
+    rb"AddConstraint|CREATE\s+(?:UNIQUE\s+)?(?:TABLE|INDEX|TYPE)(?!\s+IF\b))\b"
+)
 # Fields that hold notes for tools and people, and one that only some versions of Python have.
 _IGNORED: Final = frozenset({"annotation", "returns", "type_comment", "type_ignores", "type_params", "kind", "simple"})
 _Suite = list[ast.stmt]
@@ -66,7 +72,15 @@ def _places(statement: ast.stmt, kind: Kind) -> bool:
     return all(isinstance(target, ast.Name) and target.id in _PLACING[kind] for target in targets)
 
 
+def is_unrepeatable(content: bytes, kind: Kind) -> bool:
+    """Whether running it twice must fail, since it makes something that is there then; by a look at its text."""
+    found = _UPGRADE.search(content) if kind is Kind.ALEMBIC else None
+    return _CREATION.search(found[0] if found else content) is not None
+
+
 def _does_nothing(body: _Suite, kind: Kind) -> bool:
+    if all(_is_import(each) and not _imports_upgrade(each) for each in body):
+        return True
     if kind is Kind.ALEMBIC:
         upgrades = [each for each in body if isinstance(each, ast.FunctionDef) and each.name == "upgrade"]
         # Alembic calls no other function; a name bound in any other way may be anything.
@@ -74,6 +88,11 @@ def _does_nothing(body: _Suite, kind: Kind) -> bool:
         return len(upgrades) == others == 1 and not any(_list_effects(upgrades[0].body))
     classes = [each for each in body if isinstance(each, ast.ClassDef) and each.name == "Migration"]
     return len(classes) == 1 and all(_assigns_no_operations(each) for each in _list_effects(classes[0].body))
+
+
+def _imports_upgrade(statement: ast.stmt) -> bool:
+    aliases = statement.names if isinstance(statement, (ast.Import, ast.ImportFrom)) else []
+    return any((alias.asname or alias.name) in ("upgrade", "*") for alias in aliases)
 
 
 def _names_upgrade(node: ast.AST) -> bool:

@@ -38,6 +38,8 @@ def read_migration(key: str, content: bytes, app: str) -> ParsedFile:
         return _report_no_class(key, name, content, outer)
     migration = classes[-1]
     reader = _ClassReader(key, name, follow(migration.body, outer))
+    if "dependencies" not in reader.names and not all(_get_last_name(base) == "Migration" for base in migration.bases):
+        reader.report_inherited("dependencies", migration.lineno)
     references = tuple(Reference(target, line) for target, line in reader.read_targets("dependencies"))
     run_before = tuple(Reference(target, line, Role.DEPENDENCY) for target, line in reader.read_targets("run_before"))
     replaces = tuple(target for target, _ in reader.read_targets("replaces"))
@@ -117,6 +119,10 @@ class _ClassReader:
             return _name_targets([evaluate(element, self.names)])
         except NotLiteralError:
             return None
+
+    def report_inherited(self, wanted: str, line: int) -> None:
+        """Report a list that another class than Django's own may define."""
+        self._report(wanted, line, "may be inherited")
 
     def _report(self, wanted: str, line: int, reason: str) -> None:
         self.unread.append(wanted)
