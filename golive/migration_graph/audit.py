@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from golive.migration_graph.findings.lock_file import LockFile
 
 LOCK_FILE = "migrations.lock"
+# How far above a versions folder its configuration is looked for.
+_MAX_ABOVE = 3
 
 # (database URL, kind of migrations) -> what it has applied. Raises UnusableInputError.
 ReadApplied = Callable[[str, Kind], AppliedRows]
@@ -84,7 +86,7 @@ def _audit_files(path: str | Path, layout: Layout, files: list[ParsedFile], find
     defects = find_defects(graph, files, stray={name: each.key for each in reversed(stray) for name in each.ids})
     tables = find_tables_created_twice(graph, files, partial(read_key, layout))
     return Report(
-        os.fspath(path),
+        _name_root(os.fspath(path), layout),
         graph,
         sort_findings([*findings, *defects, *tables, *make_findings(not_read)]),
         count_merges(graph),
@@ -104,7 +106,7 @@ def run_audit(path: str, request: AuditRequest, read_applied: ReadApplied) -> Au
         layout = add_packages(layout, request.packages)
     files, notes = read_layout(layout)
     report = _audit_files(path, layout, files, notes)
-    lock_file = request.lock_file or layout.root / LOCK_FILE
+    lock_file = request.lock_file or _find_lock(Path(path), layout)
     lock = _read_lock(lock_file) if _has_lock(request, lock_file) else None
 
     def read_wanted(keys: Container[str]) -> Mapping[str, str]:
@@ -184,6 +186,13 @@ def _sort(report: Report) -> Report:
     return replace(report, findings=sort_findings(list(report.findings)))
 
 
+def _name_root(path: str, layout: Layout) -> str:
+    """The root of the tree, below the path as the caller gave it: files are named relative to it."""
+    inner = os.path.relpath(layout.root, path)
+    is_below = inner != os.curdir and not inner.startswith(os.pardir) and Path(path).is_dir()
+    return os.path.join(path, inner) if is_below else path  # noqa: PTH118 - as it was written
+
+
 def _find_repository_path(folder: Path) -> str | None:
     """Where a folder is in the working tree of git that it looks to be in; git itself is not asked."""
     path = Path(os.path.realpath(folder))
@@ -195,6 +204,13 @@ def _find_key(root: Path, path: Path) -> str | None:
     """The path of a file below the audited folder; None: it is elsewhere."""
     relative = os.path.relpath(path, root).replace(os.sep, "/")
     return None if relative == ".." or relative.startswith("../") else relative
+
+
+def _find_lock(given: Path, layout: Layout) -> Path:
+    """The lock file in the given folder, in the root of the tree, or in the folder above it with its configuration."""
+    above = [folder for folder in list(layout.root.parents)[:_MAX_ABOVE] if (folder / "alembic.ini").exists()]
+    candidates = [folder / LOCK_FILE for folder in (given, layout.root, *above)]
+    return next((each for each in candidates if os.path.lexists(each)), layout.root / LOCK_FILE)
 
 
 def _has_lock(request: AuditRequest, path: Path) -> bool:

@@ -359,3 +359,38 @@ def test_with__another_tool__is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UnusableInputError, match="are of django, the audited of alembic"):
         audit_with(ours, tmp_path / "theirs")
+
+
+@pytest.mark.parametrize("name", ["__init__x.py", ".#c.py"])
+def test_not_read__a_revision_with_a_name_that_alembic_passes_over(tmp_path: Path, name: str) -> None:
+    report = audit(make_alembic(tmp_path, {**chain(a=None), name: render("b", "'a'")}))
+
+    (finding,) = find(report, "MG108")
+    assert (finding.file, finding.severity) == (f"alembic/versions/{name}", Severity.WARNING)
+    assert "loads no file of this name" in finding.message
+
+
+@pytest.mark.parametrize("name", ["_0002_b.py", "0002_v1.2.py"])
+def test_not_read__a_migration_with_a_name_that_django_passes_over(tmp_path: Path, name: str) -> None:
+    root = make_django(tmp_path)
+    write(root / "shop" / "migrations", {name: DJANGO, "_helpers.py": "def move(): ...\n"})
+
+    assert [finding.file for finding in find(audit(root), "MG108")] == [f"shop/migrations/{name}"]
+
+
+def test_path__above_the_tree__is_named_down_to_it(tmp_path: Path) -> None:
+    make_alembic(tmp_path / "services" / "shop", chain(a=None))
+
+    assert audit(tmp_path).path == str(tmp_path / "services" / "shop")
+    assert audit(tmp_path / "services" / "shop").path == str(tmp_path / "services" / "shop")
+
+
+def test_lock__beside_the_path_or_the_configuration__is_found(tmp_path: Path) -> None:
+    shop = make_alembic(tmp_path / "shop", chain(a=None))
+    for folder in (tmp_path, shop):
+        lock = folder / "migrations.lock"
+        lock.write_text("format = 2\n\n[revisions]\ngone = { body = 'x' }\n")
+        for path in (tmp_path, shop / "alembic" / "versions"):
+            is_found = folder in (path, shop)
+            assert bool(find(audit(path), "MG402")) == is_found, (folder, path)
+        lock.unlink()

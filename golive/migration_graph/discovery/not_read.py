@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from golive.migration_graph.discovery.sources import (
     list_names,
     make_prefix,
     name_folder,
+    read_content,
     read_source,
     walk_folders,
 )
@@ -24,6 +26,10 @@ from golive.migration_graph.model import Finding, Kind, NotRead, ParsedFile, Sev
 from golive.migration_graph.readers.alembic import find_ids
 from golive.migration_graph.readers.files import read_file
 
+_LOOKS_LIKE = {
+    Kind.ALEMBIC: re.compile(rb"^down_revision\b", re.MULTILINE),
+    Kind.DJANGO: re.compile(rb"^class Migration\b", re.MULTILINE),
+}
 # The search beside the graph must be short: it is done with every audit.
 MAX_FILES = 2_000
 MAX_STRAY_BYTES = 100_000
@@ -76,7 +82,7 @@ def list_not_read(layout: Layout, files: Collection[ParsedFile], stray: Collecti
     """All that was passed over, with what the discovery has noted; sorted by path."""
     # What lies beside the audited folder serves as a hint only: nobody has asked for it.
     inside = [each for each in stray if not each.key.startswith("../")]
-    found = [*layout.not_read, *_group(layout, files, inside)]
+    found = [*layout.not_read, *_group(layout, files, inside), *_list_passed_over(layout)]
     if layout.is_sourceless:
         found += filter(None, map(_count_compiled, layout.locations))
     if not files:
@@ -114,6 +120,22 @@ def _group(layout: Layout, files: Collection[ParsedFile], stray: Collection[Stra
             else "Name the folder in version_locations, or move the files, if these belong to it.",
             Severity.ERROR if folder in connected else Severity.WARNING,
         )
+
+
+def _list_passed_over(layout: Layout) -> Iterator[NotRead]:
+    """Files beside those that are read which look like migrations, but have names that the tool does not load."""
+    tool = "Alembic" if layout.kind is Kind.ALEMBIC else "Django"
+    for location in layout.locations:
+        for name in list_names(location.folder):
+            key = f"{location.prefix}{name}"
+            path = location.folder / name
+            if not name.endswith(".py") or name == "__init__.py" or location.owns(key) or path.is_symlink():
+                continue
+            content = read_content(key, str(path))
+            if isinstance(content, bytes) and _LOOKS_LIKE[layout.kind].search(content):
+                yield NotRead(
+                    key, 1, f"{tool} loads no file of this name", "Rename it, if it is meant to be a migration."
+                )
 
 
 def _find_connected(by_folder: dict[str, list[StrayRevision]], known: set[str]) -> set[str]:

@@ -59,11 +59,14 @@ class Step:
         return removals
 
     def _find_successor(self, path: str, version: Version) -> Version | None:
-        """The same file under another id, or a new one that was made at the same time on the same parents."""
+        """The same file under another id or name, or a new one that was made at the same time on the same parents."""
         if path in self.new:
             return self.new[path]
         node = version.known
         added = [one for other, one in self.new.items() if other not in self.old and one.known]
+        for one in added:
+            if one.blob == version.blob:
+                return one
         return next(
             (
                 one

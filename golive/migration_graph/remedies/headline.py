@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, combinations, groupby, islice
+from pathlib import PurePosixPath
 
 from golive.migration_graph.findings.defects import list_stopping, make_merge_command
 from golive.migration_graph.findings.lock_file import Lock
@@ -170,8 +171,12 @@ def _restore(
 def _bring_back(
     graph: Graph, finding: Finding, removed: Mapping[str, Removed], folder: str, hidden: frozenset[str]
 ) -> Iterator[_Remedy]:
-    """Bring back the deleted files that a revision needs, and those that they need in their turn."""
+    """Bring back the deleted files that a revision needs, and those that they need in their turn.
+
+    None where one of them was in a folder that is no longer read.
+    """
     known = {node.name for node in graph.nodes.values()}
+    folders = {PurePosixPath(key).parent for key in graph.nodes}
     pending = _list_missing(graph, finding)
     needed: dict[str, Removed] = {}
     while pending:
@@ -180,6 +185,8 @@ def _bring_back(
         if found is None or name in known or name in needed:
             continue
         if found.successor is not None or found.file.node is None or found.file.key in graph.nodes:
+            return
+        if PurePosixPath(found.file.key).parent not in folders:
             return
         needed[name] = found
         pending += [reference.name for reference in found.file.node.references]
