@@ -133,9 +133,7 @@ def _list_passed_over(layout: Layout) -> Iterator[NotRead]:
                 continue
             content = read_content(key, str(path))
             if isinstance(content, bytes) and _LOOKS_LIKE[layout.kind].search(content):
-                yield NotRead(
-                    key, 1, f"{tool} loads no file of this name", "Rename it, if it is meant to be a migration."
-                )
+                yield NotRead(key, 1, f"{tool} loads no file of this name", "Rename it, if it is meant to be loaded.")
 
 
 def _find_connected(by_folder: dict[str, list[StrayRevision]], known: set[str]) -> set[str]:

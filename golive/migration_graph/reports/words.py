@@ -16,6 +16,9 @@ NO_SINGLE_EDIT: Final = "No single edit can be named. The findings say what is w
 NOT_MINIMAL: Final = "Not proven minimal: a smaller set of edges might do"
 PENDING_TITLE: Final = "What an upgrade would run"
 NO_PLAN: Final = "No upgrade is possible: the findings say why."
+_FROM_HISTORY: Final = (
+    "What ran there is what the commits of this branch tell; of deploys from others nothing is known."
+)
 _ASSUMED: Final = (
     "What ran there is taken to be what comes before its rows: neither a lock file nor the history tells otherwise."
 )
@@ -80,8 +83,8 @@ def title_plan(report: Report, database: ComparedDatabase, quote: Callable[[str]
 
 
 def describe_knowledge(database: ComparedDatabase) -> str:
-    """On what the statements about a database rest, if that is an assumption."""
-    return _ASSUMED if database.ran_from == "assumed" else ""
+    """On what the statements about a database rest, if that may be wrong."""
+    return {"assumed": _ASSUMED, "history": _FROM_HISTORY}.get(database.ran_from or "", "")
 
 
 def describe_severity(finding: Finding) -> str:
