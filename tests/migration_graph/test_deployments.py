@@ -439,3 +439,13 @@ def test_django__a_squashed_migration_whose_old_files_are_gone__has_run(site: Dj
 
     assert describe(site.audit((*BOTH, "0001_squashed"))) == {}
     assert describe(site.audit(BOTH)) == {}
+
+
+def test_django__the_whole_procedure_of_squashing__as_its_documentation_has_it(site: DjangoProject) -> None:
+    replaces = f"replaces = [('shop', {BOTH[0]!r}), ('shop', {BOTH[1]!r})]"
+    site.commit(migration("0001_squashed", None, more=replaces))
+    site.commit({f"shop/migrations/{name}.py": None for name in BOTH}, migration("0001_squashed", None))
+
+    report = site.audit((*BOTH, "0001_squashed"))
+
+    assert (describe(report), report.sound, report.pending) == ({}, True, ())

@@ -138,7 +138,13 @@ class Upgrades:
         """The position after an upgrade; the same one if the tool refuses it."""
         if not self.accepts(position.rows):
             return position
-        return Position(self.rows_after(position.rows), position.ran | self.list_pending(position.rows))
+        ran = self.list_pending(position.rows) | self.list_credited(position.rows)
+        return Position(self.rows_after(position.rows), position.ran | ran)
+
+    def list_credited(self, rows: Collection[str]) -> frozenset[Run]:
+        """The squashed migrations of Django that count as run, because all that they replace is applied."""
+        names = frozenset(rows)
+        return self._list_runs(sum(1 << at for at, old in self._squashed.items() if old <= names))
 
     def rows_after(self, rows: frozenset[str]) -> frozenset[str]:
         """The rows after an upgrade. Alembic drops a row once something above it, or depending on it, is applied."""

@@ -67,15 +67,15 @@ class Releases:
         for release in self.releases:
             upgrades = release.upgrades
             if rows and upgrades.knows(rows) and upgrades.accepts(rows):
-                applied = upgrades.list_applied(rows)
+                applied, credited = upgrades.list_applied(rows), upgrades.list_credited(rows)
                 for position in reached:
                     # A database of which this one may be a later state.
                     if upgrades.accepts(position.rows) and upgrades.is_ahead(rows, of=position.rows):
-                        ran = position.ran | applied - upgrades.list_applied(position.rows)
+                        ran = position.ran | credited | applied - upgrades.list_applied(position.rows)
                         found.setdefault(ran, Possibility(Position(rows, ran), release.name, is_direct=False))
                 found[applied] = Possibility(Position(rows, applied), release.name)
                 if upgrades.accepts(usual.rows) and upgrades.is_ahead(rows, of=usual.rows):
-                    usual_runs.append(usual.ran | applied - upgrades.list_applied(usual.rows))
+                    usual_runs.append(usual.ran | credited | applied - upgrades.list_applied(usual.rows))
             usual = upgrades.upgrade(usual)
             fresh = Position(frozenset(), frozenset())
             upgraded = dict.fromkeys(upgrades.upgrade(position) for position in (*reached, fresh))
