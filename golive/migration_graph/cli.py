@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lock-file",
         type=Path,
         metavar="FILE",
-        help="what has been released (default: migrations.lock in PATH, if it is there)",
+        help="what has been released (default: migrations.lock in PATH or beside its configuration, if it is there)",
     )
     parser.add_argument("--write-lock", action="store_true", help="add what is new to the lock file, if all is sound")
     parser.add_argument(
