@@ -130,18 +130,21 @@ class Upgrades:
             reached |= self._below[at] | 1 << at
         return self._list_runs(reached & self._all & ~applied)
 
-    def is_ahead(self, rows: Iterable[str], of: Iterable[str]) -> bool:
-        """Whether all that is applied with the rows `of` is applied with `rows` too."""
-        return self._close(of) & ~self._close(rows) == 0
-
     def upgrade(self, position: Position) -> Position:
         """The position after an upgrade; the same one if the tool refuses it."""
         if not self.accepts(position.rows):
             return position
-        ran = self.list_pending(position.rows) | self.list_credited(position.rows)
+        ran = self.list_pending(position.rows) | self._list_credited(position.rows)
         return Position(self.rows_after(position.rows), position.ran | ran)
 
-    def list_credited(self, rows: Collection[str]) -> frozenset[Run]:
+    def reach(self, position: Position, rows: frozenset[str]) -> frozenset[Run] | None:
+        """What has run in a database that was at a position, once it has these rows; None: it cannot reach them."""
+        if not self.accepts(position.rows) or self._close(position.rows) & ~self._close(rows):
+            return None
+        applied = self.list_applied(rows) - self.list_applied(position.rows)
+        return position.ran | self._list_credited(rows) | applied
+
+    def _list_credited(self, rows: Collection[str]) -> frozenset[Run]:
         """The squashed migrations of Django that count as run, because all that they replace is applied."""
         names = frozenset(rows)
         return self._list_runs(sum(1 << at for at, old in self._squashed.items() if old <= names))
@@ -150,10 +153,7 @@ class Upgrades:
         """The rows after an upgrade. Alembic drops a row once something above it, or depending on it, is applied."""
         if self.kind is Kind.DJANGO:
             return rows | {self._names[at] for at in _list_bits(self._all)}
-        below = 0
-        for mask in self._below:
-            below |= mask
-        return frozenset(self._names[at] for at in _list_bits(self._all & ~below))
+        return self._find_top(self._all)
 
     def judge(self, position: Position) -> Outcome:
         """What an upgrade does at this position."""
@@ -179,10 +179,14 @@ class Upgrades:
         bodies = [self._bodies[at] for at in _list_bits(reached) if self._bodies[at] != EMPTY]
         if sorted(bodies) != sorted(ran):
             return None
+        return tuple(sorted(self._find_top(reached)))
+
+    def _find_top(self, mask: int) -> frozenset[str]:
+        """The names of those that come before no other one of the mask."""
         below = 0
-        for at in _list_bits(reached):
+        for at in _list_bits(mask):
             below |= self._below[at]
-        return tuple(sorted(self._names[at] for at in _list_bits(reached & ~below)))
+        return frozenset(self._names[at] for at in _list_bits(mask & ~below))
 
     def _mask(self, names: Iterable[str]) -> int:
         mask = 0

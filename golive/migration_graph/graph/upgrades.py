@@ -77,27 +77,27 @@ def find_inconsistent(graph: Graph, applied: Collection[str]) -> list[tuple[str,
     ]
 
 
-def list_fragile(graph: Graph) -> dict[str, tuple[str, ...]]:
-    """Revisions of which one predecessor comes before another, by key, with their predecessors. Alembic may fail there.
+def list_fragile(graph: Graph) -> list[str]:
+    """Revisions of which one predecessor comes before another, by key. Alembic may fail there.
 
     Where several rows of its table are among the predecessors, Alembic replaces all predecessors by the revision, and
     fails if one of them is not a row: because it comes before another one.
     """
-    before = {key: _list_before(graph, key) for key in graph.nodes}
-    fragile = {}
-    for key, names in before.items():
-        if len(names) > 1 and any(set(names) & _find_below(before, before[name]) for name in names):
-            fragile[key] = names
-    return fragile
+    before = _list_all_before(graph)
+    return [
+        key
+        for key, names in before.items()
+        if len(names) > 1 and any(set(names) & _find_below(before, before[name]) for name in names)
+    ]
 
 
 def find_failing_step(graph: Graph, applied: Collection[str]) -> str | None:
     """The revision (by key) at which Alembic could not keep its table up to date; None: an upgrade goes through."""
-    fragile = list_fragile(graph)
+    if not list_fragile(graph):
+        return None
     rows = find_done(graph, applied)
-    plan = _plan_alembic(graph, rows) if fragile else []
-    before = {key: _list_before(graph, key) for key in graph.nodes} if fragile else {}
-    for key in plan:
+    before = _list_all_before(graph)
+    for key in _plan_alembic(graph, rows):
         replaced = set(before[key])
         if len(rows & replaced) > 1:
             replaced -= _find_below(before, rows - replaced)
@@ -150,6 +150,10 @@ def _plan_alembic(graph: Graph, done: set[str]) -> list[str]:
             lines[at] = forks[0]
             lines += forks[1:]
     return walked[::-1]
+
+
+def _list_all_before(graph: Graph) -> dict[str, tuple[str, ...]]:
+    return {key: _list_before(graph, key) for key in graph.nodes}
 
 
 def _list_before(graph: Graph, key: str) -> tuple[str, ...]:

@@ -67,22 +67,21 @@ class Releases:
         for release in self.releases:
             upgrades = release.upgrades
             if rows and upgrades.knows(rows) and upgrades.accepts(rows):
-                applied, credited = upgrades.list_applied(rows), upgrades.list_credited(rows)
                 for position in reached:
                     # A database of which this one may be a later state.
-                    if upgrades.accepts(position.rows) and upgrades.is_ahead(rows, of=position.rows):
-                        ran = position.ran | credited | applied - upgrades.list_applied(position.rows)
+                    if (ran := upgrades.reach(position, rows)) is not None:
                         found.setdefault(ran, Possibility(Position(rows, ran), release.name, is_direct=False))
+                applied = upgrades.list_applied(rows)
                 found[applied] = Possibility(Position(rows, applied), release.name)
-                if upgrades.accepts(usual.rows) and upgrades.is_ahead(rows, of=usual.rows):
-                    usual_runs.append(usual.ran | credited | applied - upgrades.list_applied(usual.rows))
+                if not usual_runs and (ran := upgrades.reach(usual, rows)) is not None:
+                    usual_runs.append(ran)
             usual = upgrades.upgrade(usual)
             fresh = Position(frozenset(), frozenset())
             upgraded = dict.fromkeys(upgrades.upgrade(position) for position in (*reached, fresh))
             # Not every release was deployed everywhere.
             both = [*(position for position in reached if position not in upgraded), *upgraded]
             reached = dict.fromkeys(both[-MAX_POSITIONS:])
-        found |= {ran: replace(found[ran], is_usual=True) for ran in usual_runs[:1] if ran in found}
+        found |= {ran: replace(found[ran], is_usual=True) for ran in usual_runs if ran in found}
         return sorted(found.values(), key=lambda each: not each.is_direct)
 
 

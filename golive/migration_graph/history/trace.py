@@ -173,23 +173,23 @@ def _list_removals(graph: Graph, removals: Mapping[str, Removal]) -> dict[str, R
 def _choose_edit(graph: Graph, finding: Finding, span: Span) -> Edit | None:
     """The edit that caused the finding: one of its own revisions, or for heads and bases any edit of the commit.
 
-    Only an edit that stands: what has been changed again since cannot be undone. For a loop, the ranking of its cuts
-    decides.
+    Only an edit that is still in the file: what has been changed again since cannot be undone. For a loop, the ranking
+    of its cuts decides.
     """
     if finding.code == "MG101":
         return None
     keys = index_by_name(graph.nodes)
-    standing = {
+    present = {
         name: found
         for name, edit in span.edits.items()
-        if (found := _find_standing(graph, [graph.nodes[key] for key in keys.get(name, ())], edit))
+        if (found := _find_present(graph, [graph.nodes[key] for key in keys.get(name, ())], edit))
     }
-    own = [standing[name] for name in finding.revisions if name in standing]
-    return next(iter(own or (standing.values() if finding.code in ("MG201", "MG202") else ())), None)
+    own = [present[name] for name in finding.revisions if name in present]
+    return next(iter(own or (present.values() if finding.code in ("MG201", "MG202") else ())), None)
 
 
-def _find_standing(graph: Graph, nodes: Iterable[Node], edit: Edit) -> Edit | None:
-    """The edit with the file and line where its value stands now; None: the file has another value."""
+def _find_present(graph: Graph, nodes: Iterable[Node], edit: Edit) -> Edit | None:
+    """The edit with the file and line of its value now; None: the file has another value."""
     for node in nodes:
         names = read_names(node, edit.role)
         if names is not None and format_value(names, graph.kind) == edit.after:

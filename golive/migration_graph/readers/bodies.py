@@ -15,7 +15,7 @@ from typing import Final
 
 from golive.migration_graph.model import Finding, Kind
 from golive.migration_graph.readers.alembic import NAMES, hash_content
-from golive.migration_graph.readers.syntax import parse
+from golive.migration_graph.readers.syntax import list_targets, parse
 
 # The body of a migration that does nothing, such as a merge.
 EMPTY: Final = ""
@@ -63,13 +63,8 @@ def _reduce_class(statement: ast.stmt) -> ast.stmt:
 
 def _places(statement: ast.stmt, kind: Kind) -> bool:
     """Whether the statement only sets values that place the migration in the graph."""
-    if isinstance(statement, ast.Assign):
-        targets: list[ast.expr] = statement.targets
-    elif isinstance(statement, ast.AnnAssign):
-        targets = [statement.target]
-    else:
-        return False
-    return all(isinstance(target, ast.Name) and target.id in _PLACING[kind] for target in targets)
+    targets = list_targets(statement)
+    return bool(targets) and all(isinstance(target, ast.Name) and target.id in _PLACING[kind] for target in targets)
 
 
 def is_unrepeatable(content: bytes, kind: Kind) -> bool:

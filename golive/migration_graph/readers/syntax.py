@@ -103,6 +103,13 @@ def can_compile(source: bytes) -> bool:
     return True
 
 
+def list_targets(statement: ast.stmt) -> list[ast.expr]:
+    """What a statement assigns to; empty for one that is no assignment."""
+    if isinstance(statement, ast.Assign):
+        return statement.targets
+    return [statement.target] if isinstance(statement, ast.AnnAssign) else []
+
+
 def report_too_large(key: str, size: int) -> Finding:
     """The finding for a file over MAX_BYTES, which is not read."""
     return _report(

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Sequence
 
 from golive.migration_graph.model import Finding, Kind
-from golive.migration_graph.readers.syntax import parse
+from golive.migration_graph.readers.syntax import list_targets, parse
 
 
 def find_written(kind: Kind, content: bytes, variable: str) -> tuple[str, int] | None:
@@ -35,12 +35,9 @@ def _binds(node: ast.AST, variable: str) -> bool:
 
 
 def _get_value(statement: ast.stmt, variable: str) -> ast.expr | None:
-    if isinstance(statement, ast.Assign):
-        targets: list[ast.expr] = statement.targets
-    elif isinstance(statement, ast.AnnAssign):
-        targets = [statement.target]
-    else:
+    if not isinstance(statement, (ast.Assign, ast.AnnAssign)):
         return None
+    targets = list_targets(statement)
     is_named = len(targets) == 1 and isinstance(targets[0], ast.Name) and targets[0].id == variable
     return statement.value if is_named else None
 
